@@ -1,0 +1,6 @@
+//! Measures LLM runtimes from outside and decides pass or fail.
+//!
+//! A scenario file becomes cells, a cell becomes trials, a trial writes one record as it goes, and every output is
+//! computed from records alone.
+
+pub mod record;

@@ -1,0 +1,14 @@
+//! What a run leaves behind: the only thing that verdicts and reports read.
+//!
+//! A run folder holds `run.json` ([`RunRecord`]), `trials/<cell>-<trial>.jsonl` (the events of a trial, appended as
+//! they happen), `samples/<cell>-<trial>.csv` (the 10 ms series), and the outputs computed from them.
+
+mod trial;
+
+pub use trial::{
+    CellId, CellRecord, EdgeReading, Outcome, PhaseRecord, Reading, RequestRecord, ResidentMemory,
+    SamplerHealth, TrialRecord,
+};
+
+/// Version of the record forms. It grows when a field changes its meaning or goes away.
+pub const FORMAT_VERSION: u32 = 1;

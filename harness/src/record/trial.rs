@@ -1,0 +1,216 @@
+//! One trial: what was asked, what happened, what was measured.
+
+use std::collections::BTreeMap;
+
+use ledger::{BufferClass, Bytes, MemoryPlan, Micros, Millis, Phase, Tokens};
+use serde::{Deserialize, Serialize};
+
+/// A measured value, or the reason why there is none. A missing value is never zero.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading<T> {
+    /// The value.
+    Measured(T),
+    /// Why it could not be measured on this machine.
+    Unavailable(String),
+}
+
+impl<T> Reading<T> {
+    /// The value, where there is one.
+    pub fn measured(&self) -> Option<&T> {
+        match self {
+            Reading::Measured(value) => Some(value),
+            Reading::Unavailable(_) => None,
+        }
+    }
+}
+
+/// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CellId(pub String);
+
+/// One combination of axis values, resolved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CellRecord {
+    /// The content hash.
+    pub id: CellId,
+    /// The model's name in the scenario.
+    pub model: String,
+    /// Axis name to value, as the scenario spells them, in axis order.
+    pub axes: Vec<(String, String)>,
+    /// Every setting that the target was started with, defaults included.
+    pub settings: BTreeMap<String, String>,
+    /// True where the weights are synthetic: sizes and speeds are real, text and quality are not.
+    pub synthetic_weights: bool,
+}
+
+/// Resident memory of a process tree, by the kernel's own split.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResidentMemory {
+    /// Anonymous pages.
+    pub anonymous_bytes: Bytes,
+    /// Pages of mapped files.
+    pub file_bytes: Bytes,
+    /// Shared memory pages.
+    pub shared_bytes: Bytes,
+}
+
+impl ResidentMemory {
+    /// All three together: what `VmRSS` shows.
+    pub fn total(&self) -> Bytes {
+        self.anonymous_bytes + self.file_bytes + self.shared_bytes
+    }
+}
+
+/// What was read when a phase ended: the slow, exact readings, and the target's own ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EdgeReading {
+    /// Resident memory of the target's process tree.
+    pub resident: Reading<ResidentMemory>,
+    /// Proportional set size of the tree: shared pages divided among their users.
+    pub proportional_bytes: Reading<Bytes>,
+    /// The target's ledger by class, `program` included, without `unaccounted`.
+    pub by_class_bytes: Reading<BTreeMap<BufferClass, Bytes>>,
+    /// Measured resident minus the sum of the classes. Negative where the ledger claims pages that are not resident.
+    pub unaccounted_bytes: Reading<i64>,
+    /// GPU memory of the process tree.
+    pub gpu_bytes: Reading<Bytes>,
+}
+
+/// One phase of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseRecord {
+    /// Which phase.
+    pub phase: Phase,
+    /// Start, since the trial's start.
+    pub started_us: Micros,
+    /// End, since the trial's start.
+    pub ended_us: Micros,
+    /// The kernel's own high-water mark of resident memory within this phase.
+    pub peak_resident_bytes: Reading<Bytes>,
+    /// The readings at the end of the phase.
+    pub end: EdgeReading,
+}
+
+/// One request that the harness sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// The phase in which it was sent.
+    pub phase: Phase,
+    /// Tokens of the prompt.
+    pub prompt_tokens: Tokens,
+    /// Tokens that came back.
+    pub completion_tokens: Tokens,
+    /// From sending to the first token.
+    pub time_to_first_token_ms: Reading<Millis>,
+    /// Mean time per output token after the first.
+    pub time_per_output_token_ms: Reading<Millis>,
+    /// From sending to the end of the stream.
+    pub total_ms: Millis,
+}
+
+impl RequestRecord {
+    /// Prompt tokens per second up to the first token.
+    pub fn prefill_tokens_per_second(&self) -> Option<f64> {
+        let ms = self.time_to_first_token_ms.measured()?.0;
+        (ms > 0.0).then(|| f64::from(self.prompt_tokens.0) * 1000.0 / ms)
+    }
+
+    /// Output tokens per second after the first.
+    pub fn decode_tokens_per_second(&self) -> Option<f64> {
+        let ms = self.time_per_output_token_ms.measured()?.0;
+        (ms > 0.0).then_some(1000.0 / ms)
+    }
+}
+
+/// How a trial ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every phase ran.
+    Completed,
+    /// The kernel's out-of-memory killer, a memory cgroup, or a failed allocation ended the target.
+    OutOfMemory {
+        /// The phase in which it happened.
+        phase: Phase,
+        /// What showed that it was memory.
+        evidence: String,
+    },
+    /// A phase took longer than its timeout; the target's process tree was killed.
+    TimedOut {
+        /// The phase.
+        phase: Phase,
+        /// Its timeout.
+        limit_ms: Millis,
+    },
+    /// The target's process ended by itself.
+    Crashed {
+        /// The phase in which it happened.
+        phase: Phase,
+        /// The signal, where one ended it.
+        signal: Option<i32>,
+        /// The exit code, where it exited.
+        exit_code: Option<i32>,
+    },
+    /// The target answered with an error, and what it said.
+    Failed {
+        /// The phase in which it happened.
+        phase: Phase,
+        /// The target's own words, or the transport's.
+        message: String,
+    },
+    /// The harness was asked to stop.
+    Interrupted,
+}
+
+/// How far the 10 ms series can be trusted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SamplerHealth {
+    /// The interval that was asked for.
+    pub interval_us: Micros,
+    /// Samples that were taken.
+    pub samples: u64,
+    /// Ticks that passed without a sample.
+    pub missed_ticks: u64,
+    /// The longest time between two samples.
+    pub longest_gap_us: Micros,
+    /// Achieved intervals: upper bound of each bucket, and how many fell into it.
+    pub interval_histogram: Vec<(Micros, u64)>,
+    /// Processor time that the sampler took.
+    pub cpu_us: Micros,
+}
+
+/// One trial, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// Version of this form.
+    pub format_version: u32,
+    /// The cell.
+    pub cell: CellRecord,
+    /// Which trial of the cell, from 0.
+    pub trial: u32,
+    /// When it started, RFC 3339.
+    pub started_at: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The last lines that the target wrote.
+    pub log_tail: Vec<String>,
+    /// The phases that were entered, in order.
+    pub phases: Vec<PhaseRecord>,
+    /// The requests that were sent.
+    pub requests: Vec<RequestRecord>,
+    /// How well the series was sampled.
+    pub sampler: SamplerHealth,
+    /// The target's own plan, where it has one.
+    pub plan: Option<MemoryPlan>,
+    /// Name of the run that this trial was taken over from, where it was not run anew.
+    pub resumed_from: Option<String>,
+}
+
+impl TrialRecord {
+    /// The highest measured resident memory of any phase.
+    pub fn peak_resident(&self) -> Option<Bytes> {
+        self.phases.iter().filter_map(|phase| phase.peak_resident_bytes.measured().copied()).max()
+    }
+}

@@ -1,0 +1,21 @@
+//! Bytes and their owners, as data that the runtime writes and the harness reads.
+//!
+//! - [`units`]: sizes, times and counts as types.
+//! - [`class`], [`phase`]: the words that both sides use for memory and for time.
+//! - [`plan`]: every buffer that a configuration will need, before anything is allocated.
+//! - [`report`]: what is allocated now, and what was at the peak.
+
+pub mod class;
+pub mod phase;
+pub mod plan;
+pub mod report;
+pub mod units;
+
+pub use class::BufferClass;
+pub use phase::Phase;
+pub use plan::{Backing, ElementType, Lifetime, MemoryPlan, PlannedBuffer, Role};
+pub use report::{LedgerEntry, LedgerSnapshot, MemoryReport, ProgramMemory};
+pub use units::{Bytes, Micros, Millis, Tokens};
+
+/// Version of the JSON forms in this crate. It grows when a field changes its meaning or goes away.
+pub const FORMAT_VERSION: u32 = 1;

@@ -1,0 +1,164 @@
+//! The memory plan: every buffer that a configuration needs, with its size and the formula behind it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BufferClass, Bytes, Phase, Tokens};
+
+/// Whose buffer it is, where a target and a draft live side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The model whose tokens count.
+    Target,
+    /// The MTP head that proposes tokens.
+    Draft,
+}
+
+/// How one element of a buffer is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ElementType {
+    /// IEEE 754 single precision.
+    F32,
+    /// IEEE 754 half precision.
+    F16,
+    /// The upper half of a single.
+    Bf16,
+    /// Signed bytes with a scale per group.
+    Int8,
+    /// Nibbles with a scale per group, and a zero point where the checkpoint has one.
+    Int4,
+    /// Plain bytes: tables, text, alignment.
+    U8,
+}
+
+/// How long a buffer's bytes are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// From load to unload.
+    Resident,
+    /// While a sequence lives; `bytes_per_step` says how it grows.
+    PerSequence,
+    /// While a prompt chunk is in hand.
+    PerPrefillChunk,
+    /// While a token is being decoded.
+    PerStep,
+}
+
+/// What stands behind a buffer's pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backing {
+    /// Memory of the process alone.
+    Anonymous,
+    /// Pages of a file, shared with the page cache.
+    MappedFile,
+}
+
+/// How a per-sequence buffer is committed: in steps of `tokens`, each of `bytes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    /// Tokens of context that one step holds.
+    pub tokens: Tokens,
+    /// Bytes that one step commits.
+    pub bytes: Bytes,
+}
+
+impl Growth {
+    /// Bytes committed when `context` tokens are held.
+    pub fn committed(&self, context: Tokens) -> Bytes {
+        Bytes(u64::from(context.0.div_ceil(self.tokens.0)) * self.bytes.0)
+    }
+}
+
+/// One buffer of the plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedBuffer {
+    /// Target or draft.
+    pub role: Role,
+    /// What the buffer is for.
+    pub class: BufferClass,
+    /// The decoder layer it belongs to, where it belongs to one.
+    pub layer: Option<u32>,
+    /// The tensor's name in the checkpoint for weights, else a name that is unique within its class and layer.
+    pub name: String,
+    /// How its elements are stored.
+    pub element: ElementType,
+    /// Logical shape, outermost dimension first.
+    pub shape: Vec<u64>,
+    /// Bytes when fully committed.
+    pub bytes: Bytes,
+    /// How long they are held.
+    pub lifetime: Lifetime,
+    /// What stands behind them.
+    pub backing: Backing,
+    /// Set for a buffer that is committed as its sequence grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<Growth>,
+    /// The size in words, with the symbols of the model's configuration.
+    pub formula: String,
+}
+
+impl PlannedBuffer {
+    /// Bytes held in `phase` when a sequence of `context` tokens is open (none is open before prefill).
+    pub fn bytes_in(&self, phase: Phase, context: Tokens) -> Bytes {
+        let sequence_open = matches!(phase, Phase::Prefill | Phase::Decode);
+        let held = match self.lifetime {
+            Lifetime::Resident => !matches!(phase, Phase::Idle | Phase::Unload),
+            Lifetime::PerSequence => sequence_open,
+            Lifetime::PerPrefillChunk => phase == Phase::Prefill,
+            Lifetime::PerStep => sequence_open,
+        };
+        match (held, &self.growth) {
+            (false, _) => Bytes::ZERO,
+            (true, Some(growth)) => growth.committed(context).min(self.bytes),
+            (true, None) => self.bytes,
+        }
+    }
+
+    /// The key under which the ledger keeps this buffer: unique within a plan.
+    pub fn key(&self) -> String {
+        let role = match self.role {
+            Role::Target => "target",
+            Role::Draft => "draft",
+        };
+        match self.layer {
+            Some(layer) => format!("{role}/{}/{layer}/{}", self.class, self.name),
+            None => format!("{role}/{}/{}", self.class, self.name),
+        }
+    }
+}
+
+/// Every buffer that a model with its options needs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryPlan {
+    /// The buffers, weights first, in layer order.
+    pub buffers: Vec<PlannedBuffer>,
+}
+
+impl MemoryPlan {
+    /// Bytes held in `phase` with `context` tokens open, over all buffers.
+    pub fn total_in(&self, phase: Phase, context: Tokens) -> Bytes {
+        self.buffers.iter().map(|buffer| buffer.bytes_in(phase, context)).sum()
+    }
+
+    /// The most that is held in any phase with `context` tokens open.
+    pub fn peak(&self, context: Tokens) -> Bytes {
+        Phase::ALL.iter().map(|phase| self.total_in(*phase, context)).max().unwrap_or_default()
+    }
+
+    /// Bytes held in `phase` with `context` tokens open, by class; classes that hold nothing are left out.
+    pub fn by_class(&self, phase: Phase, context: Tokens) -> BTreeMap<BufferClass, Bytes> {
+        let mut totals = BTreeMap::new();
+        for buffer in &self.buffers {
+            let bytes = buffer.bytes_in(phase, context);
+            if bytes > Bytes::ZERO {
+                *totals.entry(buffer.class).or_insert(Bytes::ZERO) += bytes;
+            }
+        }
+        totals
+    }
+}

@@ -1,0 +1,82 @@
+//! The ledger as data: what is allocated now, what was at the peak, and what the program itself takes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BufferClass, Bytes, MemoryPlan, Role};
+
+/// One buffer of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// The key of the planned buffer that this one was allocated for.
+    pub key: String,
+    /// Target or draft.
+    pub role: Role,
+    /// What the buffer is for.
+    pub class: BufferClass,
+    /// The decoder layer it belongs to, where it belongs to one.
+    pub layer: Option<u32>,
+    /// Bytes committed at this moment.
+    pub now: Bytes,
+    /// The most that was ever committed.
+    pub peak: Bytes,
+    /// Address space set aside, whether or not memory stands behind it.
+    pub reserved: Bytes,
+}
+
+/// The ledger at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LedgerSnapshot {
+    /// Every buffer that was ever allocated, in plan order.
+    pub entries: Vec<LedgerEntry>,
+    /// The most that all buffers together ever held at one moment.
+    pub peak_total: Bytes,
+}
+
+impl LedgerSnapshot {
+    /// Bytes committed at this moment, over all buffers.
+    pub fn total_now(&self) -> Bytes {
+        self.entries.iter().map(|entry| entry.now).sum()
+    }
+
+    /// Bytes committed at this moment, by class.
+    pub fn by_class(&self) -> BTreeMap<BufferClass, Bytes> {
+        let mut totals = BTreeMap::new();
+        for entry in &self.entries {
+            *totals.entry(entry.class).or_insert(Bytes::ZERO) += entry.now;
+        }
+        totals
+    }
+}
+
+/// What the program takes beside the ledger's buffers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProgramMemory {
+    /// Resident memory of the process before the engine was loaded: code, libraries, stacks.
+    pub resident_at_start: Bytes,
+    /// Growth of the general heap since then, as its allocator counts it.
+    pub heap_growth: Bytes,
+}
+
+impl ProgramMemory {
+    /// Code, libraries, stacks and heap together.
+    pub fn total(&self) -> Bytes {
+        self.resident_at_start + self.heap_growth
+    }
+}
+
+/// What `/v1/memory` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemoryReport {
+    /// Version of this form.
+    pub format_version: u32,
+    /// Every buffer that the loaded configuration may need.
+    pub plan: MemoryPlan,
+    /// Every buffer that is or was allocated.
+    pub ledger: LedgerSnapshot,
+    /// The program itself.
+    pub program: ProgramMemory,
+    /// Bytes committed now by class, `program` included.
+    pub by_class_bytes: BTreeMap<BufferClass, Bytes>,
+}

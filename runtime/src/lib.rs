@@ -1,0 +1,1 @@
+//! The LLM engine: checkpoints, engine directories, the memory plan, operators, models, generation.

@@ -1,0 +1,1 @@
+//! HTTP over a runtime, in the shape of the OpenAI interface.
