@@ -1,1 +1,4 @@
 //! The LLM engine: checkpoints, engine directories, the memory plan, operators, models, generation.
+
+pub mod checkpoint;
+pub mod config;
