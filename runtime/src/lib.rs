@@ -1,3 +1,5 @@
 //! The LLM engine: checkpoints, engine directories, the memory plan, operators, models, generation.
 
+pub mod checkpoint;
+pub mod config;
 pub mod memory;
