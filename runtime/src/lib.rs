@@ -1,1 +1,3 @@
 //! The LLM engine: checkpoints, engine directories, the memory plan, operators, models, generation.
+
+pub mod generate;

@@ -1,0 +1,3 @@
+//! From text to tokens and back: the tokenizer.
+
+pub mod tokenizer;
