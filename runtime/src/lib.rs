@@ -3,5 +3,11 @@
 pub mod backend;
 pub mod checkpoint;
 pub mod config;
+pub mod engine;
+pub mod engine_dir;
 pub mod generate;
 pub mod memory;
+pub mod model;
+pub mod ops;
+pub mod plan;
+pub mod weights;
