@@ -1,12 +1,18 @@
-//! The CPU: a fixed set of worker threads, the instruction set that the kernels may use, and the two places where
-//! memory is divided between threads or cut into typed parts.
+//! The CPU: a fixed set of worker threads, the instruction set that the kernels may use, vector types to write kernels
+//! with, and the two places where memory is divided between threads or cut into typed parts.
 
 mod carve;
 mod instruction_set;
 mod pool;
+mod processor;
 mod shared;
+mod vector;
+#[cfg(target_arch = "x86_64")]
+mod vector_x86;
 
 pub use carve::Carver;
 pub use instruction_set::InstructionSet;
 pub use pool::{Pool, PoolError};
+pub use processor::Cpu;
 pub use shared::SharedMut;
+pub use vector::{Kernel, Portable, Vector};
