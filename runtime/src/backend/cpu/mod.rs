@@ -1,5 +1,7 @@
 //! The CPU: a fixed set of worker threads, the instruction set that the kernels may use, and the places where
+//! The CPU: a fixed set of worker threads, the instruction set that the kernels may use, vector types to write kernels
 //! memory is divided between threads or cut into typed parts.
+//! with, and the two places where memory is divided between threads or cut into typed parts.
 
 mod carve;
 mod column_queue;
@@ -7,10 +9,17 @@ mod column_queue;
 pub(crate) mod guarded;
 mod instruction_set;
 mod pool;
+mod processor;
 mod shared;
+mod vector;
+#[cfg(target_arch = "x86_64")]
+mod vector_x86;
 
 pub use carve::Carver;
 pub use column_queue::{ColumnQueue, ColumnsMut, MATRICES};
 pub use instruction_set::InstructionSet;
 pub use pool::{Pool, PoolError, SliceBody};
+pub use pool::{Pool, PoolError};
+pub use processor::Cpu;
 pub use shared::SharedMut;
+pub use vector::{Kernel, Portable, Vector};
