@@ -8,6 +8,7 @@ pub mod engine_dir;
 pub mod generate;
 pub mod memory;
 pub mod model;
+pub mod number_type;
 pub mod ops;
 pub mod plan;
 pub mod weights;

@@ -16,8 +16,11 @@ fn entries_match(engine: &Engine, plan: &MemoryPlan, phase: Phase, context: Toke
     let snapshot = engine.ledger().snapshot();
     for buffer in &plan.buffers {
         let planned = buffer.bytes_in(phase, context);
-        let held =
-            snapshot.entries.iter().find(|entry| entry.key == buffer.key()).map_or(Bytes::ZERO, |entry| entry.now);
+        let held = snapshot
+            .entries
+            .iter()
+            .find(|entry| entry.key == buffer.key())
+            .map_or(Bytes::ZERO, |entry| entry.now);
         assert_eq!(held, planned, "{} in {phase}", buffer.key());
     }
     assert_eq!(snapshot.total_now(), plan.total_in(phase, context));

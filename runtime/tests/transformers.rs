@@ -37,7 +37,11 @@ fn exact_logits_and_every_greedy_id_agree() {
                 engine.decode(&mut sequence, *greedy).unwrap();
                 logits = engine.logits(&sequence).into_owned();
                 let error = relative_rms(&logits, reference.step(&prompt.name, step));
-                assert!(error < EXACT_TOLERANCE, "{name}, {}: step {step} differs by {error:.2e}", prompt.name);
+                assert!(
+                    error < EXACT_TOLERANCE,
+                    "{name}, {}: step {step} differs by {error:.2e}",
+                    prompt.name
+                );
             }
         }
     }
@@ -99,7 +103,8 @@ fn logits_do_not_depend_on_how_a_prompt_is_cut() {
 fn requantised_modules_stay_close() {
     use runtime::engine_dir::DenseLinears;
     let reference = reference("hybrid-bf16");
-    let options = BuildOptions { lm_head: LmHead::Int4, dense_linears: DenseLinears::Int8, drop_draft: false };
+    let options =
+        BuildOptions { lm_head: LmHead::Int4, dense_linears: DenseLinears::Int8, drop_draft: false };
     let built = built("hybrid-bf16", options);
     let engine = load(&built, |_| {});
     let prompt = &reference.prompts[0];

@@ -64,12 +64,8 @@ impl Engine {
             found.remove(name).ok_or_else(|| EngineLoadError::WeightMissing { name: name.to_owned() })
         })?;
         let cpu = Cpu::new(options.threads)?;
-        let device = CpuDevice {
-            cpu,
-            allocator,
-            precision: options.precision,
-            kv_cache_type: options.kv_cache_type,
-        };
+        let device =
+            CpuDevice { cpu, allocator, precision: options.precision, kv_cache_type: options.kv_cache_type };
         Ok(Engine { config, options: options.clone(), device, weights, plan, ledger })
     }
 

@@ -27,7 +27,9 @@ pub enum SequenceError {
     #[error("the prompt has no tokens; send at least one")]
     EmptyPrompt,
     /// A prompt over `maxInputLen`.
-    #[error("the prompt has {tokens} tokens, and maxInputLen is {max_input_len}; shorten it, or start with a larger maxInputLen")]
+    #[error(
+        "the prompt has {tokens} tokens, and maxInputLen is {max_input_len}; shorten it, or start with a larger maxInputLen"
+    )]
     PromptTooLong {
         /// Tokens of the prompt.
         tokens: usize,

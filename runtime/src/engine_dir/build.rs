@@ -15,10 +15,10 @@ use ledger::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::EngineError;
 use super::format::{FORMAT_VERSION, MANIFEST, Manifest, SegmentRecord, SourceRecord, WEIGHTS};
 use super::layout::{BuildOptions, groups_of, layout};
 use super::pack::{Block, blocks, pack};
-use super::EngineError;
 use crate::checkpoint::{CheckpointSource, SourceIdentity};
 use crate::generate::text_files;
 use crate::model::modules::Group;
@@ -166,8 +166,12 @@ fn write_segment(
     partial: &Path,
     threads: usize,
 ) -> Result<(), EngineError> {
-    let work: Vec<Block<'_>> =
-        group.modules.iter().zip(&segment.tensors).flat_map(|(module, record)| blocks(module, record)).collect();
+    let work: Vec<Block<'_>> = group
+        .modules
+        .iter()
+        .zip(&segment.tensors)
+        .flat_map(|(module, record)| blocks(module, record))
+        .collect();
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let first_error = Mutex::new(None);

@@ -16,13 +16,17 @@ pub enum EngineError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The model needs a module that the checkpoint lacks.
-    #[error("the checkpoint has no tensor for `{module}`; it is incomplete, or not of the architecture that its config.json names")]
+    #[error(
+        "the checkpoint has no tensor for `{module}`; it is incomplete, or not of the architecture that its config.json names"
+    )]
     ModuleMissing {
         /// Canonical name.
         module: String,
     },
     /// A matrix cannot be quantised because its inputs do not divide into groups.
-    #[error("`{module}` has {columns} inputs, which do not divide into groups of {group_size}; keep it in 16 bits (denseLinears: keep, lmHead: f16)")]
+    #[error(
+        "`{module}` has {columns} inputs, which do not divide into groups of {group_size}; keep it in 16 bits (denseLinears: keep, lmHead: f16)"
+    )]
     GroupsDoNotDivide {
         /// Canonical name.
         module: String,
@@ -32,7 +36,9 @@ pub enum EngineError {
         group_size: usize,
     },
     /// A zero point that four bits cannot hold.
-    #[error("`{module}` has a zero point of {zero_point}, and an engine stores 0 to 15; re-export the checkpoint as gptq_v2 or AWQ")]
+    #[error(
+        "`{module}` has a zero point of {zero_point}, and an engine stores 0 to 15; re-export the checkpoint as gptq_v2 or AWQ"
+    )]
     ZeroPoint {
         /// Canonical name.
         module: String,
@@ -48,7 +54,9 @@ pub enum EngineError {
         cause: MatrixError,
     },
     /// The disk has no room.
-    #[error("building {path} needs {needed} and the disk has {free} free; free some, or put the engine on another disk")]
+    #[error(
+        "building {path} needs {needed} and the disk has {free} free; free some, or put the engine on another disk"
+    )]
     DiskFull {
         /// The engine directory.
         path: PathBuf,

@@ -68,8 +68,10 @@ impl TensorFormat {
         match *self {
             TensorFormat::Int4 { group_size, zero_points, .. } => {
                 let groups = (columns / group_size) as u64;
-                let mut parts =
-                    vec![(PartKind::Values, tiled_rows * columns_u64 / 2), (PartKind::Scales, tiled_rows * groups * 2)];
+                let mut parts = vec![
+                    (PartKind::Values, tiled_rows * columns_u64 / 2),
+                    (PartKind::Scales, tiled_rows * groups * 2),
+                ];
                 if zero_points {
                     parts.push((PartKind::ZeroPoints, tiled_rows * groups / 2));
                 }
@@ -77,7 +79,10 @@ impl TensorFormat {
             }
             TensorFormat::Int8 { group_size } => {
                 let groups = (columns / group_size) as u64;
-                vec![(PartKind::Values, tiled_rows * columns_u64), (PartKind::Scales, tiled_rows * groups * 2)]
+                vec![
+                    (PartKind::Values, tiled_rows * columns_u64),
+                    (PartKind::Scales, tiled_rows * groups * 2),
+                ]
             }
             TensorFormat::Dense { element } => {
                 let width = if element == ElementType::F32 { 4 } else { 2 };

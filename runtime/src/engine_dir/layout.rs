@@ -3,12 +3,12 @@
 use ledger::{Bytes, ElementType, Role};
 use serde::{Deserialize, Serialize};
 
-use super::format::{PART_ALIGNMENT, PartRecord, SegmentRecord, TensorFormat, TensorRecord};
 use super::EngineError;
+use super::format::{PART_ALIGNMENT, PartRecord, SegmentRecord, TensorFormat, TensorRecord};
 use crate::checkpoint::{CheckpointSource, DenseType, LinearKind};
-use crate::ops::HalfType;
 use crate::memory::PAGE;
 use crate::model::modules::{Group, Module, Shape, groups};
+use crate::ops::HalfType;
 
 /// Columns that share a scale where this program quantises by itself.
 pub const OWN_GROUP_SIZE: usize = 128;
@@ -52,7 +52,10 @@ pub struct BuildOptions {
 }
 
 /// The segments of an engine of `source` packed with `options`, hashes left empty.
-pub fn layout(source: &dyn CheckpointSource, options: &BuildOptions) -> Result<Vec<SegmentRecord>, EngineError> {
+pub fn layout(
+    source: &dyn CheckpointSource,
+    options: &BuildOptions,
+) -> Result<Vec<SegmentRecord>, EngineError> {
     let mut offset = 0;
     let mut segments = Vec::new();
     for group in &groups_of(source, options)? {
@@ -70,9 +73,8 @@ pub(super) fn groups_of(
 ) -> Result<Vec<Group>, EngineError> {
     let config = source.config();
     // Exports often drop the draft's tensors and keep its number of layers in the configuration.
-    let draft = !options.drop_draft
-        && config.mtp_layers > 0
-        && source.linear_kind("mtp.fc")? != LinearKind::Absent;
+    let draft =
+        !options.drop_draft && config.mtp_layers > 0 && source.linear_kind("mtp.fc")? != LinearKind::Absent;
     Ok(groups(config, draft))
 }
 
@@ -136,7 +138,9 @@ fn stored(
                 }
                 (LinearKind::Dense(_), LmHead::Int8) => int8,
                 (LinearKind::Dense(_), LmHead::Int4) => int4,
-                (LinearKind::Dense(element), LmHead::F16) => TensorFormat::Dense { element: halved(element).into() },
+                (LinearKind::Dense(element), LmHead::F16) => {
+                    TensorFormat::Dense { element: halved(element).into() }
+                }
             };
             (rows, columns, divisible(format, columns, module)?)
         }
@@ -148,7 +152,9 @@ fn stored(
                 (LinearKind::Int4 { group_size, zero_points, scale_type }, ..) => {
                     TensorFormat::Int4 { group_size, scale_type, zero_points }
                 }
-                (LinearKind::Dense(element), DenseLinears::Keep, _) => TensorFormat::Dense { element: element.into() },
+                (LinearKind::Dense(element), DenseLinears::Keep, _) => {
+                    TensorFormat::Dense { element: element.into() }
+                }
                 (LinearKind::Dense(_), DenseLinears::Int4, _) => int4,
                 (LinearKind::Dense(_), DenseLinears::Int8, _) => int8,
             };

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ledger::{Bytes, Role};
 
-use super::format::{FORMAT_VERSION, MANIFEST, Manifest, WEIGHTS};
 use super::EngineError;
+use super::format::{FORMAT_VERSION, MANIFEST, Manifest, WEIGHTS};
 use crate::generate::TOKENIZER;
 use crate::memory::PAGE;
 
@@ -28,8 +28,10 @@ impl EngineDir {
             }
             Err(cause) => return Err(EngineError::io("read", &manifest_path)(cause)),
         };
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|cause| EngineError::Manifest { path: manifest_path.clone(), reason: cause.to_string() })?;
+        let manifest: Manifest = serde_json::from_slice(&text).map_err(|cause| EngineError::Manifest {
+            path: manifest_path.clone(),
+            reason: cause.to_string(),
+        })?;
         let refuse = |reason: String| Err(EngineError::Manifest { path: manifest_path.clone(), reason });
         if manifest.format_version != FORMAT_VERSION {
             return refuse(format!(

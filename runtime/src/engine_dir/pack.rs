@@ -32,9 +32,11 @@ pub(super) fn blocks<'a>(module: &'a Module, record: &'a TensorRecord) -> impl I
         true => record.rows,
         false => (BLOCK_VALUES / record.columns).max(1).next_multiple_of(TILE_ROWS),
     };
-    (0..record.rows)
-        .step_by(step)
-        .map(move |start| Block { module, record, rows: start..(start + step).min(record.rows) })
+    (0..record.rows).step_by(step).map(move |start| Block {
+        module,
+        record,
+        rows: start..(start + step).min(record.rows),
+    })
 }
 
 /// Reads a block and packs it.
@@ -72,7 +74,9 @@ fn pack_matrix(source: &dyn CheckpointSource, block: &Block<'_>) -> Result<Vec<R
         (TensorFormat::Int4 { .. }, LinearKind::Int4 { .. }) => {
             let mut block_rows = Int4Rows::default();
             source.read_int4(&module.name, rows.clone(), &mut block_rows)?;
-            if let Some(&zero_point) = block_rows.zero_points.iter().flatten().find(|zero_point| **zero_point > 15) {
+            if let Some(&zero_point) =
+                block_rows.zero_points.iter().flatten().find(|zero_point| **zero_point > 15)
+            {
                 return Err(EngineError::ZeroPoint { module: module.name.clone(), zero_point });
             }
             pack_int4(block, &block_rows)
@@ -212,14 +216,9 @@ fn part(runs: &[(PartKind, Run)], kind: PartKind) -> &[u8] {
     runs.iter().find(|(found, _)| *found == kind).map_or(&[], |(_, (_, bytes))| bytes.as_slice())
 }
 
-fn finish(
-    runs: Vec<(PartKind, Run)>,
-    scales: &[u16],
-    zero_points: Option<Vec<u8>>,
-) -> Vec<Run> {
+fn finish(runs: Vec<(PartKind, Run)>, scales: &[u16], zero_points: Option<Vec<u8>>) -> Vec<Run> {
     let mut zero_points = zero_points.unwrap_or_default();
-    runs
-        .into_iter()
+    runs.into_iter()
         .map(|(kind, (offset, bytes))| match kind {
             PartKind::Values => (offset, bytes),
             PartKind::Scales => (offset, scales.iter().flat_map(|scale| scale.to_le_bytes()).collect()),

@@ -7,8 +7,8 @@ use super::operators::{KvCache, Operators, Projection};
 use super::state::{LayerState, SequenceState};
 use super::workspace::Workspace;
 use crate::config::{LinearAttentionConfig, ModelConfig};
-use crate::model::shapes::{attention_shape, delta_shape};
 use crate::memory::MemoryError;
+use crate::model::shapes::{attention_shape, delta_shape};
 use crate::ops::{Heads, Store};
 
 /// Runs `ids` (at most `workspace.tokens` of them) behind what `sequence` holds. Afterwards `workspace.hidden` holds
@@ -38,11 +38,15 @@ pub fn forward<O: Operators>(
     for (index, layer) in weights.layers.iter().enumerate() {
         pass.norm(&layer.input_norm, workspace);
         match (&layer.mixer, sequence.layer(index), &config.linear_attention) {
-            (Mixer::Attention(mixer), LayerState::Attention(cache), _) => pass.attention(mixer, cache, workspace),
+            (Mixer::Attention(mixer), LayerState::Attention(cache), _) => {
+                pass.attention(mixer, cache, workspace)
+            }
             (Mixer::Linear(mixer), LayerState::Linear { state, window }, Some(linear)) => {
                 pass.linear_attention(mixer, linear, state, window, workspace);
             }
-            _ => unreachable!("weights and state of a layer are both made from the configuration's layer kind"),
+            _ => {
+                unreachable!("weights and state of a layer are both made from the configuration's layer kind")
+            }
         }
         pass.norm(&layer.post_norm, workspace);
         pass.mlp(layer, workspace);
@@ -88,8 +92,19 @@ impl<O: Operators> Pass<'_, O> {
     ) {
         let (operators, config, tokens) = (self.operators, &self.config.attention, self.tokens);
         let shape = attention_shape(config);
-        let Workspace { hidden, normed, first: queries, keys, values, mixed, quantised, scores, cos, sin, .. } =
-            workspace;
+        let Workspace {
+            hidden,
+            normed,
+            first: queries,
+            keys,
+            values,
+            mixed,
+            quantised,
+            scores,
+            cos,
+            sin,
+            ..
+        } = workspace;
         let mut projections = [
             Projection { weight: &mixer.q_proj, out: &mut *queries, store: Store::Overwrite },
             Projection { weight: &mixer.k_proj, out: &mut *keys, store: Store::Overwrite },

@@ -83,7 +83,10 @@ pub struct Weights<W> {
 
 impl<W> Weights<W> {
     /// Gathers the weights of `config` by their canonical names.
-    pub fn gather<E>(config: &ModelConfig, mut find: impl FnMut(&str) -> Result<W, E>) -> Result<Weights<W>, E> {
+    pub fn gather<E>(
+        config: &ModelConfig,
+        mut find: impl FnMut(&str) -> Result<W, E>,
+    ) -> Result<Weights<W>, E> {
         let embed_tokens = find("embed_tokens")?;
         let mut layers = Vec::with_capacity(config.layers.len());
         for (index, kind) in config.layers.iter().enumerate() {

@@ -88,13 +88,8 @@ pub fn groups(config: &ModelConfig, draft: bool) -> Vec<Group> {
         collector.layer(*kind);
         groups.push(Group { name: collector.prefix, layer, role: Role::Target, modules: collector.modules });
     }
-    let mut last = Collector {
-        config,
-        prefix: String::new(),
-        layer: None,
-        role: Role::Target,
-        modules: Vec::new(),
-    };
+    let mut last =
+        Collector { config, prefix: String::new(), layer: None, role: Role::Target, modules: Vec::new() };
     last.factor("norm.weight", config.hidden_size);
     groups.push(Group { name: "norm".into(), layer: None, role: Role::Target, modules: last.modules });
     if !config.tie_word_embeddings {

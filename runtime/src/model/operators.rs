@@ -52,7 +52,14 @@ pub trait Operators {
     /// Rows `ids` of the table [vocabulary, hidden] into `out` [ids, hidden].
     fn embed(&self, table: &Self::Weight, ids: &[u32], out: &mut Self::Tensor);
     /// `rows` of `x`, normed, into the first rows of `out`.
-    fn rms_norm(&self, x: &Self::Tensor, rows: Range<usize>, weight: &Self::Weight, eps: f32, out: &mut Self::Tensor);
+    fn rms_norm(
+        &self,
+        x: &Self::Tensor,
+        rows: Range<usize>,
+        weight: &Self::Weight,
+        eps: f32,
+        out: &mut Self::Tensor,
+    );
     /// Every head of `x` normed in place.
     fn rms_norm_heads(&self, x: &mut Self::Tensor, heads: Heads, weight: &Self::Weight, eps: f32);
     /// Rows of `x` [tokens·heads, width] normed and multiplied by silu(gate), in place.
@@ -83,7 +90,14 @@ pub trait Operators {
         sin: &mut Self::Tensor,
     );
     /// Rotates the first `rotary_dims` of every head in place.
-    fn rope(&self, x: &mut Self::Tensor, heads: Heads, rotary_dims: usize, cos: &Self::Tensor, sin: &Self::Tensor);
+    fn rope(
+        &self,
+        x: &mut Self::Tensor,
+        heads: Heads,
+        rotary_dims: usize,
+        cos: &Self::Tensor,
+        sin: &Self::Tensor,
+    );
     /// Writes new keys and values [tokens, kv heads, head dim] at positions from `first`.
     fn append_kv(
         &self,

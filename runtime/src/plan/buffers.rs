@@ -149,7 +149,12 @@ fn weights(segment: &SegmentRecord, mode: WeightsMode, buffers: &mut Vec<Planned
     }
 }
 
-fn kv_cache(layer: u32, attention: &AttentionConfig, options: &RuntimeOptions, buffers: &mut Vec<PlannedBuffer>) {
+fn kv_cache(
+    layer: u32,
+    attention: &AttentionConfig,
+    options: &RuntimeOptions,
+    buffers: &mut Vec<PlannedBuffer>,
+) {
     let block = attention::BLOCK_TOKENS as u64;
     let blocks = u64::from(options.max_kv_cache_capacity.0).div_ceil(block);
     let width = options.kv_cache_type.width();
@@ -255,7 +260,9 @@ impl Widths {
         let queries = attention.query_heads * attention.head_dim;
         let projected = if attention.output_gate { 2 * queries } else { queries };
         let (channels, values, gates) = match &config.linear_attention {
-            Some(linear) => (linear.conv_channels(), linear.value_heads * linear.value_dim, linear.value_heads),
+            Some(linear) => {
+                (linear.conv_channels(), linear.value_heads * linear.value_dim, linear.value_heads)
+            }
             None => (0, 0, 0),
         };
         Widths {
@@ -296,8 +303,18 @@ fn workspace(
     push(class, "values", widths.kv, "new values");
     push(class, "decay", widths.gates, "decay of each value head");
     push(class, "beta", widths.gates, "write strength of each value head");
-    push(BufferClass::Rope, &format!("{} cos", stage.name()), widths.angles, "cosines of the chunk's positions");
-    push(BufferClass::Rope, &format!("{} sin", stage.name()), widths.angles, "sines of the chunk's positions");
+    push(
+        BufferClass::Rope,
+        &format!("{} cos", stage.name()),
+        widths.angles,
+        "cosines of the chunk's positions",
+    );
+    push(
+        BufferClass::Rope,
+        &format!("{} sin", stage.name()),
+        widths.angles,
+        "sines of the chunk's positions",
+    );
     for (name, bytes, what) in scratch(config, options, group_size, tokens) {
         if bytes > 0 {
             let formula = format!("{tokens} tokens: {what}");
@@ -326,7 +343,11 @@ fn scratch(
     let columns = Widths::of(config).mixed.max(config.intermediate_size).max(config.hidden_size);
     let scores = attention_shape(&config.attention).workspace(options.threads);
     [
-        ("quantised", linear::workspace_bytes(tokens, columns, group_size).0, "activations in 8 bits with their scales"),
+        (
+            "quantised",
+            linear::workspace_bytes(tokens, columns, group_size).0,
+            "activations in 8 bits with their scales",
+        ),
         ("scores", scores.0, "partial softmax of each thread"),
     ]
 }

@@ -41,7 +41,8 @@ impl Weight {
             TensorFormat::Int4 { group_size, scale_type, zero_points } => {
                 let zero_points = zero_points.then(|| self.part(PartKind::ZeroPoints));
                 let scales = elements(self.part(PartKind::Scales));
-                let matrix = Int4Matrix::new(rows, columns, group_size, scale_type, values, scales, zero_points);
+                let matrix =
+                    Int4Matrix::new(rows, columns, group_size, scale_type, values, scales, zero_points);
                 Matrix::Int4(matrix.expect(CHECKED))
             }
             TensorFormat::Int8 { group_size } => {

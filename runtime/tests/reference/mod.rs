@@ -110,7 +110,8 @@ pub fn relative_rms(found: &[f32], expected: &[f32]) -> f64 {
     let count = expected.len() as f64;
     let mean = expected.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
     let spread = expected.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / count;
-    let error = found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>() / count;
+    let error =
+        found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>() / count;
     (error / spread).sqrt()
 }
 

@@ -73,7 +73,9 @@ impl Operators for CpuDevice {
         let matrix = table.matrix();
         let hidden = matrix.columns();
         for (id, row) in ids.iter().zip(floats_mut(out, ids.len() * hidden).chunks_exact_mut(hidden)) {
-            matrix.dequantise_row(*id as usize, row).expect("ids are checked against the table before a pass");
+            matrix
+                .dequantise_row(*id as usize, row)
+                .expect("ids are checked against the table before a pass");
         }
     }
 
@@ -85,7 +87,13 @@ impl Operators for CpuDevice {
     }
 
     fn rms_norm_heads(&self, x: &mut Buffer, heads: Heads, weight: &Weight, eps: f32) {
-        rms_norm::heads(&self.cpu, floats_mut(x, heads.tokens * heads.token_stride), heads, weight.numbers(), eps);
+        rms_norm::heads(
+            &self.cpu,
+            floats_mut(x, heads.tokens * heads.token_stride),
+            heads,
+            weight.numbers(),
+            eps,
+        );
     }
 
     fn rms_norm_gated(&self, x: &mut Buffer, elements: usize, gate: &Buffer, weight: &Weight, eps: f32) {
@@ -188,14 +196,28 @@ impl Operators for CpuDevice {
         attention::output_gate(&self.cpu, floats_mut(x, elements), gate, gate_heads);
     }
 
-    fn causal_conv1d(&self, channels: usize, tokens: usize, taps: &Weight, x: &mut Buffer, window: &mut Buffer) {
+    fn causal_conv1d(
+        &self,
+        channels: usize,
+        tokens: usize,
+        taps: &Weight,
+        x: &mut Buffer,
+        window: &mut Buffer,
+    ) {
         let taps = taps.numbers();
         let kept = (taps.len() / channels - 1) * channels;
         let x = floats_mut(x, tokens * channels);
         causal_conv1d::forward(&self.cpu, channels, taps, x, floats_mut(window, kept));
     }
 
-    fn delta_gates(&self, tokens: usize, a: &mut Buffer, b: &mut Buffer, negated_decay: &Weight, dt_bias: &Weight) {
+    fn delta_gates(
+        &self,
+        tokens: usize,
+        a: &mut Buffer,
+        b: &mut Buffer,
+        negated_decay: &Weight,
+        dt_bias: &Weight,
+    ) {
         let (negated_decay, dt_bias) = (negated_decay.numbers(), dt_bias.numbers());
         let elements = tokens * dt_bias.len();
         let (a, b) = (floats_mut(a, elements), floats_mut(b, elements));

@@ -21,6 +21,7 @@ mod tests;
 pub use forward::{LinearError, forward};
 
 use ledger::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::matmul_dense::DenseMatrix;
 use super::matmul_int4::Int4Matrix;
@@ -101,11 +102,13 @@ impl Store {
 }
 
 /// Whether activations may be rounded to 8 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// f32 activations and dequantised weights.
     Exact,
     /// 8-bit activations and integer products.
+    #[default]
     Fast,
 }
 

@@ -22,26 +22,7 @@ use super::linear::Store;
 use super::matrix_error::{MatrixError, check_length};
 use crate::backend::cpu::{ColumnsMut, InstructionSet};
 
-/// The element of a dense matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DenseType {
-    /// IEEE 754 binary16.
-    F16,
-    /// The upper half of an IEEE 754 binary32.
-    Bf16,
-    /// IEEE 754 binary32.
-    F32,
-}
-
-impl DenseType {
-    /// Bytes of an element.
-    pub const fn size(self) -> usize {
-        match self {
-            Self::F16 | Self::Bf16 => 2,
-            Self::F32 => 4,
-        }
-    }
-}
+pub use super::half_type::DenseType;
 
 /// Size of a dense matrix.
 ///
