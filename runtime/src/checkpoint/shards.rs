@@ -62,35 +62,45 @@ pub(super) struct Shards {
 }
 
 impl Shards {
-    /// Opens the checkpoint in `directory`. A single file wins over an index, as in `transformers`.
+    /// Opens the checkpoint in `directory`.
+    ///
+    /// With both an index and a `model.safetensors` there, the index counts if it lists that file (an MTP head in a
+    /// shard of its own is published so); otherwise it is left over from before a conversion.
     pub(super) fn open(directory: &Path) -> Result<Shards, CheckpointError> {
         let single = directory.join(SINGLE_FILE);
         let index = directory.join(INDEX_FILE);
-        if single.exists() {
-            let file = SafetensorsFile::open(&single)?;
-            let tensors = file.names().map(|name| (name.to_owned(), 0)).collect();
-            return Ok(Shards {
-                directory: directory.to_path_buf(),
-                index: None,
-                files: vec![file],
-                tensors,
-            });
+        if !index.exists() {
+            if single.exists() {
+                return Shards::open_single(directory, &single);
+            }
+            return Err(CheckpointError::NoWeights { directory: directory.to_path_buf() });
         }
-        if index.exists() {
-            return Shards::open_indexed(directory, index);
-        }
-        Err(CheckpointError::NoWeights { directory: directory.to_path_buf() })
-    }
-
-    fn open_indexed(directory: &Path, index: PathBuf) -> Result<Shards, CheckpointError> {
-        let refuse = |problem| CheckpointError::Index { path: index.clone(), problem };
         let text = std::fs::read_to_string(&index)
             .map_err(|error| CheckpointError::Io { path: index.clone(), error })?;
-        let Index { weight_map } =
-            serde_json::from_str(&text).map_err(|error| refuse(IndexProblem::Json(error)))?;
+        let Index { weight_map } = serde_json::from_str(&text).map_err(|error| CheckpointError::Index {
+            path: index.clone(),
+            problem: IndexProblem::Json(error),
+        })?;
+        if single.exists() && weight_map.values().all(|shard| shard != SINGLE_FILE) {
+            return Shards::open_single(directory, &single);
+        }
+        Shards::open_indexed(directory, index, &weight_map)
+    }
 
+    fn open_single(directory: &Path, path: &Path) -> Result<Shards, CheckpointError> {
+        let file = SafetensorsFile::open(path)?;
+        let tensors = file.names().map(|name| (name.to_owned(), 0)).collect();
+        Ok(Shards { directory: directory.to_path_buf(), index: None, files: vec![file], tensors })
+    }
+
+    fn open_indexed(
+        directory: &Path,
+        index: PathBuf,
+        weight_map: &BTreeMap<String, String>,
+    ) -> Result<Shards, CheckpointError> {
+        let refuse = |problem| CheckpointError::Index { path: index.clone(), problem };
         let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (tensor, shard) in &weight_map {
+        for (tensor, shard) in weight_map {
             if !is_plain_file_name(shard) {
                 let (tensor, shard) = (tensor.clone(), shard.clone());
                 return Err(refuse(IndexProblem::ShardPath { tensor, shard }));
