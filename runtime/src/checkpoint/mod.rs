@@ -12,12 +12,28 @@
 //! - `quantization`: `quantization_config`, checked. `dense`, `awq`, `compressed_tensors`, `gptq`: the layouts.
 //! - `directory`: a Hugging Face directory as a source. `synthetic`: a seed as a source.
 
+mod awq;
+mod compressed_tensors;
+mod dense;
+mod directory;
 mod error;
+mod gptq;
 mod half;
+mod header;
 mod int4;
+mod packed;
+mod quantization;
+mod safetensors;
+mod shards;
 mod source;
+mod synthetic;
 
+pub use directory::DirectoryCheckpoint;
 pub use error::CheckpointError;
 pub use half::{DenseType, HalfType};
+pub use header::HeaderProblem;
 pub use int4::Int4Rows;
+pub use quantization::QuantizationProblem;
+pub use shards::IndexProblem;
 pub use source::{CheckpointSource, LinearKind, SourceIdentity};
+pub use synthetic::{SyntheticCheckpoint, SyntheticOptions, SyntheticQuantization};

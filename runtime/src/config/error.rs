@@ -12,7 +12,6 @@ pub struct ConfigError {
     /// The file.
     pub path: PathBuf,
     /// What is wrong with it.
-    #[source]
     pub problem: ConfigProblem,
 }
 
