@@ -1,4 +1,5 @@
 //! From text to tokens and back: chat template, tokenizer, sampling.
 
+pub mod chat_template;
 pub mod sample;
 pub mod tokenizer;
