@@ -4,3 +4,4 @@
 //! computed from records alone.
 
 pub mod record;
+pub mod scenario;
