@@ -5,13 +5,17 @@
 //! `logs/<cell>-<trial>.log`, and the outputs computed from them.
 
 mod event;
+mod folder;
 mod run;
+mod series;
 mod trial;
 
 pub use event::TrialEvent;
+pub use folder::{RecordedTrial, Run, RunFolderError, UnreadableTrial};
 pub use run::{
     BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, MachineCard, RunRecord, ScenarioRecord, TrialFile,
 };
+pub use series::{Sample, Series, SeriesError};
 pub use trial::{
     CellId, CellRecord, EdgeReading, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading, RequestRecord,
     ResidentMemory, SamplerHealth, TrialRecord,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{BufferClass, Bytes, MemoryPlan, Micros, Millis, Phase, Tokens};
+use ledger::{BufferClass, Bytes, LedgerSnapshot, MemoryPlan, Micros, Millis, Phase, Tokens};
 use serde::{Deserialize, Serialize};
 
 /// A measured value, or the reason why there is none. A missing value is never zero.
@@ -245,6 +245,10 @@ pub struct TrialRecord {
     pub sampler: SamplerHealth,
     /// The target's own plan, where it has one.
     pub plan: Option<MemoryPlan>,
+    /// The target's own ledger, buffer by buffer with the most that each ever held, as it was last read before the
+    /// target was asked to end.
+    #[serde(default)]
+    pub ledger: Reading<LedgerSnapshot>,
     /// What measured, and what could not.
     #[serde(default)]
     pub probes: Vec<ProbeCard>,
