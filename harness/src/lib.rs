@@ -3,5 +3,9 @@
 //! A scenario file becomes cells, a cell becomes trials, a trial writes one record as it goes, and every output is
 //! computed from records alone.
 
+#![deny(unsafe_code)]
+
+pub mod clock;
+pub mod probe;
 pub mod record;
 pub mod scenario;
