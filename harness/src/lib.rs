@@ -6,6 +6,10 @@
 #![deny(unsafe_code)]
 
 pub mod clock;
+pub mod engines;
+pub mod interrupt;
 pub mod probe;
 pub mod record;
 pub mod scenario;
+pub mod target;
+pub mod trial;

@@ -67,7 +67,9 @@ fn used_by(nvml: &Nvml, pids: &[u32]) -> Result<Reading<Bytes>, NvmlError> {
             match process.used_gpu_memory {
                 UsedGpuMemory::Used(bytes) if pids.contains(&process.pid) => sum += Bytes(bytes),
                 UsedGpuMemory::Unavailable if pids.contains(&process.pid) => {
-                    return Ok(Reading::Unavailable("the driver does not count memory by process".to_owned()));
+                    return Ok(Reading::Unavailable(
+                        "the driver does not count memory by process".to_owned(),
+                    ));
                 }
                 _ => {}
             }

@@ -62,7 +62,11 @@ impl IntervalHistogram {
             samples: self.samples,
             missed_ticks: self.missed,
             longest_gap_us: self.longest,
-            interval_histogram: BOUNDS_PERCENT.iter().map(|bound_at| bound(*bound_at)).zip(self.counts).collect(),
+            interval_histogram: BOUNDS_PERCENT
+                .iter()
+                .map(|bound_at| bound(*bound_at))
+                .zip(self.counts)
+                .collect(),
             cpu_us: cpu,
         }
     }
@@ -82,7 +86,9 @@ mod tests {
         assert_eq!((health.samples, health.missed_ticks), (5, 4));
         assert_eq!(health.longest_gap_us, Micros(50_900));
         assert_eq!(health.interval_histogram.iter().map(|(_, count)| count).sum::<u64>(), 4);
-        let at = |bound: u64| health.interval_histogram.iter().find(|(upper, _)| upper.0 == bound).map(|(_, n)| *n);
+        let at = |bound: u64| {
+            health.interval_histogram.iter().find(|(upper, _)| upper.0 == bound).map(|(_, n)| *n)
+        };
         assert_eq!((at(10_500), at(100_000), at(u64::MAX)), (Some(3), Some(1), Some(0)));
     }
 }

@@ -11,7 +11,8 @@ pub fn machine_card(gpu: &Gpu) -> Result<MachineCard, sysinfo::Error> {
     let mut system = System::new()?;
     system.refresh_memory();
     system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
-    let cpu = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).filter(|brand| !brand.is_empty());
+    let cpu =
+        system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).filter(|brand| !brand.is_empty());
     Ok(MachineCard {
         cpu: cpu.unwrap_or_else(|| "unknown".to_owned()),
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),

@@ -78,7 +78,9 @@ impl ProcessMemory {
                 .write(true)
                 .open(&path)
                 .and_then(|mut file| std::io::Write::write_all(&mut file, b"5"));
-            written.map_err(|error| format!("the high-water mark cannot be reset: {}: {error}", path.display()))?;
+            written.map_err(|error| {
+                format!("the high-water mark cannot be reset: {}: {error}", path.display())
+            })?;
         }
         Ok(())
     }
@@ -106,7 +108,11 @@ impl ProcessMemory {
                 Err(_) => {}
             }
         }
-        if read > 0 { Reading::Measured(sum) } else { Reading::Unavailable("the target has no process".to_owned()) }
+        if read > 0 {
+            Reading::Measured(sum)
+        } else {
+            Reading::Unavailable("the target has no process".to_owned())
+        }
     }
 
     /// The processes as last seen.

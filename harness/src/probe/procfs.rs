@@ -168,7 +168,12 @@ impl ProcessIdentity {
         let session = decimal(fields.nth(1)?)?;
         let start_ticks = decimal(fields.nth(15)?)?;
         let narrow = |number: u64| u32::try_from(number).ok();
-        Some(ProcessIdentity { pid: narrow(pid)?, parent: narrow(parent)?, session: narrow(session)?, start_ticks })
+        Some(ProcessIdentity {
+            pid: narrow(pid)?,
+            parent: narrow(parent)?,
+            session: narrow(session)?,
+            start_ticks,
+        })
     }
 
     /// The process that has the number `pid` now.
@@ -181,7 +186,8 @@ impl ProcessIdentity {
 mod tests {
     use super::*;
 
-    const STATUS: &[u8] = b"Name:\tsweep\nVmPeak:\t  900 kB\nVmHWM:\t     50 kB\nVmRSS:\t     42 kB\nRssAnon:\t     \
+    const STATUS: &[u8] =
+        b"Name:\tsweep\nVmPeak:\t  900 kB\nVmHWM:\t     50 kB\nVmRSS:\t     42 kB\nRssAnon:\t     \
         30 kB\nRssFile:\t     10 kB\nRssShmem:\t      2 kB\nVmSwap:\t      1 kB\nThreads:\t3\n";
 
     #[test]
@@ -193,7 +199,11 @@ mod tests {
         assert_eq!(status.high_water, Bytes(50 * 1024));
         assert_eq!(status.swapped, Bytes(1024));
         assert_eq!(ProcessStatus::parse(b"Name:\tsweep\nState:\tZ (zombie)\n"), None);
-        assert_eq!(ProcessStatus::parse(&STATUS[..120]), None, "a text that is cut short is not a smaller process");
+        assert_eq!(
+            ProcessStatus::parse(&STATUS[..120]),
+            None,
+            "a text that is cut short is not a smaller process"
+        );
     }
 
     #[test]
@@ -211,7 +221,10 @@ mod tests {
             Some(MemInfo { available: Bytes(7168) })
         );
         assert_eq!(MemInfo::parse(b"MemTotal: 9 kB\n"), None);
-        assert_eq!(parse_pss(b"5000-6000 ---p\nRss: 9 kB\nPss:   3 kB\nPss_Dirty: 1 kB\n"), Some(Bytes(3072)));
+        assert_eq!(
+            parse_pss(b"5000-6000 ---p\nRss: 9 kB\nPss:   3 kB\nPss_Dirty: 1 kB\n"),
+            Some(Bytes(3072))
+        );
         assert_eq!(parse_oom_kills(b"pgfault 1\noom_kill 4\nx 2\n"), Some(4));
         assert_eq!(parse_oom_kills(b"oom_kill_x 4\n"), None);
     }

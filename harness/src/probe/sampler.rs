@@ -76,11 +76,15 @@ impl Sampler {
         });
         let sampling = {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name("sampler".to_owned()).spawn(move || sample(&options, &timer, &shared))?
+            std::thread::Builder::new()
+                .name("sampler".to_owned())
+                .spawn(move || sample(&options, &timer, &shared))?
         };
         let writing = {
             let (shared, process) = (Arc::clone(&shared), process.clone());
-            std::thread::Builder::new().name("series".to_owned()).spawn(move || write(file, &process, &shared))?
+            std::thread::Builder::new()
+                .name("series".to_owned())
+                .spawn(move || write(file, &process, &shared))?
         };
         Ok(Sampler { shared, process, sampling, writing })
     }

@@ -19,7 +19,8 @@ pub struct ChildLimits {
 /// Prepares `command` so that its process leads a session and a process group of its own, dies with the thread that
 /// starts it, and stays within `limits`. Start it from a thread that lives as long as the trial.
 pub fn hold(command: &mut Command, limits: ChildLimits) {
-    let address_space = limits.address_space.map(|bytes| Rlimit { current: Some(bytes.0), maximum: Some(bytes.0) });
+    let address_space =
+        limits.address_space.map(|bytes| Rlimit { current: Some(bytes.0), maximum: Some(bytes.0) });
     let cgroup = limits.cgroup;
     let prepare = move || {
         setsid()?;

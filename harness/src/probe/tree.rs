@@ -102,7 +102,8 @@ impl TreeView {
             }
             let children = self.children(now.pid).into_iter();
             let children = children.filter_map(|child| ProcessIdentity::read(&self.root, child));
-            let own = |child: &ProcessIdentity| child.parent == now.pid && child.start_ticks >= now.start_ticks;
+            let own =
+                |child: &ProcessIdentity| child.parent == now.pid && child.start_ticks >= now.start_ticks;
             waiting.extend(children.filter(own));
         }
         change
