@@ -4,3 +4,5 @@
 //! computed from records alone.
 
 pub mod record;
+pub mod report;
+pub mod verdict;
