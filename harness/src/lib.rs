@@ -6,3 +6,4 @@
 pub mod record;
 pub mod report;
 pub mod verdict;
+pub mod scenario;
