@@ -13,3 +13,4 @@ pub mod record;
 pub mod scenario;
 pub mod target;
 pub mod trial;
+pub mod verdict;

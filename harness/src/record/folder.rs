@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ledger::Bytes;
 use thiserror::Error;
 
 use super::{CellId, FORMAT_VERSION, JournalError, Reading, RunRecord, Series, TrialRecord, recover};
@@ -72,6 +73,14 @@ pub enum RunFolderError {
     /// A trial without an end cannot be put together again.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A number is beyond anything that can be measured, so that sums could overflow.
+    #[error("failed to use {path}: {what}")]
+    Absurd {
+        /// The file.
+        path: PathBuf,
+        /// Which number.
+        what: String,
+    },
     /// A name in `run.json` would lead out of the folder.
     #[error("failed to read the trial `{stem}`: its name is not a plain file name")]
     UnsafeName {
@@ -139,6 +148,7 @@ fn read_trial(folder: &Path, stem: &str, cell: &CellId, trial: u32) -> Result<Re
     if record.cell.id != *cell || record.trial != trial {
         return Err(RunFolderError::Misplaced { path, cell: record.cell.id.0, trial: record.trial });
     }
+    check_plan(&path, &record)?;
     let series = match Series::read(&folder.join("samples").join(format!("{stem}.csv"))) {
         Ok(series) if series.samples.is_empty() => {
             Reading::Unavailable("the series holds no sample".to_owned())
@@ -152,6 +162,35 @@ fn read_trial(folder: &Path, stem: &str, cell: &CellId, trial: u32) -> Result<Re
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunFolderError> {
     let bytes =
         fs::read(path).map_err(|source| RunFolderError::Unreadable { path: path.to_owned(), source })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|source| RunFolderError::Malformed { path: path.to_owned(), source })
+    let malformed = |source| RunFolderError::Malformed { path: path.to_owned(), source };
+    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(malformed)?;
+    if let Some(number) = absurd_number(&value) {
+        let what = format!("{number} is no size and no time");
+        return Err(RunFolderError::Absurd { path: path.to_owned(), what });
+    }
+    serde_json::from_value(value).map_err(malformed)
+}
+
+/// The first number whose magnitude is above [`Series::LARGEST`].
+fn absurd_number(value: &serde_json::Value) -> Option<f64> {
+    match value {
+        serde_json::Value::Number(number) => {
+            number.as_f64().filter(|number| number.abs() > Series::LARGEST as f64)
+        }
+        serde_json::Value::Array(items) => items.iter().find_map(absurd_number),
+        serde_json::Value::Object(fields) => fields.values().find_map(absurd_number),
+        _ => None,
+    }
+}
+
+/// A buffer that grows must do so in steps that can be counted.
+fn check_plan(path: &Path, record: &TrialRecord) -> Result<(), RunFolderError> {
+    for buffer in record.plan.iter().flat_map(|plan| &plan.buffers) {
+        let Some(growth) = &buffer.growth else { continue };
+        if growth.tokens.0 == 0 || growth.bytes > Bytes::gib(2) {
+            let what = format!("the buffer {} grows in steps that make no sense", buffer.key());
+            return Err(RunFolderError::Absurd { path: path.to_owned(), what });
+        }
+    }
+    Ok(())
 }

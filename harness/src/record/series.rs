@@ -55,8 +55,8 @@ pub enum SeriesError {
         /// The column's name.
         column: &'static str,
     },
-    /// A cell of the table is not a whole number.
-    #[error("failed to read the samples in {path}: `{text}` in line {line} is not a whole number")]
+    /// A cell of the table is not a whole number, or one beyond [`Series::LARGEST`].
+    #[error("failed to read the samples in {path}: `{text}` in line {line} is not a whole number up to 2^48")]
     NotANumber {
         /// The file.
         path: PathBuf,
@@ -86,6 +86,10 @@ const COLUMNS: [&str; 6] = [
 ];
 
 impl Series {
+    /// The largest number that a record may hold: 256 TiB, or nine years in microseconds. Sums of such numbers do not
+    /// overflow.
+    pub const LARGEST: u64 = 1 << 48;
+
     /// Reads `path`. Columns are found by name, so that others may stand beside them; an empty cell is a missing
     /// value; a last line that was cut short by the end of the writer is left out.
     pub fn read(path: &Path) -> Result<Series, SeriesError> {
@@ -109,11 +113,14 @@ impl Series {
             let number = |column: usize| -> Result<Option<u64>, SeriesError> {
                 match row.get(at[column]).map(str::trim).unwrap_or_default() {
                     "" => Ok(None),
-                    text => text.parse().map(Some).map_err(|_| SeriesError::NotANumber {
-                        path: path.to_owned(),
-                        line,
-                        text: text.chars().take(40).collect(),
-                    }),
+                    text => match text.parse() {
+                        Ok(number) if number <= Series::LARGEST => Ok(Some(number)),
+                        _ => Err(SeriesError::NotANumber {
+                            path: path.to_owned(),
+                            line,
+                            text: text.chars().take(40).collect(),
+                        }),
+                    },
                 }
             };
             let Some(time) = number(0)? else { continue };
