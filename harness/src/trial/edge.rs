@@ -47,11 +47,15 @@ impl EdgeProbes<'_> {
             Reading::Measured(report) => Reading::Measured(report.by_class_bytes.clone()),
             Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
         };
+        // On another thread: it takes long enough to delay the time stamps of tokens that arrive meanwhile.
+        let process = self.process.clone();
+        let proportional = tokio::task::spawn_blocking(move || process.proportional()).await;
+        let proportional = proportional.unwrap_or_else(|error| Reading::Unavailable(error.to_string()));
         let pids: Vec<u32> = self.process.identities().iter().map(|process| process.pid).collect();
         let reading = EdgeReading {
             unaccounted_bytes: unaccounted(&resident, &by_class),
             resident,
-            proportional_bytes: self.process.proportional(),
+            proportional_bytes: proportional,
             by_class_bytes: by_class,
             gpu_bytes: self.gpu.used_by(&pids),
             swap_bytes: swap,

@@ -2,10 +2,12 @@
 //!
 //! - `run`: from the start of the process to the end of its tree.
 //! - `phases`: what each phase asks of the target.
+//! - `arrivals`: when tokens come.
 //! - `edge`: what is read where a phase ends.
 //! - `outcome`: what an end means.
 //! - `prompt`: what is said to the target; `log_tail`: its last words.
 
+mod arrivals;
 mod edge;
 mod log_tail;
 mod outcome;

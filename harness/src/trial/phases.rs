@@ -7,13 +7,14 @@ use std::time::Duration;
 use ledger::{Micros, Millis, Phase, Tokens};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::arrivals::Arrivals;
 use super::outcome::Stop;
 use super::prompt::prompt;
 use crate::clock::TrialClock;
 use crate::interrupt::Interrupt;
 use crate::record::{Reading, RequestRecord};
 use crate::scenario::{Cell, Decode, Prefill, PromptTokens};
-use crate::target::{Child, Client, CompletionRequest, TokenStream};
+use crate::target::{Child, Client, CompletionRequest};
 
 /// Time between two looks at a file or an address.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -59,7 +60,7 @@ pub(super) struct Session<'a> {
 /// A stream after its first token.
 #[derive(Debug)]
 pub(super) struct OpenStream {
-    stream: TokenStream,
+    arrivals: Arrivals,
     phase: Phase,
     prompt: Tokens,
     sent_at: Micros,
@@ -239,33 +240,27 @@ impl Session<'_> {
             seed: self.seed,
         };
         let sent_at = self.clock.now();
-        let (stream, tokens) = self
+        let (arrivals, tokens, first_at) = self
             .guarded(deadline, async {
-                let failed = |error: crate::target::ClientError| Stop::Failed(error.to_string());
-                let mut stream = self.client()?.complete(&request).await.map_err(failed)?;
-                match stream.next().await.map_err(failed)? {
-                    Some(tokens) => Ok((stream, tokens)),
+                let answer = self.client()?.complete(&request).await;
+                let stream = answer.map_err(|error| Stop::Failed(error.to_string()))?;
+                let mut arrivals = Arrivals::of(stream, self.clock);
+                match arrivals.next().await.map_err(Stop::Failed)? {
+                    Some((tokens, at)) => Ok((arrivals, tokens, at)),
                     None => Err(Stop::Failed("the stream ended before its first token".to_owned())),
                 }
             })
             .await?;
-        let first_at = self.clock.now();
-        Ok(OpenStream { stream, phase, prompt: length, sent_at, first_at, last_at: first_at, tokens })
+        Ok(OpenStream { arrivals, phase, prompt: length, sent_at, first_at, last_at: first_at, tokens })
     }
 
     /// Reads until there are `wanted` tokens, or no more.
     async fn read_until(&self, open: &mut OpenStream, wanted: u32, deadline: Deadline) -> Result<(), Stop> {
         while open.tokens < wanted {
-            let next = self.guarded(deadline, async {
-                open.stream.next().await.map_err(|error| Stop::Failed(error.to_string()))
-            });
-            match next.await? {
-                Some(tokens) => {
-                    open.tokens = tokens;
-                    open.last_at = self.clock.now();
-                }
-                None => break,
-            }
+            let next =
+                self.guarded(deadline, async { open.arrivals.next().await.map_err(Stop::Failed) }).await?;
+            let Some((tokens, at)) = next else { break };
+            (open.tokens, open.last_at) = (tokens, at);
         }
         Ok(())
     }

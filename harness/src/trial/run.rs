@@ -334,6 +334,11 @@ impl Trial<'_> {
         } else {
             self.edge(stop).await?
         };
+        // Asking for the ledger is work, too: what is resident afterwards belongs to the phase's peak.
+        let peak = match (peak, end.resident.measured()) {
+            (Reading::Measured(peak), Some(resident)) => Reading::Measured(peak.max(resident.total())),
+            (peak, _) => peak,
+        };
         let record =
             PhaseRecord { phase, started_us: started, ended_us: ended, peak_resident_bytes: peak, end };
         self.journal.append(TrialEvent::PhaseEnded(record))
