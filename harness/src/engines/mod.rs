@@ -6,6 +6,10 @@ use ledger::{Bytes, MemoryPlan, Millis};
 
 use crate::scenario::{BuildOptions, Cell, ModelSource};
 
+mod builtin;
+
+pub use builtin::{BuiltinEngines, CACHE, build_engine, build_options, open_source};
+
 /// An engine that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
@@ -38,6 +42,20 @@ pub struct EngineError {
     pub hint: Option<String>,
     /// True where the user asked to stop.
     pub interrupted: bool,
+}
+
+impl EngineError {
+    /// What another error says, with nothing to add.
+    pub(crate) fn from_cause(cause: &dyn std::error::Error) -> EngineError {
+        EngineError { what: cause.to_string(), hint: None, interrupted: false }
+    }
+}
+
+impl From<runtime::engine_dir::EngineError> for EngineError {
+    fn from(cause: runtime::engine_dir::EngineError) -> EngineError {
+        let interrupted = matches!(cause, runtime::engine_dir::EngineError::Interrupted);
+        EngineError { interrupted, ..EngineError::from_cause(&cause) }
+    }
 }
 
 /// Told how far a long piece of work has come.
