@@ -1,13 +1,15 @@
 //! From an engine directory and options to a loaded engine.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ledger::{Bytes, MemoryPlan};
+use ledger::{BufferClass, Bytes, MemoryPlan};
 
 use crate::backend::cpu::{Cpu, CpuDevice, PoolError};
 use crate::config::ModelConfig;
 use crate::engine_dir::EngineDir;
-use crate::memory::{Allocator, Ledger};
+use crate::generate::tokenizer::{OpenError, Tokenizer};
+use crate::memory::{Allocation, Allocator, FileRegion, Ledger, MemoryError};
 use crate::model::layers::Weights;
 use crate::plan::{self, OptionsError, RuntimeOptions};
 use crate::weights::{self, LoadError, Weight};
@@ -19,6 +21,7 @@ pub struct Engine {
     pub(super) options: RuntimeOptions,
     pub(super) device: CpuDevice,
     pub(super) weights: Weights<Weight>,
+    tokenizer: Option<Arc<Tokenizer>>,
     plan: MemoryPlan,
     ledger: Arc<Ledger>,
 }
@@ -35,6 +38,25 @@ pub enum EngineLoadError {
     /// The weights could not be loaded.
     #[error(transparent)]
     Weights(#[from] LoadError),
+    /// The tokenizer's table could not be mapped.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The tokenizer's table could not be opened.
+    #[error("open {path}: {cause}")]
+    TokenizerFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The tokenizer's table cannot be used.
+    #[error("{path}: {cause}")]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: OpenError,
+    },
     /// The engine lacks a weight that its configuration asks for.
     #[error("the engine has no weight `{name}`; build it again")]
     WeightMissing {
@@ -66,7 +88,11 @@ impl Engine {
         let cpu = Cpu::new(options.threads)?;
         let device =
             CpuDevice { cpu, allocator, precision: options.precision, kv_cache_type: options.kv_cache_type };
-        Ok(Engine { config, options: options.clone(), device, weights, plan, ledger })
+        let tokenizer = match directory.tokenizer() {
+            Some((path, bytes)) => Some(Arc::new(open_tokenizer(&path, bytes, &device.allocator)?)),
+            None => None,
+        };
+        Ok(Engine { config, options: options.clone(), device, weights, tokenizer, plan, ledger })
     }
 
     /// The model.
@@ -89,9 +115,9 @@ impl Engine {
         self.ledger.clone()
     }
 
-    /// Enters the compiled tokenizer's pages, which the caller maps.
-    pub fn enter_tokenizer(&self) -> Result<crate::memory::Allocation, crate::memory::MemoryError> {
-        self.device.allocator.enter(&format!("target/tokenizer/{}", plan::keys::TOKENIZER))
+    /// The tokenizer, where the engine has one.
+    pub fn tokenizer(&self) -> Option<Arc<Tokenizer>> {
+        self.tokenizer.clone()
     }
 
     /// Bytes that a sequence of `tokens` would hold beside the weights, at its peak.
@@ -99,4 +125,30 @@ impl Engine {
         let loaded = self.plan.total_in(ledger::Phase::Load, ledger::Tokens(0));
         self.plan.peak(tokens).saturating_sub(loaded)
     }
+}
+
+/// A mapped table with its entry in the ledger.
+struct MappedTable {
+    region: FileRegion,
+    _account: Allocation,
+}
+
+impl AsRef<[u8]> for MappedTable {
+    fn as_ref(&self) -> &[u8] {
+        self.region.bytes()
+    }
+}
+
+fn open_tokenizer(path: &Path, bytes: Bytes, allocator: &Allocator) -> Result<Tokenizer, EngineLoadError> {
+    let file = std::fs::File::open(path)
+        .map_err(|cause| EngineLoadError::TokenizerFile { path: path.to_owned(), cause })?;
+    let region = FileRegion::map(&file, 0, bytes.0 as usize).map_err(|cause| MemoryError::Map {
+        path: path.to_owned(),
+        offset: 0,
+        bytes,
+        cause,
+    })?;
+    let account = allocator.enter(&format!("target/{}/{}", BufferClass::Tokenizer, plan::keys::TOKENIZER))?;
+    Tokenizer::open(MappedTable { region, _account: account })
+        .map_err(|cause| EngineLoadError::Tokenizer { path: path.to_owned(), cause })
 }

@@ -1,5 +1,6 @@
 //! From text to tokens and back: chat template, tokenizer, sampling.
 
+pub mod chat_template;
 pub mod sample;
 mod text_files;
 pub mod tokenizer;

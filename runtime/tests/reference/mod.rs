@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use ledger::Tokens;
-use runtime::checkpoint::Directory;
+use runtime::checkpoint::DirectoryCheckpoint;
 use runtime::engine::{Engine, Flow, Sequence};
 use runtime::engine_dir::{BuildOptions, EngineDir, build};
 use runtime::plan::RuntimeOptions;
@@ -84,7 +84,7 @@ pub struct Built {
 /// Builds the engine of a fixture.
 pub fn built(name: &str, options: BuildOptions) -> Built {
     let folder = tempfile::tempdir().unwrap();
-    let source = Directory::open(&checkpoint(name)).unwrap();
+    let source = DirectoryCheckpoint::open(&checkpoint(name)).unwrap();
     let path = folder.path().join("engine");
     build(&source, &options, &path, 2, &mut |_| {}).unwrap();
     Built { directory: EngineDir::open(&path).unwrap(), _folder: folder }

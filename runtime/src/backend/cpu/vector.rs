@@ -11,10 +11,15 @@ use super::InstructionSet;
 #[cfg(target_arch = "x86_64")]
 use super::vector_x86;
 
+/// The two exponent bits of which one is set from 2^-63 on, infinity and NaN included.
+pub(super) const EXPONENT_FROM_MINUS_63: u32 = 0x6000_0000;
+
 /// A register of f32 values.
 pub trait Vector: Copy {
     /// Values in a register.
     const LANES: usize;
+    /// Registers that a kernel can count on.
+    const REGISTERS: usize;
     /// `LANES` values in memory.
     type Lanes: Copy;
     /// `LANES` f16 bit patterns in memory.
@@ -54,6 +59,10 @@ pub trait Vector: Copy {
     fn max(self, other: Self) -> Self;
     /// The smaller of each pair; `other` where either is NaN.
     fn min(self, other: Self) -> Self;
+    /// 0 where the magnitude is below 2^-63, else `self`. What is kept can be scaled by 2^-62 and stays a normal number.
+    fn flush(self) -> Self;
+    /// 0 where `x < bound`, else `self`.
+    fn zero_where_less(self, x: Self, bound: Self) -> Self;
     /// `2^self` for integral values in -126..=127.
     fn exp2_integral(self) -> Self;
     /// Sum over the lanes, in an order fixed by the instruction set.
@@ -102,6 +111,8 @@ macro_rules! lanewise {
 
 impl Vector for Portable {
     const LANES: usize = 8;
+    // Each takes two of the baseline's sixteen.
+    const REGISTERS: usize = 8;
     type Lanes = [f32; 8];
     type Halves = [u16; 8];
 
@@ -176,6 +187,22 @@ impl Vector for Portable {
         lanewise!(self, other, |x: f32, y: f32| if x < y { x } else { y })
     }
     #[inline(always)]
+    fn flush(self) -> Self {
+        let mut out = self.0;
+        for x in &mut out {
+            *x = x.flush();
+        }
+        Portable(out)
+    }
+    #[inline(always)]
+    fn zero_where_less(self, x: Self, bound: Self) -> Self {
+        let mut out = self.0;
+        for ((out, x), bound) in out.iter_mut().zip(x.0).zip(bound.0) {
+            *out = if x < bound { 0.0 } else { *out };
+        }
+        Portable(out)
+    }
+    #[inline(always)]
     fn exp2_integral(self) -> Self {
         let mut out = self.0;
         for x in &mut out {
@@ -202,6 +229,7 @@ impl Vector for Portable {
 /// One lane: what is left of a slice after its whole registers.
 impl Vector for f32 {
     const LANES: usize = 1;
+    const REGISTERS: usize = 16;
     type Lanes = [f32; 1];
     type Halves = [u16; 1];
 
@@ -268,6 +296,16 @@ impl Vector for f32 {
     #[inline(always)]
     fn min(self, other: Self) -> Self {
         if self < other { self } else { other }
+    }
+    #[inline(always)]
+    fn flush(self) -> Self {
+        // A mask instead of a choice, which compilers turn into branches.
+        let keep = u32::from(self.to_bits() & EXPONENT_FROM_MINUS_63 != 0).wrapping_neg();
+        f32::from_bits(self.to_bits() & keep)
+    }
+    #[inline(always)]
+    fn zero_where_less(self, x: Self, bound: Self) -> Self {
+        if x < bound { 0.0 } else { self }
     }
     #[inline(always)]
     fn exp2_integral(self) -> Self {

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{Kernel, Vector};
+use super::vector::{EXPONENT_FROM_MINUS_63, Kernel, Vector};
 
 /// Eight lanes.
 #[derive(Clone, Copy)]
@@ -38,6 +38,7 @@ macro_rules! intrinsic {
 
 impl Vector for Avx2 {
     const LANES: usize = 8;
+    const REGISTERS: usize = 16;
     type Lanes = [f32; 8];
     type Halves = [u16; 8];
 
@@ -109,6 +110,19 @@ impl Vector for Avx2 {
         Avx2(intrinsic!(_mm256_min_ps(self.0, other.0)))
     }
     #[inline(always)]
+    fn flush(self) -> Self {
+        Avx2(intrinsic!({
+            let exponent = _mm256_set1_epi32(EXPONENT_FROM_MINUS_63 as i32);
+            let bits = _mm256_and_si256(_mm256_castps_si256(self.0), exponent);
+            let small = _mm256_cmpeq_epi32(bits, _mm256_setzero_si256());
+            _mm256_andnot_ps(_mm256_castsi256_ps(small), self.0)
+        }))
+    }
+    #[inline(always)]
+    fn zero_where_less(self, x: Self, bound: Self) -> Self {
+        Avx2(intrinsic!(_mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(x.0, bound.0), self.0)))
+    }
+    #[inline(always)]
     fn exp2_integral(self) -> Self {
         Avx2(intrinsic!(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(
             _mm256_cvtps_epi32(self.0),
@@ -135,6 +149,7 @@ impl Vector for Avx2 {
 
 impl Vector for Avx512 {
     const LANES: usize = 16;
+    const REGISTERS: usize = 32;
     type Lanes = [f32; 16];
     type Halves = [u16; 16];
 
@@ -204,6 +219,17 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn min(self, other: Self) -> Self {
         Avx512(intrinsic!(_mm512_min_ps(self.0, other.0)))
+    }
+    #[inline(always)]
+    fn flush(self) -> Self {
+        Avx512(intrinsic!({
+            let exponent = _mm512_set1_epi32(EXPONENT_FROM_MINUS_63 as i32);
+            _mm512_maskz_mov_ps(_mm512_test_epi32_mask(_mm512_castps_si512(self.0), exponent), self.0)
+        }))
+    }
+    #[inline(always)]
+    fn zero_where_less(self, x: Self, bound: Self) -> Self {
+        Avx512(intrinsic!(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x.0, bound.0), self.0)))
     }
     #[inline(always)]
     fn exp2_integral(self) -> Self {

@@ -71,7 +71,7 @@ mod tests {
         // The first numbers of the reference implementation's demo, seed 42 on stream 54.
         let mut state = Pcg32 { state: 0 };
         let increment = 54 << 1 | 1;
-        let mut step = |state: &mut Pcg32| {
+        let step = |state: &mut Pcg32| {
             let number = Pcg32 { state: state.state }.next();
             state.state = state.state.wrapping_mul(MULTIPLIER).wrapping_add(increment);
             number

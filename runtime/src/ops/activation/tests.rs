@@ -70,7 +70,7 @@ fn errors_are_as_stated() {
             worst(isa, Function::Silu, &above, reference::silu),
         ];
         println!("{isa:?}: exp, sigmoid, silu {errors:.3?} ulp");
-        for (error, stated) in errors.into_iter().zip([2.0, 4.0, 4.0]) {
+        for (error, stated) in errors.into_iter().zip([1.5, 2.5, 2.5]) {
             assert!(error <= stated, "{isa:?} {errors:?}");
         }
         let below: Vec<f32> = x.iter().copied().filter(|&x| x <= -88.0).collect();
@@ -92,7 +92,8 @@ fn special_values() {
         assert_eq!(of(Function::Exp, inf), inf);
         assert_eq!(of(Function::Exp, 88.8), inf);
         assert!(of(Function::Exp, 88.7).is_finite());
-        assert!(of(Function::Exp, -100.0) > 0.0, "subnormal results are kept");
+        assert!(of(Function::Exp, -87.3) >= f32::MIN_POSITIVE);
+        assert_eq!(of(Function::Exp, -87.4), 0.0, "no subnormal results");
         assert_eq!(of(Function::Sigmoid, 200.0), 1.0);
         assert_eq!(of(Function::Sigmoid, -200.0), 0.0);
         assert_eq!(of(Function::Silu, -200.0), 0.0);

@@ -206,7 +206,8 @@ fn score_columns<V: Vector, E: Element, const N: usize>(
     }
 }
 
-/// Turns the scores of a row into weights relative to the running maximum, 0 where invisible, and adds them to the sum.
+/// Turns the scores of a row into weights relative to the running maximum, 0 where invisible or below 2^-63, and adds them
+/// to the sum.
 /// Returns the factor for what was summed before.
 #[inline(always)]
 fn softmax<V: Vector>(scores: &mut ScoreRow, visible: usize, maximum: &mut f32, sum: &mut f32) -> f32 {
@@ -224,7 +225,7 @@ fn softmax<V: Vector>(scores: &mut ScoreRow, visible: usize, maximum: &mut f32, 
     let rescale = exp(*maximum - largest);
     let mut total = V::splat(0.0);
     for lane in lanes {
-        let weight = exp(V::load(lane).sub(V::splat(largest)));
+        let weight = exp(V::load(lane).sub(V::splat(largest))).flush();
         total = total.add(weight);
         weight.store(lane);
     }

@@ -14,6 +14,9 @@ use crate::backend::cpu::{Cpu, Kernel, SharedMut, Vector};
 
 /// Tokens whose scalars are computed ahead of the passes.
 const BLOCK: usize = 64;
+/// From this many tokens on, a slice of the state is worth copying, and up to this many values: 32 KiB on the stack.
+const DENSE_TOKENS: usize = 4;
+const DENSE_VALUES: usize = 8192;
 
 /// Runs the tokens of `inputs` with the form that is fastest on this processor, which is [`recurrent`] at every length:
 /// the chunked form has as many multiply-adds and more memory traffic.
@@ -33,19 +36,32 @@ pub fn recurrent(cpu: &Cpu, shape: &Shape, inputs: Inputs<'_>, state: &mut [f32]
     let out = SharedMut::new(out);
     cpu.split_rows(state, shape.head_state(), 1, &|first, states| {
         for (index, state) in states.chunks_exact_mut(shape.head_state()).enumerate() {
-            cpu.isa.dispatch(Head { shape, inputs, tokens, head: first + index, state, out: &out });
+            let reader = Reader { shape, inputs, head: first + index, out: &out };
+            cpu.isa.dispatch(Head { tokens, state, reader });
         }
     });
 }
 
 /// One value head, all tokens.
 struct Head<'a> {
+    tokens: usize,
+    state: &'a mut [f32],
+    reader: Reader<'a>,
+}
+
+/// What a head reads, and where its outputs go.
+struct Reader<'a> {
     shape: &'a Shape,
     inputs: Inputs<'a>,
-    tokens: usize,
     head: usize,
-    state: &'a mut [f32],
     out: &'a SharedMut<'a, f32>,
+}
+
+/// Some columns of a state: rows `width` apart, the columns from `column` on.
+struct Slice<'a> {
+    values: &'a mut [f32],
+    width: usize,
+    column: usize,
 }
 
 /// What a token contributes besides its vectors.
@@ -66,32 +82,37 @@ impl Kernel for Head<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(mut self) {
+    fn run<V: Vector>(self) {
+        let Head { tokens, state, reader } = self;
+        let width = reader.shape.value_dim;
         let mut scalars = [Scalars::default(); BLOCK];
-        for start in (0..self.tokens).step_by(BLOCK) {
-            let length = BLOCK.min(self.tokens - start);
-            for (index, scalars) in scalars[..length].iter_mut().enumerate() {
-                *scalars = self.scalars::<V>(start + index);
+        for start in (0..tokens).step_by(BLOCK) {
+            let scalars = &mut scalars[..BLOCK.min(tokens - start)];
+            for (index, scalars) in scalars.iter_mut().enumerate() {
+                *scalars = reader.scalars::<V>(start + index);
             }
-            let width = self.shape.value_dim;
             let mut column = 0;
-            while column + 4 * V::LANES <= width {
-                self.columns::<V, 4>(start, &scalars[..length], column);
+            while V::REGISTERS >= 32 && column + 4 * V::LANES <= width {
+                reader.wide_columns::<V, 4>(start, scalars, Slice { values: state, width, column });
                 column += 4 * V::LANES;
             }
+            while column + 2 * V::LANES <= width {
+                reader.wide_columns::<V, 2>(start, scalars, Slice { values: state, width, column });
+                column += 2 * V::LANES;
+            }
             while column + V::LANES <= width {
-                self.columns::<V, 1>(start, &scalars[..length], column);
+                reader.columns::<V, 1>(start, scalars, column, Slice { values: state, width, column });
                 column += V::LANES;
             }
             while column < width {
-                self.columns::<f32, 1>(start, &scalars[..length], column);
+                reader.columns::<f32, 1>(start, scalars, column, Slice { values: state, width, column });
                 column += 1;
             }
         }
     }
 }
 
-impl Head<'_> {
+impl Reader<'_> {
     #[inline(always)]
     fn scalars<V: Vector>(&self, token: usize) -> Scalars {
         let k = self.shape.key(self.inputs.qkv, token, self.head);
@@ -100,7 +121,7 @@ impl Head<'_> {
         let query = 1.0 / ((dot::<V>(q, q) + NORM_EPS).sqrt() * (self.shape.key_dim as f32).sqrt());
         let gate = token * self.shape.value_heads + self.head;
         Scalars {
-            decay: self.inputs.g[gate].exp(),
+            decay: decay(self.inputs.g[gate]),
             beta: self.inputs.beta[gate],
             key,
             query,
@@ -108,9 +129,35 @@ impl Head<'_> {
         }
     }
 
-    /// `N` registers of columns from `column` on, for the tokens of `scalars`.
+    /// `N` registers of columns, moved to a dense copy where enough tokens use it: the rows of a slice are a power of two
+    /// apart in the state and would share half of the cache's sets or less.
     #[inline(always)]
-    fn columns<V: Vector, const N: usize>(&mut self, start: usize, scalars: &[Scalars], column: usize) {
+    fn wide_columns<V: Vector, const N: usize>(&self, start: usize, scalars: &[Scalars], slice: Slice<'_>) {
+        let (columns, column) = (N * V::LANES, slice.column);
+        if scalars.len() < DENSE_TOKENS || self.shape.key_dim * columns > DENSE_VALUES {
+            return self.columns::<V, N>(start, scalars, column, slice);
+        }
+        let mut dense = [0.0; DENSE_VALUES];
+        let dense = &mut dense[..self.shape.key_dim * columns];
+        for (dense, row) in dense.chunks_exact_mut(columns).zip(slice.values.chunks_exact(slice.width)) {
+            dense.copy_from_slice(&row[column..column + columns]);
+        }
+        self.columns::<V, N>(start, scalars, column, Slice { values: dense, width: columns, column: 0 });
+        for (dense, row) in dense.chunks_exact(columns).zip(slice.values.chunks_exact_mut(slice.width)) {
+            row[column..column + columns].copy_from_slice(dense);
+        }
+    }
+
+    /// `N` registers of columns, the first of which is `column` of the values and outputs, for the tokens of `scalars`.
+    #[inline(always)]
+    fn columns<V: Vector, const N: usize>(
+        &self,
+        start: usize,
+        scalars: &[Scalars],
+        column: usize,
+        slice: Slice<'_>,
+    ) {
+        let own = slice.column..slice.column + N * V::LANES;
         let (shape, qkv) = (self.shape, self.inputs.qkv);
         let columns = column..column + N * V::LANES;
         let last = scalars.len() - 1;
@@ -118,8 +165,8 @@ impl Head<'_> {
         let mut read = [V::splat(0.0); N];
         let mut k = shape.key(qkv, start, self.head);
         let first_q = shape.query(qkv, start, self.head);
-        for ((row, &k), &q) in self.state.chunks_exact(shape.value_dim).zip(k).zip(first_q) {
-            let row = V::chunks(&row[columns.clone()]).0;
+        for ((row, &k), &q) in slice.values.chunks_exact(slice.width).zip(k).zip(first_q) {
+            let row = V::chunks(&row[own.clone()]).0;
             for n in 0..N {
                 let s = V::load(&row[n]);
                 known[n] = s.mul_add(V::splat(k), known[n]);
@@ -144,12 +191,12 @@ impl Head<'_> {
                 delta[n] = d.mul(V::splat(scalars.key));
             }
             let decay = V::splat(scalars.decay);
-            let rows = self.state.chunks_exact_mut(shape.value_dim);
+            let rows = slice.values.chunks_exact_mut(slice.width);
             if index == last {
                 for (row, &k) in rows.zip(k) {
-                    let row = V::chunks_mut(&mut row[columns.clone()]).0;
+                    let row = V::chunks_mut(&mut row[own.clone()]).0;
                     for n in 0..N {
-                        V::splat(k).mul_add(delta[n], V::load(&row[n]).mul(decay)).store(&mut row[n]);
+                        V::splat(k).mul_add(delta[n], V::load(&row[n]).mul(decay)).flush().store(&mut row[n]);
                     }
                 }
                 return;
@@ -159,9 +206,9 @@ impl Head<'_> {
             known = [V::splat(0.0); N];
             read = [V::splat(0.0); N];
             for (((row, &k), &next_k), &next_q) in rows.zip(k).zip(next_k).zip(next_q) {
-                let row = V::chunks_mut(&mut row[columns.clone()]).0;
+                let row = V::chunks_mut(&mut row[own.clone()]).0;
                 for n in 0..N {
-                    let s = V::splat(k).mul_add(delta[n], V::load(&row[n]).mul(decay));
+                    let s = V::splat(k).mul_add(delta[n], V::load(&row[n]).mul(decay)).flush();
                     s.store(&mut row[n]);
                     known[n] = s.mul_add(V::splat(next_k), known[n]);
                     read[n] = s.mul_add(V::splat(next_q), read[n]);
@@ -170,6 +217,14 @@ impl Head<'_> {
             k = next_k;
         }
     }
+}
+
+/// `exp(g)`, 0 below 2^-62, so that it makes no subnormal number of a state that was flushed.
+#[inline(always)]
+pub(super) fn decay(g: f32) -> f32 {
+    const SMALLEST: f32 = 1.0 / (1u64 << 62) as f32;
+    let decay = g.exp();
+    if decay < SMALLEST { 0.0 } else { decay }
 }
 
 /// `a . b`, in one order for a given instruction set.

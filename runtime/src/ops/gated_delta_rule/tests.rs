@@ -134,7 +134,7 @@ fn chunked_agrees_with_the_reference() {
 #[test]
 fn any_split_and_any_number_of_threads_give_the_same_bits() {
     let case = Case::new(9, shape(2, 4, 128, 112), 130, 0.0, -3.0);
-    let mut last: Option<(crate::backend::cpu::InstructionSet, (Vec<f32>, Vec<f32>))> = None;
+    let mut last = None;
     for cpu in every_cpu() {
         let whole = case.run(&cpu, &[130]);
         assert_eq!(whole, case.run(&cpu, &[1; 130]));
@@ -160,6 +160,22 @@ fn a_gate_of_minus_100_forgets_everything_and_0_nothing() {
         assert!(state[..256].iter().all(|s| s.abs() < 1e-30));
         assert_eq!(state[256..], case.state[256..], "no decay and no update");
         assert!(out.iter().all(|o| o.is_finite()));
+    }
+}
+
+#[test]
+fn a_fading_state_never_becomes_subnormal() {
+    let mut case = Case::new(6, shape(1, 1, 32, 48), 300, -0.5, -0.6);
+    case.beta.fill(0.0);
+    for cpu in every_cpu() {
+        for tokens in 80..90 {
+            let mut state = case.state.clone();
+            let mut out = vec![f32::NAN; tokens * 48];
+            recurrent(&cpu, &case.shape, case.tokens(0..tokens), &mut state, &mut out);
+            assert!(state.iter().all(|&s| s == 0.0 || s.abs() >= (-63f32).exp2()));
+            assert!(state.contains(&0.0), "the case is not long enough");
+        }
+        assert!(case.run(&cpu, &[300]).1.iter().all(|&s| s == 0.0));
     }
 }
 

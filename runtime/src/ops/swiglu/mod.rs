@@ -5,7 +5,7 @@
 //! | `gate` | `[tokens, intermediate]` | in place |
 //! | `up` | as `gate` | |
 //!
-//! Workspace: none. The error is that of [`silu`](crate::ops::activation::silu), 4 ulp, and one rounding.
+//! Workspace: none. The error is that of [`silu`](crate::ops::activation::silu), 2.5 ulp, and one rounding.
 
 mod cpu;
 pub mod reference;
