@@ -33,7 +33,10 @@ pub(super) fn multiply(
     out: &mut ColumnsMut<'_>,
     store: Store,
 ) {
-    assert!(InstructionSet::detect() >= InstructionSet::Avx512Vnni, "the caller asks for supported instructions only");
+    assert!(
+        InstructionSet::detect() >= InstructionSet::Avx512Vnni,
+        "the caller asks for supported instructions only"
+    );
     let first_tile = out.columns().start / TILE_ROWS;
     let tile_count = out.columns().len().div_ceil(TILE_ROWS);
     let tokens = activations.tokens();
@@ -113,18 +116,23 @@ impl Step<'_> {
     /// # Safety
     /// As [`Step::run`], for exactly `TILES` tiles and `TOKENS` tokens.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn dots<const BITS: usize, const TILES: usize, const TOKENS: usize>(&self, products: &mut Products) {
+    unsafe fn dots<const BITS: usize, const TILES: usize, const TOKENS: usize>(
+        &self,
+        products: &mut Products,
+    ) {
         let shape = self.tiles.shape();
         let groups = shape.groups();
         let (columns, group_size) = (shape.columns(), shape.group_size());
         let values = &self.activations.values()[self.token * columns..(self.token + TOKENS) * columns];
-        let activation_scales = &self.activations.scales()[self.token * groups..(self.token + TOKENS) * groups];
+        let activation_scales =
+            &self.activations.scales()[self.token * groups..(self.token + TOKENS) * groups];
         let activation_sums = &self.activations.sums()[self.token * groups..(self.token + TOKENS) * groups];
         let mut totals = [[_mm512_setzero_ps(); TOKENS]; TILES];
         for group in 0..groups {
             let mut sums = [[_mm512_setzero_si512(); TOKENS]; TILES];
             for (tile, sums) in sums.iter_mut().enumerate() {
-                let zero_points = zero_point_pairs::<BITS>(self.tiles.group_zero_points(self.tile + tile, group));
+                let zero_points =
+                    zero_point_pairs::<BITS>(self.tiles.group_zero_points(self.tile + tile, group));
                 for (token, sum) in sums.iter_mut().enumerate() {
                     let split = _mm512_set1_epi32(activation_sums[token * groups + group]);
                     *sum = _mm512_dpwssd_epi32(*sum, zero_points, split);
@@ -139,7 +147,8 @@ impl Step<'_> {
             // SAFETY: a group has `group_blocks` blocks of 64 bytes and `group_size` activations a token.
             unsafe { add_group::<BITS, TILES, TOKENS>(&mut sums, &blocks, &words, shape.group_blocks()) };
             for tile in 0..TILES {
-                let scales = half_scales(self.tiles.scale_type(), self.tiles.group_scales(self.tile + tile, group));
+                let scales =
+                    half_scales(self.tiles.scale_type(), self.tiles.group_scales(self.tile + tile, group));
                 for token in 0..TOKENS {
                     let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[tile][token]), scales);
                     let activation_scale = _mm512_set1_ps(activation_scales[token * groups + group]);
@@ -226,7 +235,10 @@ fn half_scales(scale_type: HalfType, bits: &[u16; TILE_ROWS]) -> __m512 {
 
 /// See [`super::multiply_exact`].
 pub(super) fn multiply_exact(tiles: &Tiles<'_>, x: &[f32], out: &mut ColumnsMut<'_>, store: Store) {
-    assert!(InstructionSet::detect() >= InstructionSet::Avx512Vnni, "the caller asks for supported instructions only");
+    assert!(
+        InstructionSet::detect() >= InstructionSet::Avx512Vnni,
+        "the caller asks for supported instructions only"
+    );
     // SAFETY: the instructions are supported, as checked above.
     unsafe { exact_with_vectors(tiles, x, out, store) }
 }
