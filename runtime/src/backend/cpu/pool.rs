@@ -14,6 +14,8 @@ use std::thread::{JoinHandle, Thread};
 
 use thiserror::Error;
 
+use super::SharedMut;
+
 /// Spins before a thread goes to sleep, a few hundred microseconds of pause instructions.
 const SPINS: u32 = 20_000;
 
@@ -61,6 +63,9 @@ struct Shared {
     section: UnsafeCell<Option<Section>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
+
+/// The body of [`Pool::split_slices`]: a range of items and their part of each slice.
+pub type SliceBody<'a, A, B, C> = dyn Fn(Range<usize>, &mut [A], &mut [B], &mut [C]) + Sync + 'a;
 
 type Body<'a> = dyn Fn(usize) + Sync + 'a;
 
@@ -168,6 +173,32 @@ impl Pool {
             if !part.is_empty() {
                 body(part);
             }
+        });
+    }
+
+    /// Like [`Pool::split`], for three slices that hold `items` items each: every part comes with its own part of each
+    /// slice. A slice's elements per item are its length divided by `items`.
+    ///
+    /// # Panics
+    /// If a slice's length is not a multiple of `items`.
+    pub fn split_slices<A: Send, B: Send, C: Send>(
+        &self,
+        items: usize,
+        grain: usize,
+        slices: (&mut [A], &mut [B], &mut [C]),
+        body: &SliceBody<'_, A, B, C>,
+    ) {
+        if items == 0 {
+            return;
+        }
+        let (a, b, c) = (SharedMut::new(slices.0), SharedMut::new(slices.1), SharedMut::new(slices.2));
+        let units = [a.len() / items, b.len() / items, c.len() / items];
+        assert!(units.map(|unit| unit * items) == [a.len(), b.len(), c.len()], "slices hold whole items");
+        self.split(items, grain, &|part| {
+            let of = |unit: usize| part.start * unit..part.end * unit;
+            // SAFETY: the parts of a split are disjoint, so are their multiples, and each part is visited once.
+            let (a, b, c) = unsafe { (a.slice(of(units[0])), b.slice(of(units[1])), c.slice(of(units[2]))) };
+            body(part, a, b, c);
         });
     }
 
@@ -315,7 +346,7 @@ mod tests {
             let pool = Pool::new(threads).unwrap();
             for (items, grain) in [(0, 4), (1, 4), (4, 4), (5, 4), (64, 16), (100, 7), (100, 0), (3, 100)] {
                 let mut hits = vec![0u8; items];
-                let shared = super::super::SharedMut::new(&mut hits);
+                let shared = SharedMut::new(&mut hits);
                 pool.split(items, grain, &|part| {
                     assert_eq!(part.start % grain.max(1), 0);
                     assert!(part.end % grain.max(1) == 0 || part.end == items);

@@ -1,0 +1,8 @@
+//! From text to tokens and back: chat template, tokenizer, sampling.
+
+pub mod chat_template;
+pub mod sample;
+mod text_files;
+pub mod tokenizer;
+
+pub use text_files::{CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, TextFilesError, read_optional, text_files};
