@@ -34,6 +34,10 @@ pub trait Vector: Copy {
     /// The slice of f16 bit patterns as whole registers, and the rest.
     fn halves_mut(bits: &mut [u16]) -> (&mut [Self::Halves], &mut [u16]);
 
+    /// Asks for the cache line of `place`; nothing on sets without such an instruction.
+    #[inline(always)]
+    fn prefetch<T>(_place: &T) {}
+
     /// `value` in every lane.
     fn splat(value: f32) -> Self;
     /// Loads a register.

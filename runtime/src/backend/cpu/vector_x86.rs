@@ -59,6 +59,10 @@ impl Vector for Avx2 {
         bits.as_chunks_mut()
     }
     #[inline(always)]
+    fn prefetch<T>(place: &T) {
+        intrinsic!(_mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()));
+    }
+    #[inline(always)]
     fn splat(value: f32) -> Self {
         Avx2(intrinsic!(_mm256_set1_ps(value)))
     }
@@ -168,6 +172,10 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn halves_mut(bits: &mut [u16]) -> (&mut [Self::Halves], &mut [u16]) {
         bits.as_chunks_mut()
+    }
+    #[inline(always)]
+    fn prefetch<T>(place: &T) {
+        intrinsic!(_mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()));
     }
     #[inline(always)]
     fn splat(value: f32) -> Self {

@@ -165,6 +165,7 @@ impl<E: Element> Call<'_, E> {
         let rows = shape.rows(shape.tile_tokens());
         let (queries, rest) = values.split_at_mut(rows * shape.head_dim);
         let (scores, rest) = rest.split_at_mut(rows * BLOCK_TOKENS);
+        let (rescale, rest) = rest.split_at_mut(rows);
         let (first, second) = rest.split_at_mut(shape.running_values(rows));
         let mut tile = Tile {
             shape,
@@ -174,6 +175,7 @@ impl<E: Element> Call<'_, E> {
             first_position: self.first_position,
             queries,
             scores: scores.as_chunks_mut().0,
+            rescale,
         };
         tile.pack(self.q, self.q_layout);
         (tile, Running::new(first, rows), Running::new(second, rows))

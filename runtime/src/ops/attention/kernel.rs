@@ -79,6 +79,8 @@ pub(super) struct Tile<'a> {
     pub(super) queries: &'a mut [f32],
     /// One row of scores a row.
     pub(super) scores: &'a mut [ScoreRow],
+    /// For each row, the factor of the current block for what was summed before.
+    pub(super) rescale: &'a mut [f32],
 }
 
 impl Tile<'_> {
@@ -133,24 +135,33 @@ impl Tile<'_> {
                 return;
             }
             let start = block * shape.block_len() + self.kv_head * shape.head_block_len();
+            // Panel 0 asks for what comes next while it computes: V of this block, then K of the next.
+            let next = k.get(start + shape.block_len()..).unwrap_or(&[]);
+            let next = &next[..next.len().min(shape.head_block_len())];
             let k = &k[start..][..shape.head_block_len()];
             let v = &v[start..][..shape.head_block_len()];
+            // All scores first, so that K and then V stay in the first-level cache while the panels pass.
             for (panel, queries) in self.queries.chunks_exact(PANEL_ROWS * width).enumerate() {
                 let first = panel * PANEL_ROWS;
-                if first >= rows {
+                let Some(scores) = self.scores[first..].first_chunk_mut().filter(|_| first < rows) else {
                     break;
-                }
-                let Some(scores) = self.scores[first..].first_chunk_mut::<PANEL_ROWS>() else { break };
-                panel_scores::<V, E>(queries.as_chunks().0, k, most, scores);
-                let mut rescale = [1.0; PANEL_ROWS];
-                for (index, scores) in scores.iter_mut().enumerate() {
-                    let row = first + index;
+                };
+                let ahead = if panel == 0 { v } else { &[] };
+                panel_scores::<V, E>(queries.as_chunks().0, k, most, scores, ahead);
+                for (row, scores) in (first..).zip(scores) {
                     let visible = if row < rows { visible(row / group) } else { 0 };
                     let (maximum, sum) = (&mut running.maximum[row], &mut running.sum[row]);
-                    rescale[index] = softmax::<V>(scores, visible, maximum, sum);
+                    self.rescale[row] = softmax::<V>(scores, visible, maximum, sum);
                 }
-                let out = &mut running.out[first * width..][..PANEL_ROWS * width];
-                panel_outputs::<V, E>(scores, v, most, rescale, out, width);
+            }
+            for (panel, out) in running.out.chunks_exact_mut(PANEL_ROWS * width).enumerate() {
+                let first = panel * PANEL_ROWS;
+                let Some(weights) = self.scores[first..].first_chunk().filter(|_| first < rows) else {
+                    break;
+                };
+                let Some(&rescale) = self.rescale[first..].first_chunk() else { break };
+                let ahead = if panel == 0 { next } else { &[] };
+                panel_outputs::<V, E>(weights, v, most, rescale, out, width, ahead);
             }
         }
     }
@@ -163,15 +174,16 @@ fn panel_scores<V: Vector, E: Element>(
     k: &[E],
     visible: usize,
     scores: &mut [ScoreRow; PANEL_ROWS],
+    ahead: &[E],
 ) {
     let registers = visible.div_ceil(V::LANES);
     if V::LANES >= 16 && registers > 2 {
-        score_columns::<V, E, 4>(queries, k, 0, scores);
+        score_columns::<V, E, 4>(queries, k, 0, scores, ahead);
         return;
     }
     let mut register = 0;
     while register < registers {
-        score_columns::<V, E, 2>(queries, k, register, scores);
+        score_columns::<V, E, 2>(queries, k, register, scores, ahead);
         register += 2;
     }
 }
@@ -183,9 +195,12 @@ fn score_columns<V: Vector, E: Element, const N: usize>(
     k: &[E],
     register: usize,
     scores: &mut [ScoreRow; PANEL_ROWS],
+    ahead: &[E],
 ) {
     let mut sums = [[V::splat(0.0); N]; PANEL_ROWS];
-    for (queries, k) in queries.iter().zip(k.chunks_exact(BLOCK_TOKENS)) {
+    let first_ahead = register * V::LANES * queries.len();
+    for (index, (queries, k)) in queries.iter().zip(k.chunks_exact(BLOCK_TOKENS)).enumerate() {
+        prefetch::<V, E, N>(ahead, first_ahead + index * N * V::LANES);
         let k = &E::chunks::<V>(k)[register..register + N];
         let mut loaded = [V::splat(0.0); N];
         for n in 0..N {
@@ -243,19 +258,20 @@ fn panel_outputs<V: Vector, E: Element>(
     rescale: [f32; PANEL_ROWS],
     out: &mut [f32],
     width: usize,
+    ahead: &[E],
 ) {
     let registers = width / V::LANES;
     let mut register = 0;
     while V::LANES >= 16 && register + 4 <= registers {
-        output_columns::<V, E, 4>(weights, v, visible, rescale, out, width, register);
+        output_columns::<V, E, 4>(weights, v, visible, rescale, out, width, register, ahead);
         register += 4;
     }
     while register + 2 <= registers {
-        output_columns::<V, E, 2>(weights, v, visible, rescale, out, width, register);
+        output_columns::<V, E, 2>(weights, v, visible, rescale, out, width, register, ahead);
         register += 2;
     }
     while register < registers {
-        output_columns::<V, E, 1>(weights, v, visible, rescale, out, width, register);
+        output_columns::<V, E, 1>(weights, v, visible, rescale, out, width, register, ahead);
         register += 1;
     }
 }
@@ -270,6 +286,7 @@ fn output_columns<V: Vector, E: Element, const N: usize>(
     out: &mut [f32],
     width: usize,
     register: usize,
+    ahead: &[E],
 ) {
     let mut sums = [[V::splat(0.0); N]; PANEL_ROWS];
     for (row, out) in out.chunks_exact(width).enumerate().take(PANEL_ROWS) {
@@ -278,7 +295,9 @@ fn output_columns<V: Vector, E: Element, const N: usize>(
             sums[row][n] = V::load(&out[n]).mul(V::splat(rescale[row]));
         }
     }
+    let first_ahead = register * V::LANES * BLOCK_TOKENS;
     for (slot, v) in v.chunks_exact(width).enumerate().take(visible.min(BLOCK_TOKENS)) {
+        prefetch::<V, E, N>(ahead, first_ahead + slot * N * V::LANES);
         let v = &E::chunks::<V>(v)[register..register + N];
         let mut loaded = [V::splat(0.0); N];
         for n in 0..N {
@@ -295,6 +314,17 @@ fn output_columns<V: Vector, E: Element, const N: usize>(
         let out = &mut V::chunks_mut(out).0[register..register + N];
         for n in 0..N {
             sums[row][n].store(&mut out[n]);
+        }
+    }
+}
+
+/// Asks for the lines of `N` registers of elements from `first` on.
+#[inline(always)]
+fn prefetch<V: Vector, E, const N: usize>(elements: &[E], first: usize) {
+    let line = 64 / size_of::<E>();
+    for offset in (0..N * V::LANES).step_by(line) {
+        if let Some(element) = elements.get(first + offset) {
+            V::prefetch(element);
         }
     }
 }

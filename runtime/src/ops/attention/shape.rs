@@ -64,10 +64,10 @@ impl Shape {
         rows * (self.head_dim + 2)
     }
 
-    /// Values that one thread needs: packed queries, scores, two running softmaxes, for a tile.
+    /// Values that one thread needs: packed queries, scores, factors, two running softmaxes, for a tile.
     pub(super) const fn tile_values(&self) -> usize {
         let rows = self.rows(self.tile_tokens());
-        rows * (self.head_dim + BLOCK_TOKENS) + 2 * self.running_values(rows)
+        rows * (self.head_dim + BLOCK_TOKENS + 1) + 2 * self.running_values(rows)
     }
 
     /// Values of the running softmaxes of a wave: one for each KV head and span in flight, and one more a KV head.
@@ -77,7 +77,7 @@ impl Shape {
 
     /// Workspace of [`forward`](super::forward). With `R = rows of a tile` (32, or the group where that is more, in whole fours) and
     /// `W = rows of a wave` (16, or the group):
-    /// `4 * (threads * R * (3 * head_dim + 68) + kv_heads * 9 * W * (head_dim + 2))`.
+    /// `4 * (threads * R * (3 * head_dim + 69) + kv_heads * 9 * W * (head_dim + 2))`.
     pub const fn workspace(&self, threads: usize) -> Bytes {
         Bytes(4 * (threads * self.tile_values() + self.wave_values()) as u64)
     }
