@@ -1,0 +1,70 @@
+//! Where buffers come from: address space, the pages behind it, and the ledger that knows both.
+//!
+//! - [`Region`]: anonymous address space whose pages are committed and returned explicitly.
+//! - [`FileRegion`]: a read-only mapping of a part of a file.
+//! - [`Allocator`]: hands out [`Buffer`]s for the entries of a plan, and for nothing else.
+//!
+//! This module is the only one that maps memory. Its promise: a committed byte is resident, and the ledger counts it.
+
+mod allocator;
+mod region;
+
+pub use allocator::{Allocation, Allocator, Buffer, Ledger};
+pub use region::{FileRegion, Region};
+
+use ledger::Bytes;
+
+/// Size of a page on the machines that this runs on; buffers are whole pages.
+pub const PAGE: u64 = 4096;
+
+/// What a buffer of `payload` bytes takes: whole pages.
+pub const fn whole_pages(payload: u64) -> Bytes {
+    Bytes(payload).round_up(PAGE)
+}
+
+/// Why memory could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// The system refused.
+    #[error(
+        "out of memory: cannot {action} {bytes} for `{key}` ({cause}); lower gdnPrefillMaxSeq, maxKVCacheCapacity or the number of sequences, or free memory on the machine"
+    )]
+    OutOfMemory {
+        /// What was asked of the system.
+        action: &'static str,
+        /// How much.
+        bytes: Bytes,
+        /// The buffer it was for.
+        key: String,
+        /// What the system said.
+        cause: rustix::io::Errno,
+    },
+    /// A file could not be mapped.
+    #[error("map {bytes} at offset {offset} of {path}: {cause}")]
+    Map {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Start of the range.
+        offset: u64,
+        /// Length of the range.
+        bytes: Bytes,
+        /// What the system said.
+        cause: rustix::io::Errno,
+    },
+    /// A buffer was asked for that the plan does not list.
+    #[error("the memory plan lists no buffer `{key}`: the engine asked for memory that was not planned")]
+    NotPlanned {
+        /// The key that was asked for.
+        key: String,
+    },
+    /// A buffer was asked to hold more than the plan gives it.
+    #[error("buffer `{key}` is planned with {planned}, but {wanted} were asked for")]
+    OverPlan {
+        /// The key.
+        key: String,
+        /// What the plan gives it.
+        planned: Bytes,
+        /// What was asked for.
+        wanted: Bytes,
+    },
+}
