@@ -11,6 +11,7 @@ pub mod interrupt;
 pub mod probe;
 pub mod record;
 pub mod scenario;
+pub mod sweep;
 pub mod target;
 pub mod trial;
 pub mod verdict;
