@@ -5,5 +5,5 @@
 
 pub mod record;
 pub mod report;
-pub mod verdict;
 pub mod scenario;
+pub mod verdict;

@@ -2,8 +2,15 @@
 //!
 //! - [`outputs`]: writes all of it into a run folder.
 //! - [`csv`]: `cells.csv`.
+//! - [`page`]: `report.html`, one file that needs nothing beside itself.
+//! - [`svg`]: its charts.
+//! - [`downsample`], [`number`]: what is shown of many or of long numbers.
 
 pub mod csv;
+pub mod downsample;
+pub mod number;
 mod outputs;
+pub mod page;
+pub mod svg;
 
 pub use outputs::{Outputs, ReportError, write};
