@@ -3,6 +3,7 @@
 //! A scenario file becomes cells, a cell becomes trials, a trial writes one record as it goes, and every output is
 //! computed from records alone.
 
+pub mod number;
 pub mod record;
 pub mod report;
 pub mod scenario;

@@ -4,11 +4,10 @@
 //! - [`csv`]: `cells.csv`.
 //! - [`page`]: `report.html`, one file that needs nothing beside itself.
 //! - [`svg`]: its charts.
-//! - [`downsample`], [`number`]: what is shown of many or of long numbers.
+//! - [`downsample`]: what is shown of many numbers.
 
 pub mod csv;
 pub mod downsample;
-pub mod number;
 mod outputs;
 pub mod page;
 pub mod svg;

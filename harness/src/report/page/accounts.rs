@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use ledger::{BufferClass, Bytes};
 use serde::Serialize;
 
+use crate::number::{Shown, cell, grouped, mib, signed_mib};
 use crate::record::{PhaseRecord, Reading, TrialRecord};
-use crate::report::number::{Shown, cell, grouped, mib, signed_mib};
 use crate::report::svg::palette::Kind;
-use crate::verdict::evidence::context_in;
+use crate::verdict::evidence::planned_in;
 
 /// The table: a row a class, and under them what the kernel says.
 #[derive(Debug, Clone, Serialize)]
@@ -37,11 +37,8 @@ struct SumRow {
 
 impl Accounts {
     pub(super) fn of(trial: &TrialRecord) -> Accounts {
-        let planned: Vec<Option<BTreeMap<BufferClass, Bytes>>> = trial
-            .phases
-            .iter()
-            .map(|phase| Some(trial.plan.as_ref()?.by_class(phase.phase, context_in(trial, phase.phase))))
-            .collect();
+        let planned: Vec<Option<BTreeMap<BufferClass, Bytes>>> =
+            trial.phases.iter().map(|phase| planned_in(trial, phase.phase)).collect();
         let held = |class: BufferClass| {
             let in_plan = planned.iter().flatten().any(|plan| plan.contains_key(&class));
             let ledgers = trial.phases.iter().filter_map(|phase| phase.end.by_class_bytes.measured());
@@ -73,24 +70,30 @@ impl Accounts {
     }
 
     fn collect_reasons(&mut self) {
-        let mut by_reason: Vec<(String, Vec<String>)> = Vec::new();
+        let mut by_reason: Vec<(&str, Vec<&str>, Vec<&str>)> = Vec::new();
         for row in &self.sums {
             for (phase, shown) in self.phases.iter().zip(&row.edges) {
-                let Some(why) = &shown.why else { continue };
-                let place = format!("{} after {phase}", row.name);
-                match by_reason.iter_mut().find(|(known, _)| known == why) {
-                    Some((_, places)) => places.push(place),
-                    None => by_reason.push((why.clone(), vec![place])),
+                let Some(why) = shown.why.as_deref() else { continue };
+                if by_reason.iter().all(|(known, ..)| *known != why) {
+                    by_reason.push((why, Vec::new(), Vec::new()));
+                }
+                let Some((_, rows, phases)) = by_reason.iter_mut().find(|(known, ..)| *known == why) else {
+                    continue;
+                };
+                if !rows.contains(&row.name) {
+                    rows.push(row.name);
+                }
+                if !phases.contains(phase) {
+                    phases.push(phase);
                 }
             }
         }
-        self.unread = by_reason
-            .into_iter()
-            .map(|(why, places)| match places.as_slice() {
-                [first, rest @ ..] if rest.len() > 3 => format!("{why}: {first}, and {} more", rest.len()),
-                all => format!("{why}: {}", all.join(", ")),
-            })
-            .collect();
+        let sentence = |(why, rows, phases): &(&str, Vec<&str>, Vec<&str>)| {
+            let what = if rows.len() > 3 { format!("{} readings", rows.len()) } else { rows.join(", ") };
+            format!("{what} after {}: {why}", phases.join(", "))
+        };
+        let unread = by_reason.iter().map(sentence).collect();
+        self.unread = unread;
     }
 }
 

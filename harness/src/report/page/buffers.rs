@@ -3,7 +3,7 @@
 use ledger::{Backing, Bytes, ElementType, Lifetime, MemoryPlan, PlannedBuffer, Role};
 use serde::Serialize;
 
-use crate::report::number::mib;
+use crate::number::mib;
 use crate::report::svg::draw::shortened;
 use crate::report::svg::palette::Kind;
 

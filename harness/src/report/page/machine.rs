@@ -2,8 +2,8 @@
 
 use ledger::Bytes;
 
+use crate::number::{count, mib};
 use crate::record::{Reading, RunRecord};
-use crate::report::number::{count, mib};
 
 /// Name and value of each fact, in the order of the card.
 pub(super) fn facts(run: &RunRecord) -> Vec<(&'static str, String)> {

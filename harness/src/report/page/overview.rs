@@ -4,8 +4,8 @@ use ledger::Bytes;
 use serde::Serialize;
 
 use super::attribution::Attribution;
+use crate::number::{Shown, cell as shown, grouped, mib, signed_mib};
 use crate::record::{RecordedTrial, Run};
-use crate::report::number::{Shown, cell as shown, grouped, mib, signed_mib};
 use crate::report::svg::class_bars::{Bar, class_bars};
 use crate::report::svg::gauge::gauge;
 use crate::report::svg::icon::icon;

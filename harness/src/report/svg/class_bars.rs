@@ -5,7 +5,7 @@ use ledger::Bytes;
 use super::draw::{Anchor, Drawing, shortened};
 use super::palette::Kind;
 use super::scale::Scale;
-use crate::report::number::mib;
+use crate::number::mib;
 
 /// One bar.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +46,7 @@ pub fn class_bars(bars: &[Bar], finding: &str) -> String {
     for tick in &scale.ticks {
         let x = LEFT + scale.at(*tick);
         drawing.line((x, TOP - 4.0), (x, height - 8.0), "grid");
-        drawing.text(x, TOP - 10.0, Anchor::Middle, "tick", &crate::report::number::grouped(*tick, 0));
+        drawing.text(x, TOP - 10.0, Anchor::Middle, "tick", &crate::number::grouped(*tick, 0));
     }
     drawing.text(WIDTH, TOP - 10.0, Anchor::End, "tick", "peak / budget, MiB");
     for (index, bar) in bars.iter().enumerate() {

@@ -4,7 +4,7 @@ use ledger::Micros;
 
 use super::draw::{Anchor, Drawing};
 use super::scale::Scale;
-use crate::report::number::{count, grouped};
+use crate::number::{count, grouped};
 
 const WIDTH: f64 = 420.0;
 const LEFT: f64 = 84.0;

@@ -6,9 +6,9 @@ use ledger::{Bytes, Micros};
 
 use super::draw::{Anchor, Drawing, length, shortened};
 use super::scale::Scale;
+use crate::number::{grouped, mib};
 use crate::record::{PhaseRecord, Sample, Series};
 use crate::report::downsample;
-use crate::report::number::{grouped, mib};
 use crate::verdict::evidence::LONGEST_GAP_AT_AN_EDGE;
 
 const WIDTH: f64 = 1120.0;
@@ -152,16 +152,20 @@ impl Chart {
         let ground = length(TOP + PLOT_HEIGHT);
         let _ = write!(path, "M{} {ground}", length(x(start.column)));
         let mut level = String::new();
+        let mut held_to = None;
         for column in &drawn {
             // Half a unit is what the eye sees; finer steps would only draw the noise of the counters.
             let ends =
                 [column.first, column.last].map(|bytes| length((self.y(Bytes(bytes)) * 2.0).round() / 2.0));
-            if ends[0] == level && ends[1] == level && column.column != end.column {
+            let here = length(x(column.column));
+            if ends[0] == level && ends[1] == level {
+                held_to = Some(here);
                 continue;
             }
-            let here = length(x(column.column));
-            // A step: the level holds until the column in which it changes.
-            let _ = write!(path, "H{here}V{}", ends[0]);
+            if let Some(held) = held_to.take() {
+                let _ = write!(path, "H{held}");
+            }
+            let _ = write!(path, "L{here} {}", ends[0]);
             if ends[1] != ends[0] {
                 let _ = write!(path, "V{}", ends[1]);
             }

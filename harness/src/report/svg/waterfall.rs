@@ -5,7 +5,7 @@ use ledger::Bytes;
 use super::draw::{Anchor, Drawing};
 use super::palette::Kind;
 use super::scale::Scale;
-use crate::report::number::{grouped, mib, signed_mib};
+use crate::number::{grouped, mib, signed_mib};
 
 const WIDTH: f64 = 1120.0;
 const LEFT: f64 = 176.0;

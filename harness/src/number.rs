@@ -1,4 +1,4 @@
-//! Numbers as the report shows them. What is shown is rounded; what is compared never is.
+//! Numbers as people read them. What is shown is rounded; what is compared never is.
 
 use ledger::Bytes;
 
