@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::arguments::RecordArguments;
 use super::{CliError, Printer};
 use crate::record::Run;
-use crate::verdict::table::table;
-use crate::verdict::{ExitCode, RunVerdict, judge};
+use crate::report;
+use crate::verdict::{ExitCode, RunVerdict, judge, table};
 
 /// The verdict on the run in `folder`.
 pub(super) fn verdict_of(folder: &Path) -> Result<RunVerdict, CliError> {
@@ -27,8 +27,8 @@ pub(super) fn report(arguments: &RecordArguments, printer: &Printer) -> Result<E
 
 /// Writes every output of the run in `folder`, prints the verdict, and returns its exit code.
 pub(super) fn conclude(folder: &Path, json: bool, printer: &Printer) -> Result<ExitCode, CliError> {
-    let verdict = verdict_of(folder)?;
-    show(&verdict, json, printer)
+    let outputs = report::write(folder).map_err(|error| CliError::Output(error.to_string()))?;
+    show(&outputs.verdict, json, printer)
 }
 
 fn show(verdict: &RunVerdict, json: bool, printer: &Printer) -> Result<ExitCode, CliError> {
