@@ -1,9 +1,9 @@
 //! The events of a trial, one JSON object a line, written as they happen.
 
-use ledger::{MemoryPlan, Micros, Phase};
+use ledger::{LedgerSnapshot, MemoryPlan, Micros, Phase};
 use serde::{Deserialize, Serialize};
 
-use super::{CellRecord, Outcome, PhaseRecord, ProbeCard, RequestRecord, SamplerHealth};
+use super::{CellRecord, Outcome, PhaseRecord, ProbeCard, Reading, RequestRecord, SamplerHealth};
 
 /// One line of `trials/<cell>-<trial>.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub enum TrialEvent {
     Request(RequestRecord),
     /// The target's own plan.
     Plan(MemoryPlan),
+    /// The target's own ledger, as read at a phase edge. The last one counts.
+    Ledger(Reading<LedgerSnapshot>),
     /// Something that makes a number doubtful.
     Warning(String),
     /// The sampler has stopped.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ledger::Bytes;
 use thiserror::Error;
 
-use super::{CellId, FORMAT_VERSION, Reading, RunRecord, Series, TrialRecord};
+use super::{CellId, FORMAT_VERSION, JournalError, Reading, RunRecord, Series, TrialRecord, recover};
 
 /// A run with all of its trials and series: what verdicts and reports are computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +70,9 @@ pub enum RunFolderError {
         /// Its version.
         found: u32,
     },
+    /// A trial without an end cannot be put together again.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A number is beyond anything that can be measured, so that sums could overflow.
     #[error("failed to use {path}: {what}")]
     Absurd {
@@ -131,8 +134,14 @@ fn read_trial(folder: &Path, stem: &str, cell: &CellId, trial: u32) -> Result<Re
     if !plain {
         return Err(RunFolderError::UnsafeName { stem: stem.to_owned() });
     }
-    let path = folder.join("trials").join(format!("{stem}.json"));
-    let record: TrialRecord = read_json(&path)?;
+    let mut path = folder.join("trials").join(format!("{stem}.json"));
+    let record: TrialRecord = if path.exists() {
+        read_json(&path)?
+    } else {
+        // The writer was killed before the end of this trial: what it had written by then still counts.
+        path.set_extension("jsonl");
+        recover(&path)?
+    };
     if record.format_version > FORMAT_VERSION {
         return Err(RunFolderError::TooNew { path, found: record.format_version });
     }

@@ -6,15 +6,19 @@
 
 mod event;
 mod folder;
+mod journal;
 mod run;
+mod run_folder;
 mod series;
 mod trial;
 
 pub use event::TrialEvent;
 pub use folder::{RecordedTrial, Run, RunFolderError, UnreadableTrial};
+pub use journal::{Journal, JournalError, recover};
 pub use run::{
     BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, MachineCard, RunRecord, ScenarioRecord, TrialFile,
 };
+pub use run_folder::{RunFolder, TrialPaths, write_atomically};
 pub use series::{Sample, Series, SeriesError};
 pub use trial::{
     CellId, CellRecord, EdgeReading, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading, RequestRecord,

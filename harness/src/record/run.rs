@@ -12,6 +12,9 @@ pub struct RunRecord {
     pub format_version: u32,
     /// Version of the program that ran.
     pub program_version: String,
+    /// SHA-256 of the program file: two builds of one version are two programs.
+    #[serde(default)]
+    pub program_sha256: String,
     /// What was asked for.
     pub scenario: ScenarioRecord,
     /// When the run started, RFC 3339.
@@ -34,6 +37,13 @@ pub struct RunRecord {
     pub resumed_from: Option<String>,
     /// What the process answered, once it has.
     pub exit_code: Option<u8>,
+}
+
+impl RunRecord {
+    /// True where the run came to its end: it was neither killed nor interrupted.
+    pub fn is_complete(&self) -> bool {
+        self.finished_at.is_some() && self.exit_code.is_some_and(|code| code != 130)
+    }
 }
 
 /// The scenario that a run was made from.

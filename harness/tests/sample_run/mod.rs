@@ -87,6 +87,7 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
     let record = RunRecord {
         format_version: FORMAT_VERSION,
         program_version: "0.1.0".to_owned(),
+        program_sha256: String::new(),
         scenario: ScenarioRecord {
             name: "quick".to_owned(),
             why: "Both 4B models at three input lengths, small enough for a coffee break.".to_owned(),
