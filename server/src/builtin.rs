@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use ledger::{
-    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryPlan, MemoryReport, Micros, ProgramMemory, Tokens,
+    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryPlan, MemoryReport, Micros, ProgramMemory,
+    Tokens,
 };
 use runtime::engine::{Engine, EngineLoadError, Flow as EngineFlow, SequenceError};
 use runtime::engine_dir::{EngineDir, EngineError};

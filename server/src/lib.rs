@@ -5,6 +5,7 @@
 //! to text, looks for stop strings, and sends each token on as it comes. When the client goes away its
 //! channel closes, and the engine stops at the next token.
 //!
+//! - [`builtin`]: the runtime of this workspace behind that trait.
 //! - [`engine`]: what a runtime has to offer to be served.
 //! - [`serve`]: binding, loading, signals, the orderly end.
 //! - `connection`: the accept loop and its limits. `routes`: the endpoints.
@@ -13,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod builtin;
 mod clock;
 mod connection;
 pub mod engine;

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use runtime::plan::RuntimeOptions;
 
 use super::{RUNS, SCENARIOS};
+use crate::engines::CACHE;
+use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, WeightPlacement};
 
 /// Measures the memory of LLM runtimes, buffer by buffer, and decides pass or fail
 #[derive(Debug, Parser)]
@@ -28,6 +31,12 @@ pub(super) enum Verb {
     Check(RecordArguments),
     /// List scenarios and runs
     List(ListArguments),
+    /// Pack a checkpoint into an engine directory
+    Build(BuildArguments),
+    /// Serve an engine over HTTP, in the shape of the OpenAI interface
+    Serve(ServeArguments),
+    /// Print the scores of a model, to hold them against another implementation
+    Logits(LogitsArguments),
     /// Print the JSON Schema of scenario files
     Schema,
     /// End a target's processes when the harness is killed
@@ -103,4 +112,145 @@ pub(super) struct ListArguments {
     /// Folder with run folders
     #[arg(long, value_name = "DIR", default_value = RUNS)]
     pub(super) output: PathBuf,
+}
+
+/// Which model.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct SourceArguments {
+    /// A folder that `sweep build` made
+    #[arg(long, value_name = "DIR")]
+    pub(super) engine: Option<PathBuf>,
+    /// A folder in Hugging Face layout; its engine is built first and kept
+    #[arg(long, value_name = "DIR")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// A published architecture with synthetic weights, for example Qwen3.5-4B
+    #[arg(long, value_name = "ARCHITECTURE")]
+    pub(super) synthetic: Option<String>,
+}
+
+/// How an engine is packed.
+#[derive(Debug, Args)]
+pub(super) struct PackArguments {
+    /// Decides synthetic weights
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// How the embedding table and output head are stored: int8, int4 or f16 (the checkpoint's own 16 bits)
+    #[arg(long, value_name = "TYPE")]
+    pub(super) lm_head: Option<LmHead>,
+    /// What becomes of projections that the checkpoint holds in 16 bits: keep, int4 or int8
+    #[arg(long, value_name = "TYPE", default_value = "keep")]
+    pub(super) linears: Linears,
+    /// Folder in which built engines are kept
+    #[arg(long, value_name = "DIR", default_value = CACHE)]
+    pub(super) engines: PathBuf,
+}
+
+/// `sweep build`.
+#[derive(Debug, Args)]
+pub(super) struct BuildArguments {
+    #[command(flatten)]
+    pub(super) source: SourceArguments,
+    #[command(flatten)]
+    pub(super) pack: PackArguments,
+    /// The engine directory to make; without it, one in the folder of engines
+    #[arg(long, short, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+    /// Print the manifest as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    pub(super) source: SourceArguments,
+    #[command(flatten)]
+    pub(super) pack: PackArguments,
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(super) host: std::net::IpAddr,
+    /// Port to listen on; 0 lets the system choose
+    #[arg(long, default_value_t = 8080)]
+    pub(super) port: u16,
+    /// File that receives the address once it is bound
+    #[arg(long, value_name = "FILE")]
+    pub(super) port_file: Option<PathBuf>,
+    /// Name under which requests ask for the model; without it, the folder's name
+    #[arg(long, value_name = "NAME")]
+    pub(super) model_id: Option<String>,
+    /// Longest prompt that is accepted, in tokens
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096)]
+    pub(super) max_input_len: u32,
+    /// Longest sequence, prompt and output, in tokens; without it, 1024 more than the longest prompt
+    #[arg(long, value_name = "TOKENS")]
+    pub(super) max_kv_cache_capacity: Option<u32>,
+    /// Tokens of a prefill chunk
+    #[arg(long, value_name = "TOKENS", default_value_t = RuntimeOptions::DEFAULT_PREFILL_CHUNK)]
+    pub(super) gdn_prefill_max_seq: u32,
+    /// Worker threads: a number, or auto for the processors of this machine
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub(super) threads: Threads,
+    /// Element type of the KV cache: f16
+    #[arg(long, value_name = "TYPE", default_value = "f16")]
+    pub(super) kv_cache_type: KvCacheType,
+    /// Where weights are: mapped or resident
+    #[arg(long, value_name = "PLACE", default_value = "mapped")]
+    pub(super) weights: WeightPlacement,
+    /// Wait for a line on standard input before loading
+    #[arg(long, hide = true)]
+    pub(super) load_on_stdin: bool,
+}
+
+/// `sweep logits`.
+#[derive(Debug, Args)]
+pub(super) struct LogitsArguments {
+    #[command(flatten)]
+    pub(super) source: SourceArguments,
+    #[command(flatten)]
+    pub(super) pack: PackArguments,
+    /// Token ids of the prompt, separated by commas
+    #[arg(long, value_name = "IDS", value_delimiter = ',', required = true)]
+    pub(super) ids: Vec<u32>,
+    /// Token ids to feed after the prompt, instead of the greedy ones
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub(super) force: Vec<u32>,
+    /// How many tokens to feed after the prompt; without it, as many as are forced
+    #[arg(long, value_name = "N")]
+    pub(super) steps: Option<usize>,
+    /// Tokens of a prefill chunk
+    #[arg(long, value_name = "TOKENS", default_value_t = RuntimeOptions::DEFAULT_PREFILL_CHUNK)]
+    pub(super) prefill_chunk: u32,
+    /// exact computes in f32 from the dequantised weights; fast is what `sweep serve` runs
+    #[arg(long, default_value = "exact")]
+    pub(super) precision: PrecisionArgument,
+    /// Worker threads: a number, or auto for the processors of this machine
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub(super) threads: Threads,
+    /// Print every score as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Which arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PrecisionArgument {
+    /// f32 from the dequantised weights.
+    Exact,
+    /// Activations in 8 bits.
+    Fast,
+}
+
+impl SourceArguments {
+    /// The source that was named; clap makes sure that it is exactly one.
+    pub(super) fn model_source(&self, seed: u64) -> ModelSource {
+        match (&self.engine, &self.checkpoint, &self.synthetic) {
+            (Some(path), ..) => ModelSource::Engine(path.to_string_lossy().into_owned()),
+            (_, Some(path), _) => ModelSource::Checkpoint(path.to_string_lossy().into_owned()),
+            (.., architecture) => {
+                ModelSource::Synthetic { architecture: architecture.clone().unwrap_or_default(), seed }
+            }
+        }
+    }
 }

@@ -23,6 +23,12 @@ pub enum CliError {
     /// There is no engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The engine cannot be loaded or run.
+    #[error("{0}")]
+    Runtime(String),
+    /// The server ended with an error.
+    #[error(transparent)]
+    Serve(#[from] server::ServeError),
     /// There is no run to look at.
     #[error("there is no run in {folder}")]
     NoRun {
@@ -54,9 +60,11 @@ impl CliError {
             | CliError::NoRun { .. }
             | CliError::Sweep(SweepError::UnknownCell { .. }) => ExitCode::Usage,
             CliError::Engine(error) if error.interrupted => ExitCode::Interrupted,
-            CliError::Engine(_) | CliError::Environment { .. } | CliError::Sweep(_) => {
-                ExitCode::EnvironmentRefused
-            }
+            CliError::Engine(_)
+            | CliError::Runtime(_)
+            | CliError::Serve(_)
+            | CliError::Environment { .. }
+            | CliError::Sweep(_) => ExitCode::EnvironmentRefused,
             CliError::Output(_) => ExitCode::Internal,
             CliError::BrokenPipe => ExitCode::Pass,
         }

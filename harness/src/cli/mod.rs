@@ -1,18 +1,21 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `plan`, `judge`, `list`: one file a verb.
+//! - `run`, `plan`, `judge`, `list`, `build`, `serve`, `logits`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
 mod arguments;
+mod build;
 mod error;
 mod judge;
 mod list;
+mod logits;
 mod plan;
 mod print;
 mod progress;
 mod run;
+mod serve;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -58,6 +61,9 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::Report(arguments) => judge::report(&arguments, printer),
         Verb::Check(arguments) => judge::check(&arguments, printer),
         Verb::List(arguments) => list::list(&arguments, printer),
+        Verb::Build(arguments) => build::build(&arguments, printer),
+        Verb::Serve(arguments) => serve::serve(&arguments, printer),
+        Verb::Logits(arguments) => logits::logits(&arguments, printer),
         Verb::Schema => printer.text(&schema_text()).map(|()| ExitCode::Pass),
         Verb::Guard => {
             guard(std::io::stdin().lock());

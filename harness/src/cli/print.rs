@@ -34,6 +34,12 @@ impl Printer {
         self.line(&text)
     }
 
+    /// An answer for a program, on one line: for long rows of numbers.
+    pub fn json_line(&self, value: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(value).map_err(|error| CliError::Output(error.to_string()))?;
+        self.line(&text)
+    }
+
     /// Something about the work, not part of the answer. Nobody may be there to read it.
     pub fn note(&self, line: &str) {
         let _ = writeln!(io::stderr().lock(), "{line}");

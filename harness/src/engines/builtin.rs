@@ -42,9 +42,7 @@ impl BuiltinEngines {
             ModelSource::Checkpoint(path) => {
                 let place = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
                 let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                // The folder's place and the moment of its last change stand for what is in it.
-                let changed = newest_change(&place);
-                let identity = format!("{} {changed}", place.display());
+                let identity = format!("{}\n{}", place.display(), contents(&place));
                 self.cache.join(format!("{name}-{}", fingerprint(&identity, build)))
             }
         }
@@ -204,15 +202,20 @@ fn fingerprint(identity: &str, build: &BuildOptions) -> String {
     hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Seconds since 1970 of the last change of any file in a folder.
-fn newest_change(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    entries
+/// The names, lengths and moments of change of a folder's files: they stand for what is in them.
+fn contents(folder: &Path) -> String {
+    let Ok(entries) = std::fs::read_dir(folder) else { return String::new() };
+    let mut files: Vec<String> = entries
         .flatten()
-        .filter_map(|entry| entry.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok())
-        .map(|age| age.as_secs())
-        .max()
-        .unwrap_or(0)
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            let changed = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Some(format!("{name} {} {}", metadata.len(), changed.as_nanos()))
+        })
+        .collect();
+    files.sort();
+    files.join("\n")
 }
 
 /// How long a build of `segments` takes, at the rate of a slow disk: packing is faster than that.

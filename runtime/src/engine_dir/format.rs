@@ -16,7 +16,7 @@ pub const MANIFEST: &str = "manifest.json";
 /// The weights' file name.
 pub const WEIGHTS: &str = "weights.bin";
 /// Alignment of a tensor part within its segment: a cache line, and a full vector register.
-pub const PART_ALIGNMENT: u64 = 64;
+pub(super) const PART_ALIGNMENT: u64 = 64;
 
 /// Rows that a kernel works on at once; a matrix is stored in whole tiles.
 pub const TILE_ROWS: usize = 16;

@@ -1,0 +1,76 @@
+//! `sweep build`: a checkpoint packed into an engine directory.
+
+use std::path::{Path, PathBuf};
+
+use runtime::engine_dir::Manifest;
+
+use super::arguments::{BuildArguments, PackArguments, SourceArguments};
+use super::progress::Screen;
+use super::{CliError, Printer};
+use crate::engines::{BuiltinEngines, EngineError, EngineProvider, build_engine, open_source};
+use crate::interrupt::Interrupt;
+use crate::scenario::{BuildOptions, LmHead, ModelSource};
+use crate::verdict::ExitCode;
+
+/// Builds an engine and says where it is and how large.
+pub(super) fn build(arguments: &BuildArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+    let source = arguments.source.model_source(arguments.pack.seed);
+    let options = options(&arguments.pack, LmHead::Int8);
+    let directory = match &arguments.output {
+        Some(directory) => directory.clone(),
+        None => BuiltinEngines::new(&arguments.pack.engines).directory(&source, &options),
+    };
+    let checkpoint = open_source(&source)?;
+    let interrupt = interrupt()?;
+    let screen = Screen::new(*printer, &interrupt);
+    let manifest = build_engine(checkpoint.as_ref(), &options, &directory, &source.describe(), &screen)?;
+    match arguments.json {
+        true => printer.json(&manifest)?,
+        false => printer.text(&summary(&manifest, &directory))?,
+    }
+    Ok(ExitCode::Pass)
+}
+
+/// The engine that a verb was given or asked to make.
+pub(super) fn engine(
+    source: &SourceArguments,
+    pack: &PackArguments,
+    lm_head: LmHead,
+    printer: &Printer,
+) -> Result<PathBuf, CliError> {
+    let source = source.model_source(pack.seed);
+    match &source {
+        ModelSource::Engine(folder) => return Ok(PathBuf::from(folder)),
+        // A checkpoint that has been damaged since its engine was built is still worth a word.
+        ModelSource::Checkpoint(_) => drop(open_source(&source)?),
+        ModelSource::Synthetic { .. } => {}
+    }
+    let interrupt = interrupt()?;
+    let screen = Screen::new(*printer, &interrupt);
+    let engines = BuiltinEngines::new(&pack.engines);
+    Ok(engines.ensure(&source, &options(pack, lm_head), &screen)?.folder)
+}
+
+fn interrupt() -> Result<Interrupt, CliError> {
+    Interrupt::listen().map_err(|source| CliError::Environment { what: "listen for signals", source })
+}
+
+fn options(pack: &PackArguments, lm_head: LmHead) -> BuildOptions {
+    BuildOptions { lm_head: pack.lm_head.unwrap_or(lm_head), linears: pack.linears }
+}
+
+fn summary(manifest: &Manifest, directory: &Path) -> String {
+    format!(
+        "{}: {} in {} segments, sha256 {}\n",
+        directory.display(),
+        manifest.weights_bytes,
+        manifest.segments.len(),
+        &manifest.sha256[..manifest.sha256.len().min(16)]
+    )
+}
+
+impl From<runtime::engine_dir::EngineError> for CliError {
+    fn from(error: runtime::engine_dir::EngineError) -> CliError {
+        CliError::Engine(EngineError::from(error))
+    }
+}

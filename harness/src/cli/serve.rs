@@ -1,0 +1,75 @@
+//! `sweep serve`: an engine behind HTTP.
+
+use std::io::BufRead;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use ledger::Tokens;
+use runtime::backend::cpu::Pool;
+use runtime::plan::{RuntimeOptions, WeightsMode};
+use server::ServeOptions;
+use server::builtin::{Builtin, BuiltinError, MemoryWitness};
+
+use super::arguments::ServeArguments;
+use super::{CliError, Printer, build};
+use crate::scenario::{LmHead, Threads, WeightPlacement};
+use crate::verdict::ExitCode;
+
+/// Serves until it is told to stop.
+pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+    let engine = build::engine(&arguments.source, &arguments.pack, LmHead::Int8, printer)?;
+    let options = runtime_options(arguments);
+    let model_id = match &arguments.model_id {
+        Some(name) => name.clone(),
+        None => engine.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    let witness = MemoryWitness::new();
+    let memory = witness.handle();
+    let waits = arguments.load_on_stdin;
+    let load = move || -> Result<Box<dyn server::TextEngine>, BuiltinError> {
+        if waits {
+            // Whoever started this process wants to see it idle first. A closed input means go, too.
+            let _ = std::io::stdin().lock().read_line(&mut String::new());
+        }
+        Ok(Box::new(Builtin::load(&engine, &options, &witness)?))
+    };
+    let mut announced = Ok(());
+    let on_listening = |address: SocketAddr| {
+        printer.note(&format!("listening on http://{address}"));
+        if let Some(file) = &arguments.port_file {
+            announced = announce(file, address);
+        }
+    };
+    let address = SocketAddr::new(arguments.host, arguments.port);
+    server::serve(ServeOptions::new(address, model_id), load, memory, on_listening)?;
+    announced.map_err(|source| CliError::Environment { what: "write the port file", source })?;
+    Ok(ExitCode::Pass)
+}
+
+/// Writes the address beside the file's name and moves it there: a reader sees all of it or nothing.
+fn announce(file: &Path, address: SocketAddr) -> std::io::Result<()> {
+    let unfinished = file.with_extension("new");
+    std::fs::write(&unfinished, format!("{address}\n"))?;
+    std::fs::rename(unfinished, file)
+}
+
+fn runtime_options(arguments: &ServeArguments) -> RuntimeOptions {
+    let mut options = RuntimeOptions::new(Tokens(arguments.max_input_len), threads(arguments.threads));
+    if let Some(capacity) = arguments.max_kv_cache_capacity {
+        options.max_kv_cache_capacity = Tokens(capacity);
+    }
+    options.gdn_prefill_max_seq = Tokens(arguments.gdn_prefill_max_seq);
+    options.weights = match arguments.weights {
+        WeightPlacement::Mapped => WeightsMode::Mapped,
+        WeightPlacement::Resident => WeightsMode::Resident,
+    };
+    options
+}
+
+/// Worker threads of this machine, or as many as were asked for.
+pub(super) fn threads(threads: Threads) -> usize {
+    match threads {
+        Threads::Auto => Pool::default_threads(),
+        Threads::Count(count) => count as usize,
+    }
+}
