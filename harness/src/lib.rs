@@ -3,4 +3,14 @@
 //! A scenario file becomes cells, a cell becomes trials, a trial writes one record as it goes, and every output is
 //! computed from records alone.
 
+#![deny(unsafe_code)]
+
+pub mod clock;
+pub mod engines;
+pub mod interrupt;
+pub mod probe;
 pub mod record;
+pub mod scenario;
+pub mod target;
+pub mod trial;
+pub mod verdict;

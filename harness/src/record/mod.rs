@@ -1,13 +1,28 @@
 //! What a run leaves behind: the only thing that verdicts and reports read.
 //!
 //! A run folder holds `run.json` ([`RunRecord`]), `trials/<cell>-<trial>.jsonl` (the events of a trial, appended as
-//! they happen), `samples/<cell>-<trial>.csv` (the 10 ms series), and the outputs computed from them.
+//! they happen) and `.json` (the same trial, whole), `samples/<cell>-<trial>.csv` (the 10 ms series),
+//! `logs/<cell>-<trial>.log`, and the outputs computed from them.
 
+mod event;
+mod folder;
+mod journal;
+mod run;
+mod run_folder;
+mod series;
 mod trial;
 
+pub use event::TrialEvent;
+pub use folder::{RecordedTrial, Run, RunFolderError, UnreadableTrial};
+pub use journal::{Journal, JournalError, recover};
+pub use run::{
+    BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, MachineCard, RunRecord, ScenarioRecord, TrialFile,
+};
+pub use run_folder::{RunFolder, TrialPaths, write_atomically};
+pub use series::{Sample, Series, SeriesError};
 pub use trial::{
-    CellId, CellRecord, EdgeReading, Outcome, PhaseRecord, Reading, RequestRecord, ResidentMemory,
-    SamplerHealth, TrialRecord,
+    CellId, CellRecord, EdgeReading, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading, RequestRecord,
+    ResidentMemory, SamplerHealth, TrialRecord,
 };
 
 /// Version of the record forms. It grows when a field changes its meaning or goes away.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{BufferClass, Bytes, MemoryPlan, Micros, Millis, Phase, Tokens};
+use ledger::{BufferClass, Bytes, LedgerSnapshot, MemoryPlan, Micros, Millis, Phase, Tokens};
 use serde::{Deserialize, Serialize};
 
 /// A measured value, or the reason why there is none. A missing value is never zero.
@@ -13,6 +13,12 @@ pub enum Reading<T> {
     Measured(T),
     /// Why it could not be measured on this machine.
     Unavailable(String),
+}
+
+impl<T> Default for Reading<T> {
+    fn default() -> Reading<T> {
+        Reading::Unavailable("not in this record".to_owned())
+    }
 }
 
 impl<T> Reading<T> {
@@ -41,6 +47,12 @@ pub struct CellRecord {
     pub axes: Vec<(String, String)>,
     /// Every setting that the target was started with, defaults included.
     pub settings: BTreeMap<String, String>,
+    /// Every option that its engine was built with, defaults included.
+    #[serde(default)]
+    pub build: BTreeMap<String, String>,
+    /// Where the model comes from, in words, for example `synthetic Qwen3-4B, seed 1`.
+    #[serde(default)]
+    pub source: String,
     /// True where the weights are synthetic: sizes and speeds are real, text and quality are not.
     pub synthetic_weights: bool,
 }
@@ -76,6 +88,12 @@ pub struct EdgeReading {
     pub unaccounted_bytes: Reading<i64>,
     /// GPU memory of the process tree.
     pub gpu_bytes: Reading<Bytes>,
+    /// Pages of the tree that were swapped out. Anything above zero makes resident memory too small a number.
+    #[serde(default)]
+    pub swap_bytes: Reading<Bytes>,
+    /// `MemAvailable` of the whole machine.
+    #[serde(default)]
+    pub mem_available_bytes: Reading<Bytes>,
 }
 
 /// One phase of a trial.
@@ -181,6 +199,29 @@ pub struct SamplerHealth {
     pub cpu_us: Micros,
 }
 
+/// A source of numbers, and whether it could be read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeCard {
+    /// Its name, for example `process memory (/proc/PID/status)`.
+    pub name: String,
+    /// What its numbers are about.
+    pub scope: ProbeScope,
+    /// How often it is read, in words, or why it cannot be.
+    pub cadence: Reading<String>,
+}
+
+/// What a probe's numbers are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeScope {
+    /// The target's process tree.
+    Process,
+    /// One device, all its users.
+    Device,
+    /// The whole machine.
+    System,
+}
+
 /// One trial, whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialRecord {
@@ -204,6 +245,16 @@ pub struct TrialRecord {
     pub sampler: SamplerHealth,
     /// The target's own plan, where it has one.
     pub plan: Option<MemoryPlan>,
+    /// The target's own ledger, buffer by buffer with the most that each ever held, as it was last read before the
+    /// target was asked to end.
+    #[serde(default)]
+    pub ledger: Reading<LedgerSnapshot>,
+    /// What measured, and what could not.
+    #[serde(default)]
+    pub probes: Vec<ProbeCard>,
+    /// What makes a number of this trial doubtful, in words.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Name of the run that this trial was taken over from, where it was not run anew.
     pub resumed_from: Option<String>,
 }

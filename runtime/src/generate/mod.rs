@@ -2,4 +2,7 @@
 
 pub mod chat_template;
 pub mod sample;
+mod text_files;
 pub mod tokenizer;
+
+pub use text_files::{CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, TextFilesError, read_optional, text_files};

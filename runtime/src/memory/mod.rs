@@ -2,14 +2,17 @@
 //!
 //! - [`Region`]: anonymous address space whose pages are committed and returned explicitly.
 //! - [`FileRegion`]: a read-only mapping of a part of a file.
+//! - [`CountingHeap`]: the general heap, counted.
 //! - [`Allocator`]: hands out [`Buffer`]s for the entries of a plan, and for nothing else.
 //!
 //! This module is the only one that maps memory. Its promise: a committed byte is resident, and the ledger counts it.
 
 mod allocator;
+mod heap;
 mod region;
 
-pub use allocator::{Allocation, Allocator, Buffer, Ledger};
+pub use allocator::{Allocation, Allocator, Buffer, Element, Ledger};
+pub use heap::CountingHeap;
 pub use region::{FileRegion, Region};
 
 use ledger::Bytes;
@@ -67,4 +70,15 @@ pub enum MemoryError {
         /// What was asked for.
         wanted: Bytes,
     },
+}
+
+/// `bytes` as elements of `T`, as many as fit.
+///
+/// # Panics
+/// If `bytes` does not start at a multiple of the size of `T`; every part of a segment starts on 64 bytes.
+pub fn elements<T: Element>(bytes: &[u8]) -> &[T] {
+    // SAFETY: every bit pattern is a value of an `Element`, which has no padding.
+    let (before, elements, _) = unsafe { bytes.align_to::<T>() };
+    assert!(before.is_empty(), "parts of a segment start on 64 bytes");
+    elements
 }

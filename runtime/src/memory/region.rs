@@ -75,6 +75,18 @@ impl Region {
         }
     }
 
+    /// The bytes of a region that is committed whole. What is not committed reads as zeros and becomes resident.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping covers `length` readable bytes and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+
+    /// As [`Region::bytes`], to be written.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+
     /// Start of the address space, page-aligned.
     pub(super) fn pointer(&self) -> *mut u8 {
         self.start.as_ptr()

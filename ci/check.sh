@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Everything that a change must pass, in the order in which a mistake is cheapest to find.
+# Runs by hand, too: bash ci/check.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$1"; }
+
+step "format"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+step "tests (the README's command)"
+cargo test --locked
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+step "links in the documents"
+bash ci/links.sh
+
+echo
+echo "all checks passed"

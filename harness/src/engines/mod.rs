@@ -1,0 +1,85 @@
+//! Engines for cells: where they come from is not the harness's business.
+
+use std::path::PathBuf;
+
+use ledger::{Bytes, MemoryPlan, Millis};
+
+use crate::scenario::{BuildOptions, Cell, ModelSource};
+
+mod builtin;
+
+pub use builtin::{BuiltinEngines, CACHE, build_engine, build_options, open_source};
+
+/// An engine that can be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Ids that the model knows: prompts are made of smaller ones.
+    pub vocab_size: u32,
+}
+
+/// What a cell will need, said without running it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Forecast {
+    /// Every buffer.
+    pub plan: MemoryPlan,
+    /// Code, libraries, stacks and heap of the target.
+    pub program: Bytes,
+    /// How long one trial will take, where that can be said.
+    pub trial_time: Option<Millis>,
+    /// Whether the engine must be built first, and how long that will take.
+    pub build_time: Option<Millis>,
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}{}", hint.as_ref().map_or_else(String::new, |hint| format!("\nhint: {hint}")))]
+pub struct EngineError {
+    /// What failed, and where.
+    pub what: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// True where the user asked to stop.
+    pub interrupted: bool,
+}
+
+impl EngineError {
+    /// What another error says, with nothing to add.
+    pub(crate) fn from_cause(cause: &dyn std::error::Error) -> EngineError {
+        EngineError { what: cause.to_string(), hint: None, interrupted: false }
+    }
+}
+
+impl From<runtime::engine_dir::EngineError> for EngineError {
+    fn from(cause: runtime::engine_dir::EngineError) -> EngineError {
+        let interrupted = matches!(cause, runtime::engine_dir::EngineError::Interrupted);
+        EngineError { interrupted, ..EngineError::from_cause(&cause) }
+    }
+}
+
+/// Told how far a long piece of work has come.
+pub trait Progress {
+    /// A piece of work begins; `total` is what there is to do, where that is known.
+    fn begin(&self, what: &str, total: Option<Bytes>);
+    /// So much more of it is done.
+    fn advance(&self, done: Bytes);
+    /// It is over.
+    fn end(&self);
+    /// True once the work should be given up.
+    fn is_interrupted(&self) -> bool;
+}
+
+/// Makes engines, and says what they will need.
+pub trait EngineProvider {
+    /// The engine for a model and build options, built now unless it is there already.
+    fn ensure(
+        &self,
+        source: &ModelSource,
+        build: &BuildOptions,
+        progress: &dyn Progress,
+    ) -> Result<Engine, EngineError>;
+
+    /// What `cell` will need; builds nothing.
+    fn forecast(&self, cell: &Cell) -> Result<Forecast, EngineError>;
+}

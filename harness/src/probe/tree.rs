@@ -1,0 +1,136 @@
+//! The target's processes. Numbers are reused and parents change, so a process is known by its number and start time,
+//! and once seen it stays in the tree until it ends.
+
+use std::fs::File;
+
+use super::procfs::{ProcRoot, ProcessIdentity};
+
+/// More processes than any target has; what lies beyond is not opened.
+pub(super) const MAX_PROCESSES: usize = 256;
+
+/// One process of the tree, with its `status` held open: the open file belongs to this very process, so a later one
+/// with the same number cannot be mistaken for it.
+#[derive(Debug)]
+pub(super) struct TreeProcess {
+    pub(super) identity: ProcessIdentity,
+    pub(super) status: File,
+}
+
+/// The processes of a target: the one that was started, its descendants, and orphans that it left behind.
+#[derive(Debug)]
+pub struct ProcessTree {
+    root: ProcRoot,
+    leader: ProcessIdentity,
+    pub(super) processes: Vec<TreeProcess>,
+}
+
+/// What must be known to look for changes, so that looking needs no lock on the tree.
+#[derive(Debug)]
+pub(super) struct TreeView {
+    root: ProcRoot,
+    leader: ProcessIdentity,
+    known: Vec<ProcessIdentity>,
+}
+
+/// What has changed since a view was taken.
+#[derive(Debug, Default)]
+pub(super) struct TreeChange {
+    found: Vec<TreeProcess>,
+    gone: Vec<ProcessIdentity>,
+}
+
+impl ProcessTree {
+    /// The tree below `leader`, a child of this process that leads a session of its own. `None` where it is gone.
+    pub fn of(root: &ProcRoot, leader: u32) -> Option<ProcessTree> {
+        let leader = ProcessIdentity::read(root, leader)?;
+        let mut tree =
+            ProcessTree { root: root.clone(), leader, processes: Vec::with_capacity(MAX_PROCESSES) };
+        tree.refresh();
+        Some(tree)
+    }
+
+    /// Looks for new processes and drops those that are gone.
+    pub fn refresh(&mut self) {
+        let change = self.view().change();
+        self.apply(change);
+    }
+
+    pub(super) fn view(&self) -> TreeView {
+        TreeView { root: self.root.clone(), leader: self.leader, known: self.identities() }
+    }
+
+    /// Applies a change. The list never grows beyond its first allocation.
+    pub(super) fn apply(&mut self, change: TreeChange) {
+        self.processes.retain(|process| !change.gone.iter().any(|gone| same(gone, &process.identity)));
+        let room = MAX_PROCESSES - self.processes.len();
+        self.processes.extend(change.found.into_iter().take(room));
+    }
+
+    /// The processes as last seen, the leader included while it lives.
+    pub fn identities(&self) -> Vec<ProcessIdentity> {
+        self.processes.iter().map(|process| process.identity).collect()
+    }
+
+    /// Where `/proc` is.
+    pub fn proc_root(&self) -> &ProcRoot {
+        &self.root
+    }
+}
+
+impl TreeView {
+    /// Walks `/proc`: new processes, opened, and known ones that have ended.
+    pub(super) fn change(&self) -> TreeChange {
+        let mut change = TreeChange::default();
+        let mut waiting: Vec<ProcessIdentity> = vec![self.leader];
+        waiting.extend(&self.known);
+        waiting.extend(self.orphans());
+        let mut visited: Vec<u32> = Vec::new();
+        while let Some(expected) = waiting.pop() {
+            // A number that now belongs to a later process says nothing about this tree.
+            let now = ProcessIdentity::read(&self.root, expected.pid);
+            let Some(now) = now.filter(|now| same(now, &expected)) else {
+                change.gone.push(expected);
+                continue;
+            };
+            if visited.contains(&now.pid) {
+                continue;
+            }
+            visited.push(now.pid);
+            let known = self.known.iter().any(|known| same(known, &now));
+            if !known && let Ok(status) = File::open(self.root.of_process(now.pid, "status")) {
+                change.found.push(TreeProcess { identity: now, status });
+            }
+            let children = self.children(now.pid).into_iter();
+            let children = children.filter_map(|child| ProcessIdentity::read(&self.root, child));
+            let own =
+                |child: &ProcessIdentity| child.parent == now.pid && child.start_ticks >= now.start_ticks;
+            waiting.extend(children.filter(own));
+        }
+        change
+    }
+
+    /// Processes of the target's session that lost their parent and came to the harness, which is their subreaper.
+    fn orphans(&self) -> Vec<ProcessIdentity> {
+        let harness = self.leader.parent;
+        let children = self.children(harness).into_iter();
+        children
+            .filter_map(|pid| ProcessIdentity::read(&self.root, pid))
+            .filter(|child| child.session == self.leader.pid && child.pid != self.leader.pid)
+            .filter(|child| child.parent == harness && child.start_ticks >= self.leader.start_ticks)
+            .collect()
+    }
+
+    fn children(&self, pid: u32) -> Vec<u32> {
+        let Ok(tasks) = std::fs::read_dir(self.root.of_process(pid, "task")) else { return Vec::new() };
+        let mut children = Vec::new();
+        for task in tasks.flatten() {
+            let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            children.extend(text.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+        children
+    }
+}
+
+fn same(a: &ProcessIdentity, b: &ProcessIdentity) -> bool {
+    a.pid == b.pid && a.start_ticks == b.start_ticks
+}

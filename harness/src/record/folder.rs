@@ -1,0 +1,196 @@
+//! A run folder, read back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ledger::Bytes;
+use thiserror::Error;
+
+use super::{CellId, FORMAT_VERSION, JournalError, Reading, RunRecord, Series, TrialRecord, recover};
+
+/// A run with all of its trials and series: what verdicts and reports are computed from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The folder.
+    pub folder: PathBuf,
+    /// `run.json`.
+    pub record: RunRecord,
+    /// The trials that could be read, in the order of `run.json`.
+    pub trials: Vec<RecordedTrial>,
+    /// Trials that `run.json` names and that could not be read.
+    pub unreadable: Vec<UnreadableTrial>,
+}
+
+/// A trial with its series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedTrial {
+    /// `trials/<stem>.json`.
+    pub record: TrialRecord,
+    /// `samples/<stem>.csv`, or why there is none.
+    pub series: Reading<Series>,
+}
+
+/// A trial that is named in `run.json` and cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableTrial {
+    /// The cell.
+    pub cell: CellId,
+    /// Which trial of the cell.
+    pub trial: u32,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// Why a run folder cannot be read.
+#[derive(Debug, Error)]
+pub enum RunFolderError {
+    /// A file cannot be read.
+    #[error("failed to read {path}: {source}; is this the folder of a run?")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("failed to understand {path}: {source}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// A file was written by a later program.
+    #[error(
+        "failed to understand {path}: its format version is {found}, this program knows {FORMAT_VERSION}; use a newer sweep"
+    )]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// A trial without an end cannot be put together again.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A number is beyond anything that can be measured, so that sums could overflow.
+    #[error("failed to use {path}: {what}")]
+    Absurd {
+        /// The file.
+        path: PathBuf,
+        /// Which number.
+        what: String,
+    },
+    /// A name in `run.json` would lead out of the folder.
+    #[error("failed to read the trial `{stem}`: its name is not a plain file name")]
+    UnsafeName {
+        /// The name.
+        stem: String,
+    },
+    /// A trial's file is about another trial than `run.json` says.
+    #[error(
+        "failed to use {path}: it is about trial {trial} of cell {cell}, which is not the one that run.json names there"
+    )]
+    Misplaced {
+        /// The file.
+        path: PathBuf,
+        /// The cell that the file is about.
+        cell: String,
+        /// The trial that the file is about.
+        trial: u32,
+    },
+}
+
+impl Run {
+    /// Reads the run in `folder`. Only `run.json` must be readable; a trial that is not is listed, not fatal.
+    pub fn load(folder: &Path) -> Result<Run, RunFolderError> {
+        let path = folder.join("run.json");
+        let record: RunRecord = read_json(&path)?;
+        if record.format_version > FORMAT_VERSION {
+            return Err(RunFolderError::TooNew { path, found: record.format_version });
+        }
+        let mut run = Run { folder: folder.to_owned(), trials: Vec::new(), unreadable: Vec::new(), record };
+        for file in &run.record.trials {
+            match read_trial(folder, &file.stem, &file.cell, file.trial) {
+                Ok(trial) => run.trials.push(trial),
+                Err(error) => run.unreadable.push(UnreadableTrial {
+                    cell: file.cell.clone(),
+                    trial: file.trial,
+                    why: error.to_string(),
+                }),
+            }
+        }
+        Ok(run)
+    }
+
+    /// The trials of `cell`.
+    pub fn trials_of(&self, cell: &CellId) -> impl Iterator<Item = &RecordedTrial> {
+        self.trials.iter().filter(move |trial| trial.record.cell.id == *cell)
+    }
+}
+
+fn read_trial(folder: &Path, stem: &str, cell: &CellId, trial: u32) -> Result<RecordedTrial, RunFolderError> {
+    let plain = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    if !plain {
+        return Err(RunFolderError::UnsafeName { stem: stem.to_owned() });
+    }
+    let mut path = folder.join("trials").join(format!("{stem}.json"));
+    let record: TrialRecord = if path.exists() {
+        read_json(&path)?
+    } else {
+        // The writer was killed before the end of this trial: what it had written by then still counts.
+        path.set_extension("jsonl");
+        recover(&path)?
+    };
+    if record.format_version > FORMAT_VERSION {
+        return Err(RunFolderError::TooNew { path, found: record.format_version });
+    }
+    if record.cell.id != *cell || record.trial != trial {
+        return Err(RunFolderError::Misplaced { path, cell: record.cell.id.0, trial: record.trial });
+    }
+    check_plan(&path, &record)?;
+    let series = match Series::read(&folder.join("samples").join(format!("{stem}.csv"))) {
+        Ok(series) if series.samples.is_empty() => {
+            Reading::Unavailable("the series holds no sample".to_owned())
+        }
+        Ok(series) => Reading::Measured(series),
+        Err(error) => Reading::Unavailable(error.to_string()),
+    };
+    Ok(RecordedTrial { record, series })
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunFolderError> {
+    let bytes =
+        fs::read(path).map_err(|source| RunFolderError::Unreadable { path: path.to_owned(), source })?;
+    let malformed = |source| RunFolderError::Malformed { path: path.to_owned(), source };
+    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(malformed)?;
+    if let Some(number) = absurd_number(&value) {
+        let what = format!("{number} is no size and no time");
+        return Err(RunFolderError::Absurd { path: path.to_owned(), what });
+    }
+    serde_json::from_value(value).map_err(malformed)
+}
+
+/// The first number whose magnitude is above [`Series::LARGEST`].
+fn absurd_number(value: &serde_json::Value) -> Option<f64> {
+    match value {
+        serde_json::Value::Number(number) => {
+            number.as_f64().filter(|number| number.abs() > Series::LARGEST as f64)
+        }
+        serde_json::Value::Array(items) => items.iter().find_map(absurd_number),
+        serde_json::Value::Object(fields) => fields.values().find_map(absurd_number),
+        _ => None,
+    }
+}
+
+/// A buffer that grows must do so in steps that can be counted.
+fn check_plan(path: &Path, record: &TrialRecord) -> Result<(), RunFolderError> {
+    for buffer in record.plan.iter().flat_map(|plan| &plan.buffers) {
+        let Some(growth) = &buffer.growth else { continue };
+        if growth.tokens.0 == 0 || growth.bytes > Bytes::gib(2) {
+            let what = format!("the buffer {} grows in steps that make no sense", buffer.key());
+            return Err(RunFolderError::Absurd { path: path.to_owned(), what });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The head of a run folder: what was asked, where it ran, which trials there are.
+
+use ledger::{BufferClass, Bytes, Phase};
+use serde::{Deserialize, Serialize};
+
+use super::{CellId, CellRecord, Reading};
+
+/// `run.json`: everything about a run that is not one trial's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Version of this form.
+    pub format_version: u32,
+    /// Version of the program that ran.
+    pub program_version: String,
+    /// SHA-256 of the program file: two builds of one version are two programs.
+    #[serde(default)]
+    pub program_sha256: String,
+    /// What was asked for.
+    pub scenario: ScenarioRecord,
+    /// When the run started, RFC 3339.
+    pub started_at: String,
+    /// When it ended, RFC 3339. `None` while it runs, and for ever where it was killed.
+    pub finished_at: Option<String>,
+    /// The machine.
+    pub machine: MachineCard,
+    /// Every cell, in the order in which they run.
+    pub cells: Vec<CellRecord>,
+    /// Combinations that the scenario leaves out, with its reason.
+    pub excluded: Vec<ExcludedCell>,
+    /// Trials of each cell.
+    pub trials_per_cell: u32,
+    /// What the measurements are held against.
+    pub budgets: Vec<BudgetRecord>,
+    /// Every trial that is on disk, in the order in which they ended.
+    pub trials: Vec<TrialFile>,
+    /// Name of the run from which finished trials were taken over, where there was one.
+    pub resumed_from: Option<String>,
+    /// What the process answered, once it has.
+    pub exit_code: Option<u8>,
+}
+
+impl RunRecord {
+    /// True where the run came to its end: it was neither killed nor interrupted.
+    pub fn is_complete(&self) -> bool {
+        self.finished_at.is_some() && self.exit_code.is_some_and(|code| code != 130)
+    }
+}
+
+/// The scenario that a run was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioRecord {
+    /// Its name.
+    pub name: String,
+    /// What it is for, in one sentence.
+    pub why: String,
+    /// SHA-256 of the text.
+    pub sha256: String,
+    /// The file, word for word.
+    pub text: String,
+}
+
+/// A combination of axis values that was left out on purpose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExcludedCell {
+    /// Axis name to value, in axis order.
+    pub axes: Vec<(String, String)>,
+    /// The scenario's reason.
+    pub why: String,
+}
+
+/// Where one trial lies, relative to the run folder, without its extension: `trials/<stem>.json` and `.jsonl`,
+/// `samples/<stem>.csv`, `logs/<stem>.log`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialFile {
+    /// The cell.
+    pub cell: CellId,
+    /// Which trial of the cell, from 0.
+    pub trial: u32,
+    /// File name without folder and extension.
+    pub stem: String,
+}
+
+impl TrialFile {
+    /// The files of trial `trial` of `cell`.
+    pub fn new(cell: &CellId, trial: u32) -> TrialFile {
+        TrialFile { cell: cell.clone(), trial, stem: format!("{}-{trial}", cell.0) }
+    }
+}
+
+/// The machine, as far as it decides a measurement. The host's name is left out on purpose.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MachineCard {
+    /// The processor's name.
+    pub cpu: String,
+    /// Logical processors that this process may use.
+    pub cores: u32,
+    /// Main memory.
+    pub memory_bytes: Bytes,
+    /// Swap space.
+    pub swap_bytes: Bytes,
+    /// Kernel release.
+    pub kernel: String,
+    /// Distribution and its version.
+    pub system: String,
+    /// Instruction set architecture.
+    pub architecture: String,
+    /// Bytes of a memory page.
+    pub page_bytes: Bytes,
+    /// Names of the GPUs, or why there are none.
+    pub gpus: Reading<Vec<String>>,
+}
+
+/// One budget of the scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BudgetRecord {
+    /// Its name.
+    pub id: String,
+    /// The cells that it holds for: axis or setting name and value, all of which must match. Empty: every cell.
+    pub when: Vec<(String, String)>,
+    /// What is measured.
+    pub subject: BudgetSubject,
+    /// The phase whose edge counts. `None`: the worst of all phases.
+    pub phase: Option<Phase>,
+    /// Above this, a warning.
+    pub warn: Option<BudgetLimit>,
+    /// Above this, a failure.
+    pub fail: Option<BudgetLimit>,
+    /// Why this limit.
+    pub why: String,
+}
+
+/// What a budget is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetSubject {
+    /// Peak resident memory of the target's process tree.
+    Total,
+    /// One buffer class of the ledger, `unaccounted` included.
+    Class(BufferClass),
+}
+
+/// Where a budget ends.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetLimit {
+    /// A size.
+    Bytes(Bytes),
+    /// A part of the measured resident memory at the same phase edge, from 0 to 1.
+    Share(f64),
+}
+
+impl CellRecord {
+    /// The value that this cell has for an axis, a setting or a build option of that name; `model` is one of them.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        if name == "model" {
+            return Some(&self.model);
+        }
+        let axis = self.axes.iter().find(|(axis, _)| axis == name).map(|(_, value)| value.as_str());
+        axis.or_else(|| self.settings.get(name).or_else(|| self.build.get(name)).map(String::as_str))
+    }
+
+    /// True where this cell has every value that `when` asks for.
+    pub fn matches(&self, when: &[(String, String)]) -> bool {
+        when.iter().all(|(name, value)| self.value(name) == Some(value.as_str()))
+    }
+}

@@ -1,0 +1,124 @@
+//! A run folder while it is written.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{Outcome, RunRecord, TrialFile, TrialRecord};
+
+/// The files of one trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialPaths {
+    /// The events, as they happen.
+    pub journal: PathBuf,
+    /// The whole trial.
+    pub record: PathBuf,
+    /// The series.
+    pub samples: PathBuf,
+    /// What the target writes.
+    pub log: PathBuf,
+}
+
+impl TrialPaths {
+    /// The files of `trial` in `folder`.
+    pub fn of(folder: &Path, trial: &TrialFile) -> TrialPaths {
+        let file =
+            |kind: &str, extension: &str| folder.join(kind).join(format!("{}.{extension}", trial.stem));
+        TrialPaths {
+            journal: file("trials", "jsonl"),
+            record: file("trials", "json"),
+            samples: file("samples", "csv"),
+            log: file("logs", "log"),
+        }
+    }
+}
+
+/// A run that is being written.
+#[derive(Debug)]
+pub struct RunFolder {
+    folder: PathBuf,
+    record: RunRecord,
+}
+
+impl RunFolder {
+    /// Makes `folder` with everything that a run needs in it.
+    pub fn create(folder: PathBuf, record: RunRecord) -> io::Result<RunFolder> {
+        for kind in ["trials", "samples", "logs"] {
+            fs::create_dir_all(folder.join(kind))?;
+        }
+        let run = RunFolder { folder, record };
+        run.save()?;
+        Ok(run)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What `run.json` says.
+    pub fn record(&self) -> &RunRecord {
+        &self.record
+    }
+
+    /// Announces a trial, before anything of it is written: after a kill, its journal is found.
+    pub fn begin_trial(&mut self, trial: TrialFile) -> io::Result<TrialPaths> {
+        let paths = TrialPaths::of(&self.folder, &trial);
+        self.record.trials.retain(|known| *known != trial);
+        self.record.trials.push(trial);
+        self.save()?;
+        Ok(paths)
+    }
+
+    /// Writes the whole record of a trial.
+    pub fn end_trial(&self, paths: &TrialPaths, record: &TrialRecord) -> io::Result<()> {
+        write_atomically(&paths.record, record)
+    }
+
+    /// Takes over a trial that the run in `other` finished: its files are linked, or copied where they cannot be.
+    pub fn take_over(&mut self, other: &Path, mut record: TrialRecord) -> io::Result<()> {
+        let name = other.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let trial = TrialFile::new(&record.cell.id, record.trial);
+        let (from, to) = (TrialPaths::of(other, &trial), self.begin_trial(trial)?);
+        for (from, to) in [(from.journal, &to.journal), (from.samples, &to.samples), (from.log, &to.log)] {
+            if from.exists() && fs::hard_link(&from, to).is_err() {
+                fs::copy(&from, to)?;
+            }
+        }
+        record.resumed_from.get_or_insert(name);
+        self.end_trial(&to, &record)
+    }
+
+    /// The run is over.
+    pub fn finish(&mut self, finished_at: String, exit_code: u8) -> io::Result<()> {
+        self.record.finished_at = Some(finished_at);
+        self.record.exit_code = Some(exit_code);
+        self.save()
+    }
+
+    fn save(&self) -> io::Result<()> {
+        write_atomically(&self.folder.join("run.json"), &self.record)
+    }
+}
+
+impl TrialRecord {
+    /// True for a trial that need not be run again: it went through all of its phases.
+    pub fn is_finished(&self) -> bool {
+        self.outcome == Outcome::Completed
+    }
+}
+
+/// Writes `value` as JSON: readers see the old file or the new one, never a part.
+pub fn write_atomically(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    let draft = PathBuf::from(draft);
+    let mut file = fs::File::create(&draft)?;
+    file.write_all(&text)?;
+    file.sync_data()?;
+    fs::rename(&draft, path)
+}

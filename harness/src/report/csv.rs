@@ -1,0 +1,76 @@
+//! `cells.csv`: one line a cell, worst first, with units in the names of the columns. An empty field is a missing
+//! value, never zero.
+
+use crate::record::Reading;
+use crate::verdict::{CellVerdict, RunVerdict};
+
+/// Version of the table. It grows when a column changes its meaning or goes away.
+pub const FORMAT_VERSION: u32 = 1;
+
+const COLUMNS: [&str; 22] = [
+    "format_version",
+    "scenario",
+    "started_at",
+    "cell",
+    "model",
+    "axes",
+    "verdict",
+    "reason",
+    "resumed",
+    "synthetic_weights",
+    "trials_recorded",
+    "trials_expected",
+    "peak_resident_bytes",
+    "peak_phase",
+    "sampled_peak_bytes",
+    "planned_buffers_peak_bytes",
+    "plan_mismatch_bytes",
+    "worst_unaccounted_percent",
+    "prefill_tokens_per_second",
+    "decode_tokens_per_second",
+    "budget",
+    "budget_margin_bytes",
+];
+
+/// The table as text.
+pub fn cells(verdict: &RunVerdict) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(COLUMNS)?;
+    for cell in &verdict.cells {
+        writer.write_record(row(verdict, cell))?;
+    }
+    writer.into_inner().map_err(|error| error.into_error().into())
+}
+
+fn row(verdict: &RunVerdict, cell: &CellVerdict) -> [String; COLUMNS.len()] {
+    let axes: Vec<String> = cell.axes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let lead = cell.leading_budget();
+    [
+        FORMAT_VERSION.to_string(),
+        verdict.scenario.clone(),
+        verdict.started_at.clone(),
+        cell.cell.0.clone(),
+        cell.model.clone(),
+        axes.join(";"),
+        cell.word.to_string(),
+        cell.reason.clone().unwrap_or_default(),
+        cell.resumed.to_string(),
+        cell.synthetic_weights.to_string(),
+        cell.trials_recorded.to_string(),
+        cell.trials_expected.to_string(),
+        field(&cell.peak_resident_bytes, |bytes| bytes.0.to_string()),
+        cell.peak_phase.map(|phase| phase.to_string()).unwrap_or_default(),
+        field(&cell.sampled.peak_bytes, |bytes| bytes.0.to_string()),
+        field(&cell.planned_peak_bytes, |bytes| bytes.0.to_string()),
+        field(&cell.plan_mismatch_bytes, |bytes| bytes.0.to_string()),
+        field(&cell.worst_unaccounted_share, |share| format!("{:.4}", share * 100.0)),
+        field(&cell.prefill_tokens_per_second, |speed| format!("{speed:.3}")),
+        field(&cell.decode_tokens_per_second, |speed| format!("{speed:.3}")),
+        lead.map(|result| result.id.clone()).unwrap_or_default(),
+        lead.and_then(|result| result.margin_bytes).map(|margin| margin.to_string()).unwrap_or_default(),
+    ]
+}
+
+fn field<T>(reading: &Reading<T>, form: impl Fn(&T) -> String) -> String {
+    reading.measured().map(form).unwrap_or_default()
+}

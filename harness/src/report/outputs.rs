@@ -1,0 +1,72 @@
+//! Writes the outputs of a run into its folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::record::{Run, RunFolderError};
+use crate::verdict::{self, RunVerdict};
+
+/// What was written, and the verdict that it was written from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outputs {
+    /// The verdict.
+    pub verdict: RunVerdict,
+    /// `report.html`.
+    pub html: PathBuf,
+    /// `cells.csv`.
+    pub csv: PathBuf,
+    /// `verdict.json`.
+    pub json: PathBuf,
+}
+
+/// Why a report cannot be written.
+#[derive(Debug, Error)]
+pub enum ReportError {
+    /// The run cannot be read.
+    #[error(transparent)]
+    Run(#[from] RunFolderError),
+    /// The table cannot be formed.
+    #[error("failed to form cells.csv: {0}")]
+    Csv(#[from] csv::Error),
+    /// The verdict cannot be formed.
+    #[error("failed to form verdict.json: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The page cannot be formed.
+    #[error("failed to form report.html: {0}")]
+    Html(#[from] minijinja::Error),
+    /// A file cannot be written.
+    #[error("failed to write {path}: {source}; is there space, and may this folder be written to?")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// Judges the run in `folder` and writes `report.html`, `cells.csv` and `verdict.json` beside its records. The same
+/// records give the same bytes.
+pub fn write(folder: &Path) -> Result<Outputs, ReportError> {
+    let run = Run::load(folder)?;
+    let verdict = verdict::judge(&run);
+    let mut json = serde_json::to_vec_pretty(&verdict)?;
+    json.push(b'\n');
+    Ok(Outputs {
+        csv: put(folder, "cells.csv", &super::csv::cells(&verdict)?)?,
+        json: put(folder, "verdict.json", &json)?,
+        html: put(folder, "report.html", super::page::render(&run, &verdict)?.as_bytes())?,
+        verdict,
+    })
+}
+
+/// Writes beside the old file first, so that whoever is reading never sees half of one.
+fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, ReportError> {
+    let path = folder.join(name);
+    let fresh = folder.join(format!("{name}.new"));
+    fs::write(&fresh, bytes)
+        .and_then(|()| fs::rename(&fresh, &path))
+        .map_err(|source| ReportError::Unwritable { path: path.clone(), source })?;
+    Ok(path)
+}

@@ -1,0 +1,151 @@
+//! From what is written to what it means: every mistake is collected, so that one look shows them all.
+
+mod axes;
+mod budgets;
+mod cells;
+mod phases;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use axes::{WhenNames, grid_of, when_of};
+use budgets::budgets_of;
+use cells::check_cells;
+use phases::phases_of;
+
+use super::diagnostic::Diagnostic;
+use super::file::{ModelSource, ScenarioFile, SettingsFile};
+use super::located::Located;
+use super::settings::{BuildOptions, SettingsDraft};
+use super::{Expected, Scenario};
+
+type Mistakes = Vec<Diagnostic>;
+
+/// The meaning of `file`, or everything that is wrong with it.
+pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistakes> {
+    let mut mistakes = Mistakes::new();
+    check_name(&file.name, &mut mistakes);
+    if file.trials.value == 0 || file.trials.value > 1000 {
+        mistakes.push(Diagnostic::new("a cell needs 1 to 1000 trials", file.trials.span.clone()));
+    }
+    let every = file.sample.every.as_ref();
+    if let Some(every) = every.filter(|every| every.0 < Duration::from_millis(1)) {
+        mistakes.push(Diagnostic::new("1 ms is the shortest interval between samples", every.span.clone()));
+    }
+    check_models(file, &mut mistakes);
+    let settings = settings_of(&file.settings, &mut mistakes);
+    let build = BuildOptions {
+        lm_head: file.build.lm_head.unwrap_or(BuildOptions::default().lm_head),
+        linears: file.build.linears.unwrap_or(BuildOptions::default().linears),
+    };
+    let grid = grid_of(file, &mut mistakes);
+    let exclude = file
+        .exclude
+        .iter()
+        .map(|exclude| {
+            check_why(&exclude.why, "an exclusion", &exclude.when.span, &mut mistakes);
+            (when_of(file, &exclude.when, &grid, WhenNames::AxesOnly, &mut mistakes), exclude.why.clone())
+        })
+        .collect();
+    let phases = phases_of(&file.phases, &mut mistakes);
+    let budgets = budgets_of(file, &grid, phases.as_ref(), &mut mistakes);
+    match phases {
+        Some(phases) if mistakes.is_empty() => {
+            let scenario = Scenario {
+                path: Default::default(),
+                text: String::new(),
+                sha256: String::new(),
+                name: file.name.value.clone(),
+                why: file.why.clone(),
+                seed: file.seed,
+                models: file
+                    .models
+                    .0
+                    .iter()
+                    .map(|(name, source)| (name.value.clone(), source.clone()))
+                    .collect(),
+                grid,
+                exclude,
+                settings,
+                build,
+                target: file.target,
+                trials: file.trials.value,
+                memory_limit: file.limits.memory.map(|size| size.0),
+                sample_every: every.map_or(Duration::from_millis(10), |every| every.0),
+                phases,
+                budgets,
+            };
+            check_cells(file, &scenario, &mut mistakes);
+            if mistakes.is_empty() { Ok(scenario) } else { Err(mistakes) }
+        }
+        _ => Err(mistakes),
+    }
+}
+
+fn check_name(name: &Located<String>, mistakes: &mut Mistakes) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || !name.chars().all(plain) {
+        mistakes.push(
+            Diagnostic::new("a scenario's name becomes part of file names", name.span.clone())
+                .hint("use letters, digits, `-`, `_` and `.`"),
+        );
+    }
+}
+
+fn check_why(why: &str, what: &str, span: &Range<usize>, mistakes: &mut Mistakes) {
+    if why.trim().is_empty() {
+        mistakes.push(Diagnostic::new(format!("{what} needs a reason: `why` is empty"), span.clone()));
+    }
+}
+
+fn check_models(file: &ScenarioFile, mistakes: &mut Mistakes) {
+    if file.models.0.is_empty() {
+        mistakes.push(Diagnostic::new("there is no model to run", file.models.span.clone()));
+    }
+    for (name, source) in &file.models.0 {
+        let named = match source {
+            ModelSource::Synthetic { architecture: text, .. }
+            | ModelSource::Checkpoint(text)
+            | ModelSource::Engine(text) => !text.trim().is_empty(),
+        };
+        if !named {
+            mistakes.push(Diagnostic::new(
+                format!("the model `{}` has no source", name.value),
+                name.span.clone(),
+            ));
+        }
+    }
+}
+
+fn settings_of(file: &SettingsFile, mistakes: &mut Mistakes) -> SettingsDraft {
+    let mut draft = SettingsDraft::default();
+    let counts = [
+        ("maxInputLen", &file.max_input_len),
+        ("maxKVCacheCapacity", &file.max_kv_cache_capacity),
+        ("gdnPrefillMaxSeq", &file.gdn_prefill_max_seq),
+    ];
+    for (name, count) in counts {
+        if let Some(count) = count {
+            set(&mut draft, name, &count.value.to_string(), &count.span, mistakes);
+        }
+    }
+    if let Some(threads) = &file.threads {
+        set(&mut draft, "threads", &threads.0, &threads.span, mistakes);
+    }
+    if let Some(value) = file.kv_cache_type {
+        set(&mut draft, "kvCacheType", value.name(), &(0..0), mistakes);
+    }
+    if let Some(value) = file.weights {
+        set(&mut draft, "weights", value.name(), &(0..0), mistakes);
+    }
+    draft
+}
+
+fn set(draft: &mut SettingsDraft, name: &str, text: &str, span: &Range<usize>, mistakes: &mut Mistakes) {
+    if let Some(Err(Expected(expected))) = draft.set(name, text) {
+        mistakes.push(
+            Diagnostic::new(format!("`{name}` cannot be `{text}`"), span.clone())
+                .hint(format!("it takes {expected}")),
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! A scenario file as it is written: shapes and words, not yet meaning.
+
+use std::fmt;
+
+use ledger::BufferClass;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::located::{Entries, Located};
+use super::settings::{KvCacheType, Linears, LmHead, WeightPlacement};
+use super::units::{Period, Share, Size};
+
+/// A scenario: which cells to run, in which phases, against which budgets.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScenarioFile {
+    /// Its name: letters, digits, `-`, `_` and `.`.
+    pub(super) name: Located<String>,
+    /// What it is for, in one sentence.
+    pub(super) why: String,
+    /// Decides the prompts.
+    #[serde(default)]
+    pub(super) seed: u64,
+    /// Names for the models that axes and budgets refer to.
+    pub(super) models: Located<Entries<ModelSource>>,
+    /// How engines are built, where no axis says otherwise.
+    #[serde(default)]
+    pub(super) build: BuildFile,
+    /// How targets are started, where no axis says otherwise.
+    #[serde(default)]
+    pub(super) settings: SettingsFile,
+    /// What varies from cell to cell.
+    pub(super) axes: Axes,
+    /// Combinations to leave out, applied last.
+    #[serde(default)]
+    pub(super) exclude: Vec<Exclude>,
+    /// The runtime that is measured.
+    pub(super) target: TargetKind,
+    /// How often each cell runs, each time in a fresh process.
+    pub(super) trials: Located<u32>,
+    /// What a target may take from the machine.
+    #[serde(default)]
+    pub(super) limits: Limits,
+    /// How the 10 ms series is taken.
+    #[serde(default)]
+    pub(super) sample: SampleFile,
+    /// What happens in a trial, in this order: idle, load, prefill, decode, settle, unload. Only `load` must be there.
+    pub(super) phases: Located<Vec<Located<PhaseFile>>>,
+    /// What the measurements are held against.
+    #[serde(default)]
+    pub(super) budgets: Vec<Located<BudgetFile>>,
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum ModelSource {
+    /// Random 4-bit weights in the true shapes of an architecture.
+    Synthetic {
+        /// The architecture, for example `Qwen3-4B`.
+        architecture: String,
+        /// Decides the weights.
+        seed: u64,
+    },
+    /// A folder in Hugging Face layout.
+    Checkpoint(String),
+    /// A folder that `sweep build` made.
+    Engine(String),
+}
+
+impl ModelSource {
+    /// In words, for tables and records.
+    pub fn describe(&self) -> String {
+        match self {
+            ModelSource::Synthetic { architecture, seed } => format!("synthetic {architecture}, seed {seed}"),
+            ModelSource::Checkpoint(path) => format!("checkpoint {path}"),
+            ModelSource::Engine(path) => format!("engine {path}"),
+        }
+    }
+
+    /// True where the weights are random numbers.
+    pub fn is_synthetic(&self) -> bool {
+        matches!(self, ModelSource::Synthetic { .. })
+    }
+}
+
+/// Options of `sweep build`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct BuildFile {
+    /// How the output head is stored. Default: int8.
+    pub(super) lm_head: Option<LmHead>,
+    /// What becomes of 16-bit projections. Default: keep.
+    pub(super) linears: Option<Linears>,
+}
+
+/// Settings of a target.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct SettingsFile {
+    /// Longest prompt in tokens. Default: 4096.
+    pub(super) max_input_len: Option<Located<u32>>,
+    /// Tokens of context that the KV cache can hold. Default: what `maxInputLen` and the output need.
+    #[serde(rename = "maxKVCacheCapacity")]
+    pub(super) max_kv_cache_capacity: Option<Located<u32>>,
+    /// Tokens of a prefill chunk. Default: 256.
+    pub(super) gdn_prefill_max_seq: Option<Located<u32>>,
+    /// Worker threads: `auto` or a number. Default: auto.
+    pub(super) threads: Option<Located<Scalar>>,
+    /// How keys and values are stored. Default: f16.
+    pub(super) kv_cache_type: Option<KvCacheType>,
+    /// Where weights are. Default: mapped.
+    pub(super) weights: Option<WeightPlacement>,
+}
+
+/// What varies.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Axes {
+    /// Every combination of these values. `model`, any setting and any build option can be an axis.
+    pub(super) grid: Located<Entries<Located<Vec<Located<Scalar>>>>>,
+}
+
+/// Combinations to leave out.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Exclude {
+    /// Axis values that must all match.
+    pub(super) when: Located<Entries<Located<Scalar>>>,
+    /// The reason.
+    pub(super) why: String,
+}
+
+/// The runtime that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TargetKind {
+    /// This program's own runtime, started as `sweep serve`.
+    Builtin,
+}
+
+/// What a target may take from the machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Memory: a memory cgroup where one can be made, else a limit on the address space.
+    pub(super) memory: Option<Size>,
+}
+
+/// How the series is taken.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SampleFile {
+    /// Time between two samples. Default: 10 ms.
+    pub(super) every: Option<Located<Period>>,
+}
+
+/// One phase.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) enum PhaseFile {
+    /// The target's process is up and holds no engine.
+    Idle(WaitFile),
+    /// Until the target says that it is ready.
+    Load(BoundFile),
+    /// A prompt, up to its first token.
+    Prefill(PrefillFile),
+    /// Output tokens, one after the other.
+    Decode(DecodeFile),
+    /// Nothing is asked for.
+    Settle(WaitFile),
+    /// The target is asked to end, until it is gone.
+    Unload(BoundFile),
+}
+
+/// A phase that lasts a given time.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WaitFile {
+    /// How long it lasts.
+    #[serde(rename = "for")]
+    pub(super) lasts: Located<Period>,
+    /// When to give up.
+    pub(super) timeout: Period,
+}
+
+/// A phase that lasts until something happens.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BoundFile {
+    /// When to give up.
+    pub(super) timeout: Period,
+}
+
+/// The prefill phase.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PrefillFile {
+    /// Tokens of the prompt: a number, or `maxInputLen`.
+    pub(super) prompt_tokens: Located<Scalar>,
+    /// How many prompts, one after the other. Default: 1.
+    pub(super) requests: Option<Located<u32>>,
+    /// When to give up.
+    pub(super) timeout: Period,
+}
+
+/// The decode phase.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct DecodeFile {
+    /// Tokens of a prompt of its own. Left out: the stream of the prefill phase goes on, so that its cache stays filled.
+    pub(super) prompt_tokens: Option<Located<Scalar>>,
+    /// Tokens to generate, the first one included.
+    pub(super) output_tokens: Located<u32>,
+    /// When to give up.
+    pub(super) timeout: Period,
+}
+
+/// One budget: `total`, or `class` with `bytes` or `share`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BudgetFile {
+    /// Its name, unique in the file.
+    pub(super) id: Located<String>,
+    /// The cells that it holds for. Left out: every cell.
+    pub(super) when: Option<Located<Entries<Located<Scalar>>>>,
+    /// Limits on the peak resident memory of the target's process tree.
+    pub(super) total: Option<Located<Limit<Size>>>,
+    /// The buffer class that `bytes` or `share` limits.
+    pub(super) class: Option<Located<String>>,
+    /// Limits on the size of the class.
+    pub(super) bytes: Option<Located<Limit<Size>>>,
+    /// Limits on the part that the class has in the measured resident memory.
+    pub(super) share: Option<Located<Limit<Share>>>,
+    /// The phase that counts. Left out: the worst of all phases.
+    pub(super) phase: Option<Located<String>>,
+    /// Why this limit.
+    pub(super) why: String,
+}
+
+/// Where a budget ends.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limit<T> {
+    /// Above this, a warning.
+    pub(super) warn: Option<T>,
+    /// Above this, a failure.
+    pub(super) fail: Option<T>,
+}
+
+/// A value of an axis: a number or a word, kept as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scalar(pub(super) String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar, D::Error> {
+        struct ScalarVisitor;
+
+        impl Visitor<'_> for ScalarVisitor {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or a word")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
+                Ok(Scalar(text.to_owned()))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Scalar, E> {
+                Ok(Scalar(number.to_string()))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Scalar, E> {
+                Ok(Scalar(number.to_string()))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Scalar, E> {
+                Ok(Scalar(number.to_string()))
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+        }
+
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+impl JsonSchema for Scalar {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scalar".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "integer"]})
+    }
+}
+
+/// Every buffer class by name, for the words of an error.
+pub(super) fn class_names() -> Vec<&'static str> {
+    BufferClass::ALL.iter().map(|class| class.name()).collect()
+}

@@ -1,0 +1,92 @@
+//! Scenario files: from text to the cells that a run visits.
+//!
+//! - `load`: reading, and errors that show the place.
+//! - `file`: what is written; `check`: what it means.
+//! - `expand`: the cells, with their content hashes.
+//! - `schema`: the JSON Schema for editors.
+
+mod check;
+mod diagnostic;
+mod expand;
+mod file;
+mod load;
+mod located;
+mod phases;
+mod schema;
+mod settings;
+mod units;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ledger::Bytes;
+use sha2::{Digest, Sha256};
+
+pub use diagnostic::{Diagnostic, ScenarioError};
+pub use expand::{Cell, Expansion, SAMPLER_VERSION};
+pub use file::{ModelSource, TargetKind};
+pub use load::{load, parse};
+pub use phases::{Decode, Phases, Prefill, PromptTokens, Wait};
+pub use schema::schema_text;
+pub use settings::{
+    BuildOptions, Expected, KvCacheType, Linears, LmHead, Settings, SettingsDraft, Threads, WeightPlacement,
+};
+pub use units::{Period, Share, Size, UnitError};
+
+use crate::record::{BudgetRecord, ScenarioRecord};
+
+/// A scenario that can be run: every name is known, every value is in range.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// SHA-256 of the text.
+    pub sha256: String,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub why: String,
+    /// Decides the prompts.
+    pub seed: u64,
+    /// Name and source of every model.
+    pub models: Vec<(String, ModelSource)>,
+    /// Axis names and their values.
+    pub grid: Vec<(String, Vec<String>)>,
+    /// Combinations that are left out: axis values, and the reason.
+    pub exclude: Vec<(Vec<(String, String)>, String)>,
+    /// Settings where no axis says otherwise.
+    pub settings: SettingsDraft,
+    /// Build options where no axis says otherwise.
+    pub build: BuildOptions,
+    /// The runtime that is measured.
+    pub target: TargetKind,
+    /// Trials of each cell.
+    pub trials: u32,
+    /// What a target may take of the machine's memory.
+    pub memory_limit: Option<Bytes>,
+    /// Time between two samples.
+    pub sample_every: Duration,
+    /// What happens in a trial.
+    pub phases: Phases,
+    /// What the measurements are held against.
+    pub budgets: Vec<BudgetRecord>,
+}
+
+impl Scenario {
+    /// The scenario as a run folder keeps it.
+    pub fn record(&self) -> ScenarioRecord {
+        ScenarioRecord {
+            name: self.name.clone(),
+            why: self.why.clone(),
+            sha256: self.sha256.clone(),
+            text: self.text.clone(),
+        }
+    }
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

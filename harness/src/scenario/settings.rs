@@ -1,0 +1,276 @@
+//! What a target is started with and what an engine is built with, by the names that people type.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use ledger::Tokens;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A value was refused: what its place takes instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected(pub String);
+
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// The word in scenario files and on command lines.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Expected;
+
+            fn from_str(text: &str) -> Result<$name, Expected> {
+                match text {
+                    $($text => Ok($name::$variant),)*
+                    _ => Err(Expected([$($text),*].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+choice! {
+    /// How keys and values are stored.
+    KvCacheType {
+        /// Half precision.
+        F16 = "f16",
+    }
+}
+
+choice! {
+    /// Where a weight's bytes are while a kernel reads them.
+    WeightPlacement {
+        /// Pages of the engine file, through the page cache.
+        Mapped = "mapped",
+        /// Copied into memory of the process.
+        Resident = "resident",
+    }
+}
+
+choice! {
+    /// How the output head is stored; with tied embeddings it is the embedding table, too.
+    LmHead {
+        /// Bytes with a scale per group.
+        Int8 = "int8",
+        /// Nibbles with a scale per group.
+        Int4 = "int4",
+        /// Half precision.
+        F16 = "f16",
+    }
+}
+
+choice! {
+    /// What becomes of projections that the checkpoint holds in 16 bits.
+    Linears {
+        /// They stay as they are.
+        Keep = "keep",
+        /// They are quantised to nibbles.
+        Int4 = "int4",
+        /// They are quantised to bytes.
+        Int8 = "int8",
+    }
+}
+
+/// Worker threads of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// As many as the machine offers.
+    Auto,
+    /// Exactly so many.
+    Count(u32),
+}
+
+/// What a target is started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Longest prompt that is accepted.
+    pub max_input_len: Tokens,
+    /// Tokens of context that the KV cache can hold, prompt and output together.
+    pub max_kv_cache_capacity: Tokens,
+    /// Tokens of a prefill chunk.
+    pub gdn_prefill_max_seq: Tokens,
+    /// Worker threads.
+    pub threads: Threads,
+    /// How keys and values are stored.
+    pub kv_cache_type: KvCacheType,
+    /// Where weights are.
+    pub weights: WeightPlacement,
+}
+
+/// What an engine is built with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BuildOptions {
+    /// The output head.
+    pub lm_head: LmHead,
+    /// Projections that the checkpoint holds in 16 bits.
+    pub linears: Linears,
+}
+
+impl Default for BuildOptions {
+    fn default() -> BuildOptions {
+        BuildOptions { lm_head: LmHead::Int8, linears: Linears::Keep }
+    }
+}
+
+impl BuildOptions {
+    /// The names, as scenario files spell them.
+    pub const NAMES: [&'static str; 2] = ["lmHead", "linears"];
+
+    /// Sets the option `name` from its text. `None` where there is no such option.
+    pub fn set(&mut self, name: &str, text: &str) -> Option<Result<(), Expected>> {
+        Some(match name {
+            "lmHead" => text.parse().map(|value| self.lm_head = value),
+            "linears" => text.parse().map(|value| self.linears = value),
+            _ => return None,
+        })
+    }
+
+    /// Every option by name.
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        [("lmHead", self.lm_head.name()), ("linears", self.linears.name())]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+}
+
+/// Settings while they are put together: the capacity of the KV cache may still follow from the phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingsDraft {
+    max_input_len: Tokens,
+    max_kv_cache_capacity: Option<Tokens>,
+    gdn_prefill_max_seq: Tokens,
+    threads: Threads,
+    kv_cache_type: KvCacheType,
+    weights: WeightPlacement,
+}
+
+impl Default for SettingsDraft {
+    fn default() -> SettingsDraft {
+        SettingsDraft {
+            max_input_len: Tokens(4096),
+            max_kv_cache_capacity: None,
+            gdn_prefill_max_seq: Tokens(256),
+            threads: Threads::Auto,
+            kv_cache_type: KvCacheType::F16,
+            weights: WeightPlacement::Mapped,
+        }
+    }
+}
+
+impl FromStr for Threads {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Threads, Expected> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(Threads::Auto),
+            (_, Ok(count @ 1..=1024)) => Ok(Threads::Count(count)),
+            _ => Err(Expected("auto, or a number from 1 to 1024".to_owned())),
+        }
+    }
+}
+
+/// A plain count of tokens: no unit, because it is not a size.
+fn tokens(text: &str) -> Result<Tokens, Expected> {
+    match text.parse() {
+        Ok(count @ 1..=1_048_576) => Ok(Tokens(count)),
+        _ => Err(Expected("a number of tokens from 1 to 1048576, without a unit".to_owned())),
+    }
+}
+
+impl SettingsDraft {
+    /// The names, as scenario files spell them.
+    pub const NAMES: [&'static str; 6] =
+        ["maxInputLen", "maxKVCacheCapacity", "gdnPrefillMaxSeq", "threads", "kvCacheType", "weights"];
+
+    /// Sets the setting `name` from its text. `None` where there is no such setting.
+    pub fn set(&mut self, name: &str, text: &str) -> Option<Result<(), Expected>> {
+        Some(match name {
+            "maxInputLen" => tokens(text).map(|value| self.max_input_len = value),
+            "maxKVCacheCapacity" => tokens(text).map(|value| self.max_kv_cache_capacity = Some(value)),
+            "gdnPrefillMaxSeq" => tokens(text).map(|value| self.gdn_prefill_max_seq = value),
+            "threads" => text.parse().map(|value| self.threads = value),
+            "kvCacheType" => text.parse().map(|value| self.kv_cache_type = value),
+            "weights" => text.parse().map(|value| self.weights = value),
+            _ => return None,
+        })
+    }
+
+    /// The longest prompt that the target will accept.
+    pub fn max_input_len(&self) -> Tokens {
+        self.max_input_len
+    }
+
+    /// Whole settings. Where no capacity was named, it is what `maxInputLen` and `output` tokens need, rounded up to 64.
+    pub fn resolve(self, output: Tokens) -> Settings {
+        let needed = (self.max_input_len.0.saturating_add(output.0)).next_multiple_of(64);
+        Settings {
+            max_input_len: self.max_input_len,
+            max_kv_cache_capacity: self.max_kv_cache_capacity.unwrap_or(Tokens(needed)),
+            gdn_prefill_max_seq: self.gdn_prefill_max_seq,
+            threads: self.threads,
+            kv_cache_type: self.kv_cache_type,
+            weights: self.weights,
+        }
+    }
+}
+
+impl Settings {
+    /// Every setting by name.
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let threads = match self.threads {
+            Threads::Auto => "auto".to_owned(),
+            Threads::Count(count) => count.to_string(),
+        };
+        [
+            ("maxInputLen", self.max_input_len.0.to_string()),
+            ("maxKVCacheCapacity", self.max_kv_cache_capacity.0.to_string()),
+            ("gdnPrefillMaxSeq", self.gdn_prefill_max_seq.0.to_string()),
+            ("threads", threads),
+            ("kvCacheType", self.kv_cache_type.name().to_owned()),
+            ("weights", self.weights.name().to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_can_be_set_and_comes_back() {
+        let mut draft = SettingsDraft::default();
+        let values = ["1024", "2048", "128", "2", "f16", "resident"];
+        for (name, value) in SettingsDraft::NAMES.iter().zip(values) {
+            assert_eq!(draft.set(name, value), Some(Ok(())), "{name}");
+        }
+        let map = draft.resolve(Tokens(1)).to_map();
+        for (name, value) in SettingsDraft::NAMES.iter().zip(values) {
+            assert_eq!(map[*name], value, "{name}");
+        }
+        assert_eq!(draft.set("maxInputLength", "1"), None);
+        assert!(draft.set("maxInputLen", "1 MiB").is_some_and(|result| result.is_err()));
+        let mut build = BuildOptions::default();
+        assert_eq!(build.set("lmHead", "int4"), Some(Ok(())));
+        assert_eq!(build.to_map()["lmHead"], "int4");
+    }
+
+    #[test]
+    fn capacity_follows_from_prompt_and_output_unless_it_is_named() {
+        assert_eq!(SettingsDraft::default().resolve(Tokens(33)).max_kv_cache_capacity, Tokens(4160));
+        let mut draft = SettingsDraft::default();
+        draft.set("maxKVCacheCapacity", "100").expect("known").expect("valid");
+        assert_eq!(draft.resolve(Tokens(33)).max_kv_cache_capacity, Tokens(100));
+    }
+}

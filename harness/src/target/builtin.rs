@@ -1,0 +1,81 @@
+//! This program's own runtime, started like any other.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::{Launch, Target};
+
+/// `sweep serve`.
+#[derive(Debug, Clone)]
+pub struct Builtin {
+    program: PathBuf,
+}
+
+impl Builtin {
+    /// The runtime in this very program file.
+    pub fn new() -> io::Result<Builtin> {
+        Ok(Builtin { program: std::env::current_exe()? })
+    }
+}
+
+impl Target for Builtin {
+    fn name(&self) -> &str {
+        "builtin"
+    }
+
+    fn can_wait(&self) -> bool {
+        true
+    }
+
+    fn command(&self, launch: &Launch<'_>) -> io::Result<Command> {
+        let settings = launch.settings.to_map();
+        let mut command = Command::new(&self.program);
+        command.arg("serve").arg("--engine").arg(launch.engine);
+        command.args(["--port", "0"]).arg("--port-file").arg(launch.port_file);
+        command.args(["--model-id", launch.model]);
+        for (flag, setting) in [
+            ("--max-input-len", "maxInputLen"),
+            ("--max-kv-cache-capacity", "maxKVCacheCapacity"),
+            ("--gdn-prefill-max-seq", "gdnPrefillMaxSeq"),
+            ("--threads", "threads"),
+            ("--kv-cache-type", "kvCacheType"),
+            ("--weights", "weights"),
+        ] {
+            command.arg(flag).arg(&settings[setting]);
+        }
+        if launch.waits_for_go {
+            command.arg("--load-on-stdin");
+        }
+        Ok(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::SettingsDraft;
+
+    #[test]
+    fn every_setting_reaches_the_command_line() {
+        let settings = SettingsDraft::default().resolve(ledger::Tokens(32));
+        let launch = Launch {
+            engine: Path::new("engines/a"),
+            settings: &settings,
+            model: "a",
+            port_file: Path::new("port"),
+            waits_for_go: true,
+        };
+        let command = Builtin { program: PathBuf::from("sweep") }.command(&launch).expect("no input");
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        assert_eq!(
+            words.join(" "),
+            "serve --engine engines/a --port 0 --port-file port --model-id a --max-input-len 4096 \
+             --max-kv-cache-capacity 4160 --gdn-prefill-max-seq 256 --threads auto --kv-cache-type f16 \
+             --weights mapped --load-on-stdin"
+        );
+        assert_eq!(settings.to_map().len(), 6, "a new setting needs its flag");
+    }
+}

@@ -1,0 +1,248 @@
+//! The interface of a target: health, memory, completions.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use ledger::MemoryReport;
+use serde::{Deserialize, Serialize};
+
+use super::sse::SseParser;
+
+/// An answer longer than this is not an error message.
+const MAX_MESSAGE_CHARS: usize = 500;
+
+/// What went wrong between the harness and a target.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No answer.
+    #[error("{what}: {source}")]
+    Transport {
+        /// What was asked.
+        what: &'static str,
+        /// What the transport says.
+        source: reqwest::Error,
+    },
+    /// An answer that says no.
+    #[error("{what}: the target answered {status}: {message}")]
+    Refused {
+        /// What was asked.
+        what: &'static str,
+        /// The status of the answer.
+        status: u16,
+        /// The target's own words.
+        message: String,
+    },
+    /// An answer that began well and then told of a failure.
+    #[error("{what}: the target failed: {message}")]
+    Failed {
+        /// What was asked.
+        what: &'static str,
+        /// The target's own words.
+        message: String,
+    },
+    /// An answer that is not what was asked for.
+    #[error("{what}: the target's answer cannot be understood: {why}")]
+    Garbage {
+        /// What was asked.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Talks to one target.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// A prompt of token ids, and how many tokens to answer with, come what may.
+#[derive(Debug, Clone, Serialize)]
+pub struct CompletionRequest<'a> {
+    /// The model's name.
+    pub model: &'a str,
+    /// The prompt.
+    pub prompt: &'a [u32],
+    /// Tokens to answer with.
+    pub max_tokens: u32,
+    /// Decides nothing while the temperature is 0, but targets like to know.
+    pub seed: u64,
+}
+
+#[derive(Serialize)]
+struct CompletionBody<'a> {
+    model: &'a str,
+    prompt: &'a [u32],
+    max_tokens: u32,
+    seed: u64,
+    temperature: f32,
+    ignore_eos: bool,
+    stream: bool,
+    stream_options: StreamOptions,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+    /// Where a target knows it, every piece says how many tokens there are so far.
+    continuous_usage_stats: bool,
+}
+
+#[derive(Deserialize)]
+struct Piece {
+    #[serde(default)]
+    choices: Vec<serde_json::Value>,
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(default)]
+    error: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    completion_tokens: u32,
+}
+
+impl Client {
+    /// A client for the target at `address`, for example `127.0.0.1:8080`.
+    pub fn new(address: &str) -> Result<Client, ClientError> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(2))
+            .build()
+            .map_err(|source| ClientError::Transport { what: "prepare a connection", source })?;
+        Ok(Client { http, base: format!("http://{address}") })
+    }
+
+    /// True once the target has loaded its engine. A target that does not answer at all is an error.
+    pub async fn is_ready(&self) -> Result<bool, ClientError> {
+        const WHAT: &str = "ask for the target's health";
+        let answer =
+            self.http.get(format!("{}/health", self.base)).timeout(Duration::from_secs(5)).send().await;
+        let answer = answer.map_err(|source| ClientError::Transport { what: WHAT, source })?;
+        match answer.status().as_u16() {
+            200 => Ok(true),
+            503 => Ok(false),
+            _ => Err(refused(WHAT, answer).await),
+        }
+    }
+
+    /// The target's ledger and plan.
+    pub async fn memory(&self, limit: Duration) -> Result<MemoryReport, ClientError> {
+        const WHAT: &str = "ask for the target's memory";
+        let transport = |source| ClientError::Transport { what: WHAT, source };
+        let answer = self.http.get(format!("{}/v1/memory", self.base)).timeout(limit).send().await;
+        let answer = answer.map_err(transport)?;
+        if !answer.status().is_success() {
+            return Err(refused(WHAT, answer).await);
+        }
+        let body = answer.bytes().await.map_err(transport)?;
+        serde_json::from_slice(&body)
+            .map_err(|error| ClientError::Garbage { what: WHAT, why: error.to_string() })
+    }
+
+    /// Sends a prompt. The answer's tokens come one by one.
+    pub async fn complete(&self, request: &CompletionRequest<'_>) -> Result<TokenStream, ClientError> {
+        const WHAT: &str = "send a prompt";
+        let body = CompletionBody {
+            model: request.model,
+            prompt: request.prompt,
+            max_tokens: request.max_tokens,
+            seed: request.seed,
+            temperature: 0.0,
+            ignore_eos: true,
+            stream: true,
+            stream_options: StreamOptions { include_usage: true, continuous_usage_stats: true },
+        };
+        let answer = self.http.post(format!("{}/v1/completions", self.base)).json(&body).send().await;
+        let answer = answer.map_err(|source| ClientError::Transport { what: WHAT, source })?;
+        if !answer.status().is_success() {
+            return Err(refused(WHAT, answer).await);
+        }
+        Ok(TokenStream {
+            answer,
+            parser: SseParser::default(),
+            waiting: VecDeque::new(),
+            tokens: 0,
+            done: false,
+        })
+    }
+}
+
+/// The target's own words for a refusal.
+async fn refused(what: &'static str, answer: reqwest::Response) -> ClientError {
+    let status = answer.status().as_u16();
+    let body = answer.text().await.unwrap_or_default();
+    let parsed: Option<serde_json::Value> = serde_json::from_str(&body).ok();
+    let message =
+        parsed.and_then(|body| body["error"]["message"].as_str().map(str::to_owned)).unwrap_or(body);
+    ClientError::Refused { what, status, message: message.chars().take(MAX_MESSAGE_CHARS).collect() }
+}
+
+/// The tokens of an answer, as they arrive. Dropping it hangs up.
+#[derive(Debug)]
+pub struct TokenStream {
+    answer: reqwest::Response,
+    parser: SseParser,
+    waiting: VecDeque<String>,
+    tokens: u32,
+    done: bool,
+}
+
+impl TokenStream {
+    /// Waits for more tokens. Returns how many have come so far, or `None` at the end of the stream.
+    pub async fn next(&mut self) -> Result<Option<u32>, ClientError> {
+        const WHAT: &str = "read the answer to a prompt";
+        loop {
+            while let Some(event) = self.waiting.pop_front() {
+                if event == "[DONE]" {
+                    self.done = true;
+                } else if self.count(WHAT, &event)? {
+                    return Ok(Some(self.tokens));
+                }
+            }
+            if self.done {
+                return Ok(None);
+            }
+            match self.answer.chunk().await {
+                Ok(Some(piece)) => {
+                    let waiting = &mut self.waiting;
+                    let fed = self.parser.feed(&piece, |data| waiting.push_back(data.to_owned()));
+                    fed.map_err(|error| ClientError::Garbage { what: WHAT, why: error.to_string() })?;
+                }
+                Ok(None) => {
+                    let why = "it ended in the middle, without [DONE]".to_owned();
+                    return Err(ClientError::Garbage { what: WHAT, why });
+                }
+                Err(source) => return Err(ClientError::Transport { what: WHAT, source }),
+            }
+        }
+    }
+
+    /// Counts the tokens of one event: as its usage says, else one for each piece with a choice that has not finished.
+    /// True where there are more than before.
+    fn count(&mut self, what: &'static str, event: &str) -> Result<bool, ClientError> {
+        let garbage = |error: serde_json::Error| ClientError::Garbage { what, why: error.to_string() };
+        let piece: Piece = serde_json::from_str(event).map_err(garbage)?;
+        if let Some(error) = piece.error {
+            let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
+            return Err(ClientError::Failed {
+                what,
+                message: message.chars().take(MAX_MESSAGE_CHARS).collect(),
+            });
+        }
+        let before = self.tokens;
+        let has_text = |choice: &serde_json::Value| {
+            let ids = choice["token_ids"].as_array().is_some_and(|ids| !ids.is_empty());
+            ids || choice["text"].as_str().is_some_and(|text| !text.is_empty())
+                || choice["finish_reason"].is_null()
+        };
+        match piece.usage {
+            Some(usage) => self.tokens = self.tokens.max(usage.completion_tokens),
+            None if piece.choices.iter().any(has_text) => self.tokens += 1,
+            None => {}
+        }
+        Ok(self.tokens > before)
+    }
+}

@@ -1,0 +1,125 @@
+//! What is read where a phase ends: measured memory, the target's own ledger, and what lies between the two.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ledger::{BufferClass, Bytes, MemoryReport};
+
+use crate::probe::{Gpu, ProcessMemory, SystemMemory};
+use crate::record::{EdgeReading, Reading, ResidentMemory};
+use crate::target::Client;
+
+/// A ledger that takes longer than this to tell is not worth stopping a trial for.
+const MEMORY_LIMIT: Duration = Duration::from_secs(5);
+
+/// What an edge is read with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EdgeProbes<'a> {
+    pub(super) process: &'a ProcessMemory,
+    pub(super) system: &'a SystemMemory,
+    pub(super) gpu: &'a Gpu,
+}
+
+/// An edge, and the report that its classes come from.
+#[derive(Debug)]
+pub(super) struct Edge {
+    pub(super) reading: EdgeReading,
+    pub(super) report: Reading<MemoryReport>,
+}
+
+impl EdgeProbes<'_> {
+    /// Reads everything. `client` is the way to the target, or the reason why it cannot be asked.
+    pub(super) async fn read(&self, client: Result<&Client, &str>) -> Edge {
+        let report = match client {
+            Ok(client) => match client.memory(MEMORY_LIMIT).await {
+                Ok(report) => Reading::Measured(report),
+                Err(error) => Reading::Unavailable(error.to_string()),
+            },
+            Err(why) => Reading::Unavailable(why.to_owned()),
+        };
+        // Right after the ledger, so that both speak of the same moment.
+        let tree = self.process.read_now();
+        let gone = || "the target has no process".to_owned();
+        let resident =
+            tree.map_or_else(|| Reading::Unavailable(gone()), |tree| Reading::Measured(tree.resident));
+        let swap = tree.map_or_else(|| Reading::Unavailable(gone()), |tree| Reading::Measured(tree.swapped));
+        let by_class = match &report {
+            Reading::Measured(report) => Reading::Measured(report.by_class_bytes.clone()),
+            Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
+        };
+        // On another thread: it takes long enough to delay the time stamps of tokens that arrive meanwhile.
+        let process = self.process.clone();
+        let proportional = tokio::task::spawn_blocking(move || process.proportional()).await;
+        let proportional = proportional.unwrap_or_else(|error| Reading::Unavailable(error.to_string()));
+        let pids: Vec<u32> = self.process.identities().iter().map(|process| process.pid).collect();
+        let reading = EdgeReading {
+            unaccounted_bytes: unaccounted(&resident, &by_class),
+            resident,
+            proportional_bytes: proportional,
+            by_class_bytes: by_class,
+            gpu_bytes: self.gpu.used_by(&pids),
+            swap_bytes: swap,
+            mem_available_bytes: self.system.available_now(),
+        };
+        Edge { reading, report }
+    }
+}
+
+/// An edge at which nothing could be read.
+pub(super) fn unreadable(why: &str, system: &SystemMemory) -> EdgeReading {
+    EdgeReading {
+        resident: Reading::Unavailable(why.to_owned()),
+        proportional_bytes: Reading::Unavailable(why.to_owned()),
+        by_class_bytes: Reading::Unavailable(why.to_owned()),
+        unaccounted_bytes: Reading::Unavailable(why.to_owned()),
+        gpu_bytes: Reading::Unavailable(why.to_owned()),
+        swap_bytes: Reading::Unavailable(why.to_owned()),
+        mem_available_bytes: system.available_now(),
+    }
+}
+
+/// Measured minus owned: with it the classes sum up to what was measured, always.
+fn unaccounted(
+    resident: &Reading<ResidentMemory>,
+    by_class: &Reading<BTreeMap<BufferClass, Bytes>>,
+) -> Reading<i64> {
+    match (resident, by_class) {
+        (Reading::Measured(resident), Reading::Measured(classes)) => {
+            let owned: Bytes = classes
+                .iter()
+                .filter(|(class, _)| **class != BufferClass::Unaccounted)
+                .map(|(_, bytes)| *bytes)
+                .sum();
+            Reading::Measured(resident.total().signed_difference(owned))
+        }
+        (Reading::Unavailable(why), _) | (_, Reading::Unavailable(why)) => Reading::Unavailable(why.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_and_the_rest_sum_up_to_what_was_measured() {
+        let resident =
+            ResidentMemory { anonymous_bytes: Bytes(700), file_bytes: Bytes(250), shared_bytes: Bytes(50) };
+        let classes = |kv: u64| {
+            let pairs = [
+                (BufferClass::KvCache, Bytes(kv)),
+                (BufferClass::Program, Bytes(300)),
+                (BufferClass::Unaccounted, Bytes(12_345)),
+            ];
+            Reading::Measured(BTreeMap::from(pairs))
+        };
+        let measured = Reading::Measured(resident);
+        assert_eq!(unaccounted(&measured, &classes(600)), Reading::Measured(100));
+        assert_eq!(
+            unaccounted(&measured, &classes(900)),
+            Reading::Measured(-200),
+            "claims must not be cut off at zero"
+        );
+        let silent = Reading::Unavailable("it does not say".to_owned());
+        assert_eq!(unaccounted(&measured, &silent), Reading::Unavailable("it does not say".to_owned()));
+    }
+}

@@ -1,0 +1,18 @@
+//! One trial: a fresh process goes through the phases while it is measured, and whatever happens becomes a record.
+//!
+//! - `run`: from the start of the process to the end of its tree.
+//! - `phases`: what each phase asks of the target.
+//! - `arrivals`: when tokens come.
+//! - `edge`: what is read where a phase ends.
+//! - `outcome`: what an end means.
+//! - `prompt`: what is said to the target; `log_tail`: its last words.
+
+mod arrivals;
+mod edge;
+mod log_tail;
+mod outcome;
+mod phases;
+mod prompt;
+mod run;
+
+pub use run::{TrialError, TrialPlan, run_trial};

@@ -1,0 +1,270 @@
+//! What each phase asks of the target, and how long it may take.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ledger::{Micros, Millis, Phase, Tokens};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::arrivals::Arrivals;
+use super::outcome::Stop;
+use super::prompt::prompt;
+use crate::clock::TrialClock;
+use crate::interrupt::Interrupt;
+use crate::record::{Reading, RequestRecord};
+use crate::scenario::{Cell, Decode, Prefill, PromptTokens};
+use crate::target::{Child, Client, CompletionRequest};
+
+/// Time between two looks at a file or an address.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Tokens that are asked for beyond those that count: the sequence stays open, and its cache filled, while the end of a
+/// phase is read. The stream is hung up then.
+const HOLD_TOKENS: u32 = 16;
+
+/// A target that refuses a connection has often just died: so long is waited for the news.
+const NEWS_OF_DEATH: Duration = Duration::from_millis(500);
+
+/// A phase's time, over all that it does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    /// `limit` from now.
+    pub(super) fn after(limit: Duration) -> Deadline {
+        Deadline { at: Instant::now() + limit, limit }
+    }
+}
+
+/// A target in the hands of a trial.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    pub(super) child: Child,
+    pub(super) client: Option<Client>,
+    pub(super) port_file: PathBuf,
+    pub(super) cell: &'a Cell,
+    pub(super) vocab_size: u32,
+    pub(super) seed: u64,
+    pub(super) clock: TrialClock,
+    pub(super) interrupt: &'a Interrupt,
+    /// Prompts that were sent.
+    pub(super) sent: u32,
+    /// The stream that a phase has left open.
+    pub(super) open: Option<OpenStream>,
+}
+
+/// A stream after its first token.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    arrivals: Arrivals,
+    phase: Phase,
+    prompt: Tokens,
+    sent_at: Micros,
+    first_at: Micros,
+    last_at: Micros,
+    tokens: u32,
+}
+
+impl OpenStream {
+    /// The request as far as it has come, with the `counted` tokens that were wanted.
+    fn record(&self, counted: u32) -> RequestRecord {
+        let between = |from: Micros, to: Micros| Millis((to.0 - from.0) as f64 / 1000.0);
+        let gaps = counted.saturating_sub(1);
+        RequestRecord {
+            phase: self.phase,
+            prompt_tokens: self.prompt,
+            completion_tokens: Tokens(counted),
+            time_to_first_token_ms: Reading::Measured(between(self.sent_at, self.first_at)),
+            time_per_output_token_ms: if gaps == 0 {
+                Reading::Unavailable("only one token was asked for".to_owned())
+            } else {
+                Reading::Measured(Millis(between(self.first_at, self.last_at).0 / f64::from(gaps)))
+            },
+            total_ms: between(self.sent_at, self.last_at),
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Does `work`, unless the child ends, the time is up, or someone asks to stop.
+    pub(super) async fn guarded<T>(
+        &self,
+        deadline: Deadline,
+        work: impl Future<Output = Result<T, Stop>>,
+    ) -> Result<T, Stop> {
+        let stopped = tokio::select! {
+            biased;
+            () = self.interrupt.asked() => Stop::Interrupted,
+            done = work => match done {
+                Err(Stop::Failed(message)) => tokio::select! {
+                    () = self.child.exited() => Stop::Exited(UNKNOWN_ENDING),
+                    () = sleep(NEWS_OF_DEATH) => Stop::Failed(message),
+                },
+                done => return done,
+            },
+            () = self.child.exited() => Stop::Exited(UNKNOWN_ENDING),
+            () = sleep_until(deadline.at) => Stop::TimedOut(deadline.limit),
+        };
+        Err(stopped)
+    }
+
+    /// Waits until the target has published its address.
+    pub(super) async fn wait_for_address(&mut self, deadline: Deadline) -> Result<(), Stop> {
+        if self.client.is_some() {
+            return Ok(());
+        }
+        let address = self
+            .guarded(deadline, async {
+                loop {
+                    let text = std::fs::read_to_string(&self.port_file).unwrap_or_default();
+                    if let Some(address) = text.strip_suffix('\n') {
+                        return Ok(address.to_owned());
+                    }
+                    sleep(LOOK_EVERY).await;
+                }
+            })
+            .await?;
+        self.client = Some(Client::new(&address).map_err(|error| Stop::Failed(error.to_string()))?);
+        Ok(())
+    }
+
+    /// Lets time pass.
+    pub(super) async fn wait(&self, lasts: Duration, deadline: Deadline) -> Result<(), Stop> {
+        self.guarded(deadline, async {
+            sleep(lasts).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Tells the target to load, and waits until it is ready.
+    pub(super) async fn load(&mut self, deadline: Deadline) -> Result<(), Stop> {
+        let _ = self.child.go();
+        self.wait_for_address(deadline).await?;
+        self.guarded(deadline, async {
+            let client = self.client()?;
+            loop {
+                match client.is_ready().await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => sleep(LOOK_EVERY).await,
+                    Err(error) => return Err(Stop::Failed(error.to_string())),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Sends the prompts of a prefill phase, each up to its first token. The last stream stays open; `goes_on` is how
+    /// many of its tokens a decode phase will want.
+    pub(super) async fn prefill(
+        &mut self,
+        prefill: Prefill,
+        goes_on: Option<Tokens>,
+        deadline: Deadline,
+    ) -> Result<Vec<RequestRecord>, Stop> {
+        let mut requests = Vec::new();
+        for request in 0..prefill.requests {
+            let last = request + 1 == prefill.requests;
+            let output = if last { goes_on.unwrap_or(Tokens(1)) } else { Tokens(1) };
+            let mut stream = self.first_token(Phase::Prefill, prefill.prompt, output, last, deadline).await?;
+            if last {
+                if goes_on.is_none() {
+                    requests.push(stream.record(1));
+                }
+                self.open = Some(stream);
+            } else {
+                self.read_until(&mut stream, u32::MAX, deadline).await?;
+                requests.push(stream.record(1));
+            }
+        }
+        Ok(requests)
+    }
+
+    /// Reads tokens of the open stream, or of a new one, until the wanted number is there. The stream stays open.
+    pub(super) async fn decode(&mut self, decode: Decode, deadline: Deadline) -> Result<RequestRecord, Stop> {
+        let mut stream = match (self.open.take(), decode.prompt) {
+            (Some(stream), None) => stream,
+            (hung_up, prompt) => {
+                drop(hung_up);
+                let prompt = prompt.unwrap_or(PromptTokens::Count(Tokens(1)));
+                self.first_token(Phase::Decode, prompt, decode.output, true, deadline).await?
+            }
+        };
+        self.read_until(&mut stream, decode.output.0, deadline).await?;
+        if stream.tokens < decode.output.0 {
+            let (got, wanted) = (stream.tokens, decode.output.0);
+            return Err(Stop::Failed(format!("the stream ended after {got} of {wanted} tokens")));
+        }
+        let record = stream.record(decode.output.0);
+        self.open = Some(stream);
+        Ok(record)
+    }
+
+    /// Asks the target to end, and waits until it has.
+    pub(super) async fn unload(&mut self, deadline: Deadline) -> Result<(), Stop> {
+        self.open = None;
+        self.child.terminate();
+        let ended = self.guarded(deadline, std::future::pending::<Result<(), Stop>>()).await;
+        match ended {
+            Err(Stop::Exited(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn client(&self) -> Result<&Client, Stop> {
+        self.client.as_ref().ok_or_else(|| Stop::Failed("the target has no address".to_owned()))
+    }
+
+    async fn first_token(
+        &mut self,
+        phase: Phase,
+        prompt_tokens: PromptTokens,
+        output: Tokens,
+        hold: bool,
+        deadline: Deadline,
+    ) -> Result<OpenStream, Stop> {
+        let settings = &self.cell.settings;
+        let length = prompt_tokens.resolve(settings.max_input_len);
+        let room = settings.max_kv_cache_capacity.0.saturating_sub(length.0 + output.0);
+        let held = if hold { HOLD_TOKENS.min(room) } else { 0 };
+        let ids = prompt(self.seed, self.sent, length, self.vocab_size);
+        self.sent += 1;
+        let request = CompletionRequest {
+            model: &self.cell.model,
+            prompt: &ids,
+            max_tokens: output.0 + held,
+            seed: self.seed,
+        };
+        let sent_at = self.clock.now();
+        let (arrivals, tokens, first_at) = self
+            .guarded(deadline, async {
+                let answer = self.client()?.complete(&request).await;
+                let stream = answer.map_err(|error| Stop::Failed(error.to_string()))?;
+                let mut arrivals = Arrivals::of(stream, self.clock);
+                match arrivals.next().await.map_err(Stop::Failed)? {
+                    Some((tokens, at)) => Ok((arrivals, tokens, at)),
+                    None => Err(Stop::Failed("the stream ended before its first token".to_owned())),
+                }
+            })
+            .await?;
+        Ok(OpenStream { arrivals, phase, prompt: length, sent_at, first_at, last_at: first_at, tokens })
+    }
+
+    /// Reads until there are `wanted` tokens, or no more.
+    async fn read_until(&self, open: &mut OpenStream, wanted: u32, deadline: Deadline) -> Result<(), Stop> {
+        while open.tokens < wanted {
+            let next =
+                self.guarded(deadline, async { open.arrivals.next().await.map_err(Stop::Failed) }).await?;
+            let Some((tokens, at)) = next else { break };
+            (open.tokens, open.last_at) = (tokens, at);
+        }
+        Ok(())
+    }
+}
+
+/// Stands for the ending until the child has been waited for.
+const UNKNOWN_ENDING: crate::target::Ending = crate::target::Ending { signal: None, exit_code: None };

@@ -1,0 +1,254 @@
+//! The verdict on one cell.
+
+use std::cmp::Reverse;
+
+use ledger::{Bytes, Phase};
+use serde::Serialize;
+
+use super::budget::{Budget, Subject};
+use super::evidence::{self, EdgeAccount, SampledPeak};
+use super::held::{BudgetResult, hold};
+use super::observe::ending;
+use super::{ExitCode, Word};
+use crate::record::{CellId, CellRecord, Outcome, Reading, RecordedTrial, RequestRecord, Run};
+
+/// What a cell came to, over all of its trials.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CellVerdict {
+    /// The cell.
+    pub cell: CellId,
+    /// Model and axes as one line.
+    pub label: String,
+    /// The model's name in the scenario.
+    pub model: String,
+    /// Axis name to value, in axis order.
+    pub axes: Vec<(String, String)>,
+    /// True where the weights are synthetic.
+    pub synthetic_weights: bool,
+    /// How it went.
+    pub word: Word,
+    /// Why it is not a plain pass, in words.
+    pub reason: Option<String>,
+    /// True where a trial was taken over from an earlier run.
+    pub resumed: bool,
+    /// Trials that were recorded.
+    pub trials_recorded: u32,
+    /// Trials that were asked for.
+    pub trials_expected: u32,
+    /// The trial with the highest peak.
+    pub worst_trial: Option<u32>,
+    /// The highest resident memory of any phase of any trial, by the kernel's own high-water mark: exact.
+    pub peak_resident_bytes: Reading<Bytes>,
+    /// The phase of that peak.
+    pub peak_phase: Option<Phase>,
+    /// The highest sample of the worst trial, which may be less.
+    pub sampled: SampledPeak,
+    /// The most that the plan holds in any phase, in the worst trial.
+    pub planned_peak_bytes: Reading<Bytes>,
+    /// The largest disagreement of plan and ledger over all trials; 0 B is the promise.
+    pub plan_mismatch_bytes: Reading<Bytes>,
+    /// What each phase edge of the worst trial leaves without an owner.
+    pub edges: Vec<EdgeAccount>,
+    /// The largest unaccounted share at any phase edge of any trial, from 0 to 1.
+    pub worst_unaccounted_share: Reading<f64>,
+    /// Median over the requests of `prefill`, of all trials.
+    pub prefill_tokens_per_second: Reading<f64>,
+    /// Median over the requests of `decode`, of all trials.
+    pub decode_tokens_per_second: Reading<f64>,
+    /// Every budget that is for this cell.
+    pub budgets: Vec<BudgetResult>,
+    /// What makes a number doubtful.
+    pub doubts: Vec<String>,
+    /// Codes of everything that went wrong here.
+    #[serde(skip)]
+    pub exit_codes: Vec<ExitCode>,
+}
+
+impl CellVerdict {
+    /// The budget that says most about this cell: the worst result; among equals one on the total, then the smallest
+    /// margin.
+    pub fn leading_budget(&self) -> Option<&BudgetResult> {
+        let margin = |result: &BudgetResult| result.margin_bytes.unwrap_or(i64::MIN);
+        let in_part = |result: &BudgetResult| result.subject != Subject::Total;
+        self.budgets.iter().min_by_key(|result| (Reverse(result.word), in_part(result), margin(result)))
+    }
+
+    /// The budget on the total whose failing (else warning) limit is the tightest, for charts of resident memory.
+    pub fn total_budget(&self) -> Option<&BudgetResult> {
+        let on_total = self.budgets.iter().filter(|result| result.subject == Subject::Total);
+        on_total.min_by_key(|result| result.decisive().map(|limit| limit.bytes_of(Bytes(u64::MAX))))
+    }
+}
+
+/// Model and axes as one line: `qwen3-4b, maxInputLen 4096`.
+pub fn label(cell: &CellRecord) -> String {
+    let axes = cell.axes.iter().filter(|(name, _)| name != "model");
+    let axes: Vec<String> = axes.map(|(name, value)| format!("{name} {value}")).collect();
+    if axes.is_empty() { cell.model.clone() } else { format!("{}, {}", cell.model, axes.join(", ")) }
+}
+
+/// Judges `cell` by its trials in `run`.
+pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdict {
+    let trials: Vec<&RecordedTrial> = run.trials_of(&cell.id).collect();
+    let expected = run.record.trials_per_cell;
+    let budgets: Vec<BudgetResult> = budgets
+        .iter()
+        .filter(|budget| budget.is_for(cell))
+        .map(|budget| hold(budget, &trials, expected))
+        .collect();
+    let peak = |trial: &&RecordedTrial| trial.record.peak_resident();
+    // Of trials with the same peak the first one is shown, so that the answer does not depend on their order.
+    let worst = trials.iter().rev().copied().max_by_key(peak);
+    let peak_phase = worst.and_then(|trial| {
+        let measured = |phase: &&crate::record::PhaseRecord| phase.peak_resident_bytes.measured().copied();
+        trial.record.phases.iter().rev().filter(|phase| measured(phase).is_some()).max_by_key(measured)
+    });
+    let nothing = || "no trial was recorded".to_owned();
+    let mut doubts: Vec<String> = trials.iter().flat_map(|trial| evidence::doubts(trial)).collect();
+    let unreadable = run.unreadable.iter().filter(|trial| trial.cell == cell.id);
+    doubts.extend(unreadable.map(|trial| format!("trial {}: {}", trial.trial, trial.why)));
+
+    let mut verdict = CellVerdict {
+        cell: cell.id.clone(),
+        label: label(cell),
+        model: cell.model.clone(),
+        axes: cell.axes.clone(),
+        synthetic_weights: cell.synthetic_weights,
+        word: Word::NoBudget,
+        reason: None,
+        resumed: trials.iter().any(|trial| trial.record.resumed_from.is_some()),
+        trials_recorded: trials.len() as u32,
+        trials_expected: expected,
+        worst_trial: worst.map(|trial| trial.record.trial),
+        peak_resident_bytes: match worst.map(|trial| trial.record.peak_resident()) {
+            Some(Some(bytes)) => Reading::Measured(bytes),
+            Some(None) => Reading::Unavailable(why_no_peak(&trials)),
+            None => Reading::Unavailable(nothing()),
+        },
+        peak_phase: peak_phase.map(|phase| phase.phase),
+        sampled: worst.map_or_else(
+            || SampledPeak { peak_bytes: Reading::Unavailable(nothing()), blind_at: Vec::new() },
+            evidence::sampled_peak,
+        ),
+        planned_peak_bytes: worst
+            .map_or_else(|| Reading::Unavailable(nothing()), |trial| evidence::planned_peak(&trial.record)),
+        plan_mismatch_bytes: worst_mismatch(&trials),
+        edges: worst.map(|trial| evidence::edge_accounts(&trial.record)).unwrap_or_default(),
+        worst_unaccounted_share: worst_share(&trials),
+        prefill_tokens_per_second: median_speed(
+            &trials,
+            Phase::Prefill,
+            RequestRecord::prefill_tokens_per_second,
+        ),
+        decode_tokens_per_second: median_speed(
+            &trials,
+            Phase::Decode,
+            RequestRecord::decode_tokens_per_second,
+        ),
+        budgets,
+        doubts,
+        exit_codes: Vec::new(),
+    };
+    decide(&mut verdict, &trials);
+    verdict
+}
+
+fn decide(verdict: &mut CellVerdict, trials: &[&RecordedTrial]) {
+    let mut said: Vec<(Word, String)> = Vec::new();
+    for trial in trials {
+        if let (Some(word), Some(ending)) =
+            (outcome_word(&trial.record.outcome), ending(&trial.record.outcome))
+        {
+            said.push((word, format!("trial {} {ending}", trial.record.trial)));
+        }
+    }
+    if verdict.trials_recorded < verdict.trials_expected.max(1) {
+        let count =
+            format!("{} of {} trials were recorded", verdict.trials_recorded, verdict.trials_expected);
+        said.push((Word::Incomplete, count));
+    }
+    for result in &verdict.budgets {
+        let reason = result.reason.as_ref().map(|reason| format!("{}: {reason}", result.id));
+        said.push((result.word, reason.unwrap_or_default()));
+    }
+    if verdict.budgets.is_empty() {
+        match &verdict.peak_resident_bytes {
+            Reading::Measured(_) => said.push((Word::NoBudget, "no budget is for this cell".to_owned())),
+            Reading::Unavailable(why) => said.push((Word::Inconclusive, why.clone())),
+        }
+    }
+    if let Reading::Measured(mismatch) = verdict.plan_mismatch_bytes {
+        if mismatch > Bytes::ZERO {
+            said.push((Word::Warn, format!("plan and ledger disagree by {} B", mismatch.0)));
+        }
+    }
+    verdict.exit_codes = said.iter().map(|(word, _)| word.exit_code()).collect();
+    // The first of the worst: budgets in the scenario's order, outcomes before budgets.
+    if let Some((word, reason)) = said.into_iter().rev().max_by_key(|(word, _)| *word) {
+        verdict.word = word;
+        verdict.reason = Some(reason).filter(|reason| !reason.is_empty());
+    }
+}
+
+fn outcome_word(outcome: &Outcome) -> Option<Word> {
+    match outcome {
+        Outcome::Completed => None,
+        Outcome::OutOfMemory { .. } => Some(Word::Oom),
+        Outcome::TimedOut { .. } => Some(Word::Timeout),
+        Outcome::Crashed { .. } => Some(Word::Crash),
+        Outcome::Failed { .. } => Some(Word::Failed),
+        Outcome::Interrupted => Some(Word::Interrupted),
+    }
+}
+
+fn why_no_peak(trials: &[&RecordedTrial]) -> String {
+    let phases = trials.iter().flat_map(|trial| &trial.record.phases);
+    let reason = phases.filter_map(|phase| match &phase.peak_resident_bytes {
+        Reading::Measured(_) => None,
+        Reading::Unavailable(why) => Some(why.clone()),
+    });
+    reason.into_iter().next().unwrap_or_else(|| "no phase was recorded".to_owned())
+}
+
+fn worst_mismatch(trials: &[&RecordedTrial]) -> Reading<Bytes> {
+    let mut worst = None;
+    for trial in trials {
+        match evidence::plan_mismatch(&trial.record) {
+            Reading::Measured(bytes) => worst = worst.max(Some(bytes)),
+            unavailable @ Reading::Unavailable(_) => return unavailable,
+        }
+    }
+    worst.map_or_else(|| Reading::Unavailable("no trial was recorded".to_owned()), Reading::Measured)
+}
+
+fn worst_share(trials: &[&RecordedTrial]) -> Reading<f64> {
+    let edges: Vec<EdgeAccount> =
+        trials.iter().flat_map(|trial| evidence::edge_accounts(&trial.record)).collect();
+    let worst = edges.iter().filter_map(EdgeAccount::share).map(f64::abs).max_by(f64::total_cmp);
+    match worst {
+        Some(share) => Reading::Measured(share),
+        None => {
+            let why = edges.iter().find_map(|edge| match &edge.unaccounted_bytes {
+                Reading::Unavailable(why) if edge.phase != Phase::Idle => Some(why.clone()),
+                _ => None,
+            });
+            Reading::Unavailable(why.unwrap_or_else(|| "no phase edge was attributed".to_owned()))
+        }
+    }
+}
+
+fn median_speed(
+    trials: &[&RecordedTrial],
+    phase: Phase,
+    speed: impl Fn(&RequestRecord) -> Option<f64>,
+) -> Reading<f64> {
+    let requests =
+        trials.iter().flat_map(|trial| &trial.record.requests).filter(|request| request.phase == phase);
+    let mut speeds: Vec<f64> = requests.filter_map(speed).collect();
+    speeds.sort_unstable_by(f64::total_cmp);
+    match speeds.as_slice() {
+        [] => Reading::Unavailable(format!("no request of {phase} was timed")),
+        odd if odd.len() % 2 == 1 => Reading::Measured(odd[odd.len() / 2]),
+        even => Reading::Measured((even[even.len() / 2 - 1] + even[even.len() / 2]) / 2.0),
+    }
+}

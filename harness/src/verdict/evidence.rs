@@ -1,0 +1,213 @@
+//! What a trial's numbers are worth: the plan against the ledger, the ledger against the kernel, the sampler against
+//! the clock.
+
+use std::collections::BTreeMap;
+
+use ledger::{Bytes, LedgerEntry, Micros, Phase, PlannedBuffer, Tokens};
+use serde::Serialize;
+
+use crate::record::{Outcome, PhaseRecord, Reading, RecordedTrial, Series, TrialRecord};
+
+/// A gap in the series above which the moments around a phase edge count as unseen.
+pub const LONGEST_GAP_AT_AN_EDGE: Micros = Micros(50_000);
+
+/// How far the series may exceed the kernel's high-water mark before it is worth a word: the kernel counts resident
+/// pages in batches per processor, which on 16 processors with 4 KiB pages comes to 2 MiB a counter.
+const COUNTER_SLACK: Bytes = Bytes::mib(4);
+
+/// Tokens that the longest sequence of `phase` held: prompt for prefill, prompt and output for decode.
+pub fn context_in(trial: &TrialRecord, phase: Phase) -> Tokens {
+    let held = |prompt: Tokens, output: Tokens| match phase {
+        Phase::Prefill => Some(prompt),
+        Phase::Decode => Some(Tokens(prompt.0.saturating_add(output.0))),
+        _ => None,
+    };
+    let of_phase = trial.requests.iter().filter(|request| request.phase == phase);
+    of_phase
+        .filter_map(|request| held(request.prompt_tokens, request.completion_tokens))
+        .max()
+        .unwrap_or_default()
+}
+
+/// The most that the plan holds in any phase that the trial entered, each at its own context.
+pub fn planned_peak(trial: &TrialRecord) -> Reading<Bytes> {
+    let Some(plan) = &trial.plan else {
+        return Reading::Unavailable("the target gave no plan".to_owned());
+    };
+    let phases = trial.phases.iter().map(|phase| phase.phase);
+    match phases.map(|phase| plan.total_in(phase, context_in(trial, phase))).max() {
+        Some(bytes) => Reading::Measured(bytes),
+        None => Reading::Unavailable("no phase was recorded".to_owned()),
+    }
+}
+
+/// Bytes by which plan and ledger disagree, over all buffers, without letting one cancel another. 0 B is the promise.
+///
+/// A buffer that grows with its sequence may hold what the longest sequence needs with or without its last token,
+/// which needs no place when nothing follows it.
+pub fn plan_mismatch(trial: &TrialRecord) -> Reading<Bytes> {
+    let unavailable = |why: &str| Reading::Unavailable(why.to_owned());
+    let Some(plan) = &trial.plan else { return unavailable("the target gave no plan") };
+    let ledger = match &trial.ledger {
+        Reading::Measured(ledger) => ledger,
+        Reading::Unavailable(why) => return unavailable(&format!("no ledger by buffer: {why}")),
+    };
+    if trial.outcome != Outcome::Completed {
+        return unavailable("the trial did not run to its end");
+    }
+    let longest = trial
+        .requests
+        .iter()
+        .map(|request| request.prompt_tokens.0.saturating_add(request.completion_tokens.0))
+        .max();
+    let context = Tokens(longest.unwrap_or(0));
+    let mut entries: BTreeMap<&str, &LedgerEntry> =
+        ledger.entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();
+    let mut mismatch = Bytes::ZERO;
+    for buffer in &plan.buffers {
+        let key = buffer.key();
+        let allocated = entries.remove(key.as_str()).map_or(Bytes::ZERO, |entry| entry.peak);
+        mismatch += distance(buffer, context, allocated);
+    }
+    mismatch += entries.values().map(|unplanned| unplanned.peak).sum();
+    Reading::Measured(mismatch)
+}
+
+fn distance(buffer: &PlannedBuffer, context: Tokens, allocated: Bytes) -> Bytes {
+    let (least, most) = match &buffer.growth {
+        // A step of no tokens cannot be divided by; the buffer then counts as committed at once.
+        Some(growth) if growth.tokens.0 > 0 => {
+            let shorter = Tokens(context.0.saturating_sub(1));
+            (growth.committed(shorter).min(buffer.bytes), growth.committed(context).min(buffer.bytes))
+        }
+        _ => (buffer.bytes, buffer.bytes),
+    };
+    if allocated < least { least - allocated } else { allocated.saturating_sub(most) }
+}
+
+/// What a phase edge leaves without an owner.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EdgeAccount {
+    /// The phase that ended.
+    pub phase: Phase,
+    /// Resident memory at its end.
+    pub resident_bytes: Reading<Bytes>,
+    /// Resident minus the sum of all classes.
+    pub unaccounted_bytes: Reading<i64>,
+}
+
+impl EdgeAccount {
+    fn of(phase: &PhaseRecord) -> EdgeAccount {
+        let resident_bytes = match &phase.end.resident {
+            Reading::Measured(resident) => Reading::Measured(resident.total()),
+            Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
+        };
+        EdgeAccount {
+            phase: phase.phase,
+            resident_bytes,
+            unaccounted_bytes: phase.end.unaccounted_bytes.clone(),
+        }
+    }
+
+    /// The unaccounted part of resident memory, with its sign.
+    pub fn share(&self) -> Option<f64> {
+        let resident = self.resident_bytes.measured().filter(|bytes| bytes.0 > 0)?;
+        Some(*self.unaccounted_bytes.measured()? as f64 / resident.0 as f64)
+    }
+}
+
+/// The accounts of every phase edge of a trial.
+pub fn edge_accounts(trial: &TrialRecord) -> Vec<EdgeAccount> {
+    trial.phases.iter().map(EdgeAccount::of).collect()
+}
+
+/// The highest sample of the series, and whether it may have been higher between two samples.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SampledPeak {
+    /// The highest sample.
+    pub peak_bytes: Reading<Bytes>,
+    /// Phases at whose start or end the sampler was blind for more than 50 ms. Where there is one, the peak of the
+    /// series is a lower bound; the kernel's high-water mark is exact all the same.
+    pub blind_at: Vec<Phase>,
+}
+
+/// The peak of the series of `trial`.
+pub fn sampled_peak(trial: &RecordedTrial) -> SampledPeak {
+    let series = match &trial.series {
+        Reading::Measured(series) => series,
+        Reading::Unavailable(why) => {
+            return SampledPeak { peak_bytes: Reading::Unavailable(why.clone()), blind_at: Vec::new() };
+        }
+    };
+    let peak_bytes = match series.peak_resident(Micros(0), Micros(u64::MAX)) {
+        Some(bytes) => Reading::Measured(bytes),
+        None => Reading::Unavailable("no sample has all three parts of resident memory".to_owned()),
+    };
+    SampledPeak { peak_bytes, blind_at: blind_phases(&trial.record, series) }
+}
+
+fn blind_phases(trial: &TrialRecord, series: &Series) -> Vec<Phase> {
+    let mut gaps: Vec<(Micros, Micros)> = series.gaps(LONGEST_GAP_AT_AN_EDGE).collect();
+    // Before the first sample and after the last one nothing was seen either. The target ends in `unload`, so that
+    // the end of the series is expected there.
+    if let (Some(first), Some(start)) = (series.samples.first(), trial.phases.first()) {
+        if first.at.0 > start.started_us.0.saturating_add(LONGEST_GAP_AT_AN_EDGE.0) {
+            gaps.push((start.started_us, first.at));
+        }
+    }
+    if let Some(last) = series.samples.last() {
+        gaps.push((Micros(last.at.0.saturating_add(LONGEST_GAP_AT_AN_EDGE.0)), Micros(u64::MAX)));
+    }
+    let unseen = |edge: Micros| gaps.iter().any(|(from, to)| (from.0..=to.0).contains(&edge.0));
+    let seen_to_its_end = |phase: &PhaseRecord| phase.phase == Phase::Unload || !unseen(phase.ended_us);
+    let blind = trial.phases.iter().filter(|phase| unseen(phase.started_us) || !seen_to_its_end(phase));
+    blind.map(|phase| phase.phase).collect()
+}
+
+/// The most that the target had swapped out, by series and phase edges.
+pub fn peak_swapped(trial: &RecordedTrial) -> Bytes {
+    let at_edges = trial.record.phases.iter().filter_map(|phase| phase.end.swap_bytes.measured().copied());
+    let in_series = trial.series.measured().and_then(Series::peak_swapped);
+    at_edges.chain(in_series).max().unwrap_or_default()
+}
+
+/// What makes a number of this trial doubtful, in words, beside the warnings that the trial wrote itself.
+pub fn doubts(trial: &RecordedTrial) -> Vec<String> {
+    let number = trial.record.trial;
+    let mut doubts: Vec<String> =
+        trial.record.warnings.iter().map(|warning| format!("trial {number}: {warning}")).collect();
+    let sampled = sampled_peak(trial);
+    if !sampled.blind_at.is_empty() {
+        let phases: Vec<&str> = sampled.blind_at.iter().map(|phase| phase.name()).collect();
+        doubts.push(format!(
+            "trial {number}: the sampler saw nothing for more than 50 ms at an edge of {}, so the highest sample is a \
+             lower bound; the kernel's high-water mark is exact",
+            phases.join(", ")
+        ));
+    }
+    if let (Some(sampled), Some(exact)) = (sampled.peak_bytes.measured(), trial.record.peak_resident()) {
+        if *sampled > exact + COUNTER_SLACK {
+            doubts.push(format!(
+                "trial {number}: the highest sample ({:.1} MiB) exceeds the kernel's high-water mark ({:.1} MiB)",
+                sampled.as_mib(),
+                exact.as_mib()
+            ));
+        }
+    }
+    if let Reading::Unavailable(why) = &trial.series {
+        doubts.push(format!("trial {number}: there is no series to draw: {why}"));
+    }
+    let swapped = peak_swapped(trial);
+    if swapped > Bytes::ZERO {
+        doubts.push(format!(
+            "trial {number}: up to {:.1} MiB were swapped out, so that resident memory understates the need",
+            swapped.as_mib()
+        ));
+    }
+    if let Reading::Measured(mismatch) = plan_mismatch(&trial.record) {
+        if mismatch > Bytes::ZERO {
+            doubts.push(format!("trial {number}: plan and ledger disagree by {} B", mismatch.0));
+        }
+    }
+    doubts
+}

@@ -1,0 +1,32 @@
+//! Pass or fail, from records alone.
+//!
+//! Every budget is held against the **worst** trial of every cell that it is for. What could not be measured is never
+//! a pass: a reading that is missing makes the budget inconclusive, unless what was measured already exceeds it. Sizes
+//! are compared in bytes and shares in parts of 10⁹, so that rounding decides nothing.
+//!
+//! - [`budget`]: a budget, checked once.
+//! - [`observe`]: what one trial has to say about one budget.
+//! - [`evidence`]: what a trial's numbers are worth: planned against allocated, unaccounted, sampler gaps.
+//! - [`responsible`]: the class behind an overage.
+//! - [`cell`], [`run`]: the results.
+//! - [`exit`], [`word`]: how they are said, to programs and to people.
+//! - [`table`]: the verdict on a terminal.
+
+pub mod budget;
+pub mod cell;
+pub mod evidence;
+pub mod exit;
+pub mod held;
+pub mod observe;
+pub mod responsible;
+pub mod run;
+mod table;
+pub mod word;
+
+pub use budget::{Budget, BudgetError};
+pub use cell::CellVerdict;
+pub use exit::ExitCode;
+pub use held::BudgetResult;
+pub use run::{BudgetSummary, RunVerdict, judge};
+pub use table::table;
+pub use word::Word;

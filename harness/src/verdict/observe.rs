@@ -1,0 +1,147 @@
+//! What one trial has to say about one budget.
+
+use ledger::{BufferClass, Bytes, Phase};
+
+use super::budget::{Amount, Budget, Limit, Subject};
+use super::evidence;
+use crate::record::{Outcome, PhaseRecord, Reading, RecordedTrial};
+
+/// The worst that a trial shows, and what it cannot show.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observation {
+    /// The largest amount, and the phase in which it was seen. No phase where it is the ledger's own peak.
+    pub worst: Option<(Amount, Option<Phase>)>,
+    /// Why this trial cannot clear the budget, whatever `worst` says.
+    pub missing: Vec<String>,
+    /// What has to be added to the resident memory for an upper bound of the need.
+    pub swapped: Bytes,
+}
+
+/// Reads `trial` for `budget`.
+pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
+    let number = trial.record.trial;
+    let mut seen = Observation::default();
+    if let Some(ending) = ending(&trial.record.outcome) {
+        seen.missing.push(format!("trial {number} {ending}"));
+    }
+    let readings: Vec<(Phase, Reading<Amount>)> = match budget.subject {
+        Subject::Total | Subject::PhasePeak(_) => {
+            seen.swapped = evidence::peak_swapped(trial);
+            trial.record.phases.iter().map(|phase| (phase.phase, peak(phase))).collect()
+        }
+        Subject::Class(class, _) => {
+            trial.record.phases.iter().map(|phase| (phase.phase, class_bytes(phase, class))).collect()
+        }
+        Subject::ClassShare(class, _) => {
+            trial.record.phases.iter().map(|phase| (phase.phase, class_in_resident(phase, class))).collect()
+        }
+    };
+    let asked = match budget.subject {
+        Subject::PhasePeak(phase) | Subject::Class(_, Some(phase)) | Subject::ClassShare(_, Some(phase)) => {
+            Some(phase)
+        }
+        Subject::Total | Subject::Class(_, None) | Subject::ClassShare(_, None) => None,
+    };
+    let mut entered = false;
+    for (phase, reading) in readings {
+        if asked.is_some_and(|asked| asked != phase) {
+            continue;
+        }
+        entered = true;
+        match reading {
+            Reading::Measured(amount) => seen.take(amount, Some(phase), budget),
+            Reading::Unavailable(_) if asked.is_none() && may_be_silent(phase, budget.subject) => {}
+            Reading::Unavailable(why) => seen.missing.push(format!("trial {number}, {phase}: {why}")),
+        }
+    }
+    if let (Subject::Class(class, None), Reading::Measured(ledger)) = (budget.subject, &trial.record.ledger) {
+        let of_class = ledger.entries.iter().filter(|entry| entry.class == class);
+        let bytes: Bytes = of_class.map(|entry| entry.peak).sum();
+        if seen.worst.is_none_or(|(worst, _)| bytes > worst.bytes) {
+            seen.worst = Some((Amount { bytes, of: bytes }, None));
+        }
+    }
+    if !entered {
+        let phase = asked.map_or("any phase".to_owned(), |phase| phase.to_string());
+        seen.missing.push(format!("trial {number} did not reach {phase}"));
+    }
+    seen
+}
+
+impl Observation {
+    fn take(&mut self, amount: Amount, phase: Option<Phase>, budget: &Budget) {
+        let is_worse = match (self.worst, budget.decisive()) {
+            (None, _) => true,
+            (Some((worst, _)), Some(Limit::ShareBillionths(_))) => {
+                u128::from(amount.bytes.0) * u128::from(worst.of.0)
+                    > u128::from(worst.bytes.0) * u128::from(amount.of.0)
+            }
+            (Some((worst, _)), _) => amount.bytes > worst.bytes,
+        };
+        if is_worse {
+            self.worst = Some((amount, phase));
+        }
+    }
+}
+
+/// How a trial that did not complete ended, as the end of a sentence.
+pub fn ending(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Completed => None,
+        Outcome::OutOfMemory { phase, evidence } => Some(format!("ran out of memory in {phase}: {evidence}")),
+        Outcome::TimedOut { phase, limit_ms } => {
+            Some(format!("was stopped in {phase}, which took longer than its {:.0} s", limit_ms.0 / 1000.0))
+        }
+        Outcome::Crashed { phase, signal, exit_code } => Some(match (signal, exit_code) {
+            (Some(signal), _) => format!("was ended in {phase} by signal {signal}"),
+            (None, Some(code)) => format!("exited in {phase} with code {code}"),
+            (None, None) => format!("ended in {phase}"),
+        }),
+        Outcome::Failed { phase, message } => Some(format!("failed in {phase}: {message}")),
+        Outcome::Interrupted => Some("was interrupted".to_owned()),
+    }
+}
+
+/// Phases in which a missing reading is no gap: in `unload` the process goes away while it is looked at, and in `idle`
+/// no engine is there to give account of itself.
+fn may_be_silent(phase: Phase, subject: Subject) -> bool {
+    match subject {
+        Subject::Total | Subject::PhasePeak(_) => phase == Phase::Unload,
+        Subject::Class(..) | Subject::ClassShare(..) => matches!(phase, Phase::Idle | Phase::Unload),
+    }
+}
+
+fn peak(phase: &PhaseRecord) -> Reading<Amount> {
+    match &phase.peak_resident_bytes {
+        Reading::Measured(bytes) => Reading::Measured(Amount { bytes: *bytes, of: *bytes }),
+        Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
+    }
+}
+
+/// Bytes of `class` at the end of `phase`. What the ledger claims without being resident counts as much as what is
+/// resident without being claimed: `unaccounted` is judged by its magnitude.
+fn class_bytes(phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
+    let bytes = if class == BufferClass::Unaccounted {
+        match &phase.end.unaccounted_bytes {
+            Reading::Measured(bytes) => Bytes(bytes.unsigned_abs()),
+            Reading::Unavailable(why) => return Reading::Unavailable(why.clone()),
+        }
+    } else {
+        match &phase.end.by_class_bytes {
+            Reading::Measured(by_class) => by_class.get(&class).copied().unwrap_or_default(),
+            Reading::Unavailable(why) => return Reading::Unavailable(why.clone()),
+        }
+    };
+    let of = phase.end.resident.measured().map_or(bytes, |resident| resident.total());
+    Reading::Measured(Amount { bytes, of })
+}
+
+fn class_in_resident(phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
+    match &phase.end.resident {
+        Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
+        Reading::Measured(resident) if resident.total() == Bytes::ZERO => {
+            Reading::Unavailable("nothing was resident".to_owned())
+        }
+        Reading::Measured(_) => class_bytes(phase, class),
+    }
+}

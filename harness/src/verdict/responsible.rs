@@ -1,0 +1,86 @@
+//! The class behind an overage: the one that exceeds its plan by most, else the largest.
+
+use ledger::{BufferClass, Bytes, Phase};
+use serde::Serialize;
+
+use super::evidence;
+use crate::record::{PhaseRecord, TrialRecord};
+
+/// Part of resident memory from which on an excess over the plan explains more than sheer size does.
+const TELLING_PART: u64 = 33;
+
+/// A class that a reader should look at first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Responsible {
+    /// The class.
+    pub class: BufferClass,
+    /// What it held at the phase edge that was looked at.
+    pub bytes: Bytes,
+    /// By how much that is more than planned, where there is a plan.
+    pub over_plan_bytes: Option<i64>,
+    /// The phase edge.
+    pub phase: Phase,
+}
+
+impl Responsible {
+    /// One line for people.
+    pub fn sentence(&self) -> String {
+        let size = format!("{} holds {:.1} MiB after {}", self.class, self.bytes.as_mib(), self.phase);
+        match self.over_plan_bytes {
+            Some(excess) if excess > 0 => {
+                format!("{size}, {:.1} MiB more than planned", Bytes(excess.unsigned_abs()).as_mib())
+            }
+            _ => size,
+        }
+    }
+}
+
+/// Looks for the class behind an overage of `overage` in `phase`. Where that phase's edge was not attributed, the
+/// edge with the most resident memory that was stands in. `only` narrows the search to one class.
+pub fn responsible(
+    trial: &TrialRecord,
+    phase: Option<Phase>,
+    overage: Bytes,
+    only: Option<BufferClass>,
+) -> Option<Responsible> {
+    let attributed = |record: &&PhaseRecord| record.end.by_class_bytes.measured().is_some();
+    let resident = |record: &&PhaseRecord| record.end.resident.measured().map(|resident| resident.total());
+    let edge = trial
+        .phases
+        .iter()
+        .filter(attributed)
+        .find(|record| Some(record.phase) == phase)
+        .or_else(|| trial.phases.iter().filter(attributed).max_by_key(resident))?;
+    let mut classes: Vec<(BufferClass, Bytes)> =
+        edge.end.by_class_bytes.measured()?.iter().map(|(class, bytes)| (*class, *bytes)).collect();
+    if let Some(unaccounted) = edge.end.unaccounted_bytes.measured() {
+        if *unaccounted > 0 || only == Some(BufferClass::Unaccounted) {
+            classes.push((BufferClass::Unaccounted, Bytes(unaccounted.unsigned_abs())));
+        }
+    }
+    if let Some(only) = only {
+        classes.retain(|(class, _)| *class == only);
+    }
+    let planned =
+        trial.plan.as_ref().map(|plan| plan.by_class(edge.phase, evidence::context_in(trial, edge.phase)));
+    let over_plan = |class: BufferClass, bytes: Bytes| match (&planned, class) {
+        // Code, heap and driver are measured, never planned: their size is no excess.
+        (_, BufferClass::Program | BufferClass::DeviceContext) | (None, _) => None,
+        (Some(planned), class) => {
+            Some(bytes.signed_difference(planned.get(&class).copied().unwrap_or_default()))
+        }
+    };
+    let describe = |(class, bytes): (BufferClass, Bytes)| Responsible {
+        class,
+        bytes,
+        over_plan_bytes: over_plan(class, bytes),
+        phase: edge.phase,
+    };
+    let total: Bytes = classes.iter().map(|(_, bytes)| *bytes).sum();
+    let telling = overage.min(Bytes(total.0 / TELLING_PART)).max(Bytes(1));
+    let candidates = || classes.iter().copied().map(describe);
+    candidates()
+        .filter(|one| one.over_plan_bytes.is_some_and(|excess| excess >= telling.0 as i64))
+        .max_by_key(|one| one.over_plan_bytes)
+        .or_else(|| candidates().max_by_key(|one| one.bytes))
+}

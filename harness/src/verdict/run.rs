@@ -1,0 +1,223 @@
+//! The verdict on a whole run.
+
+use std::cmp::Reverse;
+
+use serde::Serialize;
+
+use super::budget::Budget;
+use super::cell::{CellVerdict, judge_cell};
+use super::{ExitCode, Word};
+use crate::record::{Reading, Run};
+
+/// Version of the verdict's JSON form. It grows when a field changes its meaning or goes away.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What a run came to: `verdict.json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunVerdict {
+    /// Version of this form.
+    pub format_version: u32,
+    /// The scenario's name.
+    pub scenario: String,
+    /// When the run started, RFC 3339.
+    pub started_at: String,
+    /// The worst word of all cells and budgets.
+    pub word: Word,
+    /// What the process answers.
+    pub exit_code: ExitCode,
+    /// The verdict in one sentence.
+    pub headline: String,
+    /// What was compared with what, in one sentence.
+    pub compared: String,
+    /// True where a number of this run depends on synthetic weights.
+    pub synthetic_weights: bool,
+    /// Every cell, worst first.
+    pub cells: Vec<CellVerdict>,
+    /// Every budget of the scenario, in its order.
+    pub budgets: Vec<BudgetSummary>,
+    /// What is wrong with the run as a whole.
+    pub problems: Vec<String>,
+    /// Where the report is, or will be.
+    #[serde(skip)]
+    pub report_path: String,
+}
+
+/// One budget over all cells.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BudgetSummary {
+    /// Its name.
+    pub id: String,
+    /// Its subject in words, or why it cannot be judged.
+    pub subject: String,
+    /// Its limits in words.
+    pub limits: String,
+    /// The cells that it is for, in words.
+    pub when: String,
+    /// Why it is there.
+    pub why: String,
+    /// Cells that it was held against.
+    pub cells: usize,
+    /// The worst result; INCONCLUSIVE where there is none.
+    pub word: Word,
+    /// The smallest margin in bytes, and the label of its cell.
+    pub smallest_margin_bytes: Option<i64>,
+    /// The cell of the smallest margin.
+    pub tightest_cell: Option<String>,
+}
+
+/// Judges every cell of `run` by every budget that is for it.
+pub fn judge(run: &Run) -> RunVerdict {
+    let record = &run.record;
+    let mut budgets: Vec<Budget> = Vec::new();
+    let mut problems: Vec<String> = Vec::new();
+    for budget in &record.budgets {
+        match Budget::check(budget) {
+            Ok(budget) => budgets.push(budget),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    let invalid_budgets = !problems.is_empty();
+    let mut cells: Vec<CellVerdict> =
+        record.cells.iter().map(|cell| judge_cell(run, cell, &budgets)).collect();
+    cells.sort_by_cached_key(|cell| {
+        let margin = cell.leading_budget().and_then(|result| result.margin_bytes).unwrap_or(i64::MAX);
+        (Reverse(cell.word), margin, cell.label.clone())
+    });
+    let budgets: Vec<BudgetSummary> = budgets.iter().map(|budget| summarise(budget, &cells)).collect();
+    let unmatched: Vec<&BudgetSummary> = budgets.iter().filter(|budget| budget.cells == 0).collect();
+    problems.extend(unmatched.iter().map(|budget| {
+        format!(
+            "the budget `{}` is for no cell of this run ({}), so it was never judged",
+            budget.id, budget.when
+        )
+    }));
+    problems.extend(
+        run.unreadable
+            .iter()
+            .map(|trial| format!("trial {} of {}: {}", trial.trial, trial.cell.0, trial.why)),
+    );
+    let strays =
+        run.trials.iter().filter(|trial| record.cells.iter().all(|cell| cell.id != trial.record.cell.id));
+    problems.extend(strays.map(|trial| {
+        format!(
+            "trial {} is of cell {}, which this run does not have",
+            trial.record.trial, trial.record.cell.id.0
+        )
+    }));
+
+    let mut codes: Vec<ExitCode> = cells.iter().flat_map(|cell| cell.exit_codes.iter().copied()).collect();
+    let mut words: Vec<Word> = cells.iter().map(|cell| cell.word).collect();
+    if invalid_budgets || !unmatched.is_empty() {
+        words.push(Word::Inconclusive);
+    }
+    if !run.unreadable.is_empty() {
+        words.push(Word::Incomplete);
+    }
+    if cells.is_empty() {
+        problems.push("the run has no cells".to_owned());
+        words.push(Word::Inconclusive);
+    }
+    codes.extend(words.iter().map(|word| word.exit_code()));
+    let exit_code = ExitCode::strongest(codes);
+    let word = words.into_iter().max().unwrap_or(Word::Inconclusive);
+    RunVerdict {
+        format_version: FORMAT_VERSION,
+        scenario: record.scenario.name.clone(),
+        started_at: record.started_at.clone(),
+        word,
+        exit_code,
+        headline: headline(word, &cells, &budgets),
+        compared: compared(run, &budgets),
+        synthetic_weights: cells.iter().any(|cell| cell.synthetic_weights),
+        cells,
+        budgets,
+        problems,
+        report_path: run.folder.join("report.html").display().to_string(),
+    }
+}
+
+fn summarise(budget: &Budget, cells: &[CellVerdict]) -> BudgetSummary {
+    let results = || {
+        cells.iter().flat_map(|cell| {
+            let own = cell
+                .budgets
+                .iter()
+                .filter(|result| result.id == budget.id && result.subject == budget.subject);
+            own.map(|result| (result, cell.label.as_str()))
+        })
+    };
+    let tightest = results().filter_map(|(result, label)| Some((result.margin_bytes?, label))).min();
+    let when: Vec<String> = budget.when.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let limit =
+        |name: &str, limit: Option<super::budget::Limit>| limit.map(|limit| format!("{name} above {limit}"));
+    let limits: Vec<String> =
+        [limit("warns", budget.warn), limit("fails", budget.fail)].into_iter().flatten().collect();
+    BudgetSummary {
+        id: budget.id.clone(),
+        subject: budget.subject.to_string(),
+        limits: limits.join(", "),
+        when: if when.is_empty() { "every cell".to_owned() } else { when.join(", ") },
+        why: budget.why.clone(),
+        cells: results().count(),
+        word: results().map(|(result, _)| result.word).max().unwrap_or(Word::Inconclusive),
+        smallest_margin_bytes: tightest.map(|(margin, _)| margin),
+        tightest_cell: tightest.map(|(_, label)| label.to_owned()),
+    }
+}
+
+fn headline(word: Word, cells: &[CellVerdict], budgets: &[BudgetSummary]) -> String {
+    let total = cells.len();
+    let count = |word: Word| cells.iter().filter(|cell| cell.word == word).count();
+    let saying = |word: Word| match word {
+        Word::Oom => "out of memory",
+        Word::Crash => "crashed",
+        Word::Timeout => "timed out",
+        Word::Failed => "answered with an error",
+        Word::Interrupted => "interrupted",
+        Word::Incomplete => "incomplete",
+        Word::Fail => "over budget",
+        Word::Inconclusive => "inconclusive",
+        Word::Warn => "with a warning",
+        Word::NoBudget => "without a budget",
+        Word::Pass => "within budget",
+    };
+    let parts: Vec<String> = Word::ALL
+        .iter()
+        .rev()
+        .filter(|word| count(**word) > 0)
+        .map(|word| format!("{} {}", count(*word), saying(*word)))
+        .collect();
+    let never_judged = budgets.iter().filter(|budget| budget.cells == 0).count();
+    let cells_word = if total == 1 { "cell" } else { "cells" };
+    let mut text = format!("{word}: of {total} {cells_word}, {}", parts.join(", "));
+    if parts.len() == 1 && total > 0 {
+        text = match (total, cells.first().map(|cell| cell.word)) {
+            (1, Some(one)) => format!("{word}: the one cell is {}", saying(one)),
+            (_, Some(all)) => format!("{word}: all {total} cells {}", saying(all)),
+            (_, None) => text,
+        };
+    }
+    if never_judged > 0 {
+        let noun = if never_judged == 1 { "budget was" } else { "budgets were" };
+        text.push_str(&format!("; {never_judged} {noun} never judged"));
+    }
+    text
+}
+
+fn compared(run: &Run, budgets: &[BudgetSummary]) -> String {
+    let judged = budgets.iter().filter(|budget| budget.cells > 0).count();
+    let trials = match run.record.trials_per_cell {
+        1 => "the one trial of each cell".to_owned(),
+        n => format!("the worst of {n} trials of each cell"),
+    };
+    match judged {
+        0 => "No budget was compared, and no baseline.".to_owned(),
+        1 => format!("1 budget, held against {trials}. No baseline was compared."),
+        n => format!("{n} budgets, each held against {trials}. No baseline was compared."),
+    }
+}
+
+/// The measured value, for tables.
+pub(super) fn shown<T>(reading: &Reading<T>, form: impl Fn(&T) -> String) -> String {
+    reading.measured().map_or_else(|| "n/a".to_owned(), form)
+}

@@ -1,0 +1,292 @@
+//! A runtime that misbehaves on request. It is this very test program, started again with an order in its environment:
+//! the test [`target`] obeys it, and does nothing in an ordinary test run.
+
+#![allow(dead_code, reason = "every test program uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, abort, exit};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use harness::engines::{Engine, EngineError, EngineProvider, Forecast, Progress};
+use harness::scenario::{BuildOptions, Cell, ModelSource};
+use harness::target::{Launch, Target};
+use ledger::{
+    Backing, BufferClass, Bytes, ElementType, LedgerEntry, LedgerSnapshot, Lifetime, MemoryPlan,
+    MemoryReport, PlannedBuffer, ProgramMemory, Role,
+};
+
+/// Bytes that the fake's only buffer holds once it is loaded.
+pub const WEIGHTS: Bytes = Bytes::mib(48);
+
+/// Starts this test program as a target whose behaviour is the model's name, up to the first `.`.
+pub struct FakeTarget {
+    /// Whether it can listen before it loads.
+    pub can_wait: bool,
+}
+
+impl Target for FakeTarget {
+    fn name(&self) -> &str {
+        "fake"
+    }
+
+    fn can_wait(&self) -> bool {
+        self.can_wait
+    }
+
+    fn command(&self, launch: &Launch<'_>) -> io::Result<Command> {
+        let behaviour = launch.model.split('.').next().unwrap_or_default();
+        let program = env::current_exe()?;
+        let mut command = if behaviour == "stubborn" {
+            // What a shell ignores, the program that it becomes ignores, too.
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", "trap '' TERM; exec \"$0\" \"$@\""]).arg(program);
+            shell
+        } else {
+            Command::new(program)
+        };
+        command.args(["--exact", "fake::target", "--nocapture", "--test-threads=1"]);
+        command.env("FAKE_TARGET", behaviour).env("FAKE_PORT_FILE", launch.port_file);
+        command.env("FAKE_WAITS", if launch.waits_for_go { "yes" } else { "no" });
+        Ok(command)
+    }
+}
+
+/// Engines that exist already, and need 48 MiB.
+pub struct FakeEngines;
+
+impl EngineProvider for FakeEngines {
+    fn ensure(
+        &self,
+        source: &ModelSource,
+        _: &BuildOptions,
+        _: &dyn Progress,
+    ) -> Result<Engine, EngineError> {
+        match source {
+            ModelSource::Engine(path) => Ok(Engine { folder: PathBuf::from(path), vocab_size: 1000 }),
+            other => Err(EngineError {
+                what: format!("build an engine from {}", other.describe()),
+                hint: None,
+                interrupted: false,
+            }),
+        }
+    }
+
+    fn forecast(&self, _: &Cell) -> Result<Forecast, EngineError> {
+        Ok(Forecast { plan: plan(), program: Bytes::mib(4), trial_time: None, build_time: None })
+    }
+}
+
+fn plan() -> MemoryPlan {
+    MemoryPlan {
+        buffers: vec![PlannedBuffer {
+            role: Role::Target,
+            class: BufferClass::WeightsLinear,
+            layer: None,
+            name: "weights".to_owned(),
+            element: ElementType::U8,
+            shape: vec![WEIGHTS.0],
+            bytes: WEIGHTS,
+            lifetime: Lifetime::Resident,
+            backing: Backing::Anonymous,
+            growth: None,
+            formula: "48 MiB".to_owned(),
+        }],
+    }
+}
+
+#[test]
+fn target() {
+    let Ok(behaviour) = env::var("FAKE_TARGET") else { return };
+    serve(&behaviour).unwrap_or_else(|error| panic!("the fake target: {error}"));
+    // Not back to the test harness: a target that is told to end does not report test results.
+    exit(0);
+}
+
+struct State {
+    behaviour: String,
+    loaded: AtomicBool,
+    weights: Mutex<Vec<u8>>,
+    at_start: Bytes,
+}
+
+fn serve(behaviour: &str) -> io::Result<()> {
+    println!("fake target: {behaviour}");
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let state = Arc::new(State {
+        behaviour: behaviour.to_owned(),
+        loaded: AtomicBool::new(false),
+        weights: Mutex::new(Vec::new()),
+        at_start: resident(),
+    });
+    let port_file = PathBuf::from(env::var("FAKE_PORT_FILE").unwrap_or_default());
+    let draft = port_file.with_extension("draft");
+    std::fs::write(&draft, format!("{}\n", listener.local_addr()?))?;
+    std::fs::rename(&draft, &port_file)?;
+    let server = Arc::clone(&state);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let state = Arc::clone(&server);
+            std::thread::spawn(move || while answer(&stream, &state).is_ok() {});
+        }
+    });
+    if env::var("FAKE_WAITS").as_deref() == Ok("yes") {
+        io::stdin().lock().read_line(&mut String::new())?;
+    }
+    load(&state)?;
+    loop {
+        std::thread::park();
+    }
+}
+
+fn load(state: &State) -> io::Result<()> {
+    match state.behaviour.as_str() {
+        "hang_load" => return Ok(()),
+        "crash_load" => {
+            eprintln!("about to abort");
+            abort();
+        }
+        "exit_load" => exit(3),
+        "oom_load" => {
+            let mut hoard = Vec::new();
+            loop {
+                hoard.push(vec![1_u8; 16 << 20]);
+            }
+        }
+        "fork" => {
+            Command::new("sleep").arg("1000").spawn()?;
+            // The shell ends at once, so that its child loses its parent.
+            Command::new("/bin/sh").args(["-c", "sleep 1000 & exit 0"]).status()?;
+        }
+        _ => {}
+    }
+    *state.weights.lock().expect("no panic holds it") = vec![1; WEIGHTS.0 as usize];
+    state.loaded.store(true, Ordering::Release);
+    Ok(())
+}
+
+fn answer(stream: &TcpStream, state: &State) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    reader.read_line(&mut head)?;
+    if head.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let loaded = state.loaded.load(Ordering::Acquire);
+    match head.split(' ').nth(1).unwrap_or_default() {
+        "/health" => reply(stream, if loaded { "200 OK" } else { "503 Loading" }, "{}"),
+        "/v1/memory" if state.behaviour == "silent" => reply(stream, "404 Not Found", "no such thing"),
+        "/v1/memory" => reply(stream, "200 OK", &serde_json::to_string(&memory(state))?),
+        _ => complete(stream, &state.behaviour, &serde_json::from_slice(&body)?),
+    }
+}
+
+fn reply(mut stream: &TcpStream, status: &str, body: &str) -> io::Result<()> {
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn complete(mut stream: &TcpStream, behaviour: &str, request: &serde_json::Value) -> io::Result<()> {
+    match behaviour {
+        "refuse" => {
+            return reply(
+                stream,
+                "400 Bad Request",
+                r#"{"error":{"message":"the prompt is not to my taste"}}"#,
+            );
+        }
+        "no_memory" => return reply(stream, "500 Error", r#"{"error":{"message":"CUDA out of memory"}}"#),
+        _ => {}
+    }
+    stream.set_nodelay(true)?;
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")?;
+    let tokens = request["max_tokens"].as_u64().unwrap_or(0);
+    let tokens = if behaviour == "short" { 3 } else { tokens };
+    for token in 0..tokens {
+        match (behaviour, token) {
+            ("garbage", 1) => write!(stream, "data: this is not JSON\n\n")?,
+            ("hang_stream", 2) => std::thread::sleep(Duration::from_secs(1000)),
+            ("crash_stream", 2) => {
+                // Long enough for the end of prefill to be read.
+                std::thread::sleep(Duration::from_millis(300));
+                abort();
+            }
+            ("error_stream", 2) => {
+                write!(stream, "data: {{\"error\":{{\"message\":\"a cable fell out\"}}}}\n\n")?
+            }
+            _ => {}
+        }
+        write!(stream, "data: {{\"choices\":[{{\"text\":\"x\",\"finish_reason\":null}}]}}\n\n")?;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    write!(
+        stream,
+        "data: {{\"choices\":[],\"usage\":{{\"completion_tokens\":{tokens}}}}}\n\ndata: [DONE]\n\n"
+    )?;
+    stream.shutdown(std::net::Shutdown::Both)
+}
+
+fn memory(state: &State) -> MemoryReport {
+    let held = Bytes(state.weights.lock().expect("no panic holds it").len() as u64);
+    let program = ProgramMemory { resident_at_start: state.at_start, heap_growth: Bytes::ZERO };
+    let entry = LedgerEntry {
+        key: plan().buffers[0].key(),
+        role: Role::Target,
+        class: BufferClass::WeightsLinear,
+        layer: None,
+        now: held,
+        peak: held,
+        reserved: held,
+    };
+    MemoryReport {
+        format_version: ledger::FORMAT_VERSION,
+        plan: plan(),
+        ledger: LedgerSnapshot { entries: vec![entry], peak_total: held },
+        program,
+        by_class_bytes: BTreeMap::from([
+            (BufferClass::WeightsLinear, held),
+            (BufferClass::Program, program.total()),
+        ]),
+    }
+}
+
+fn resident() -> Bytes {
+    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    let status = harness::probe::ProcessStatus::parse(&status).unwrap_or_default();
+    status.anonymous + status.file + status.shared
+}
+
+/// A scenario over the behaviours `models`, each of them a cell.
+pub fn scenario(models: &[&str], change: impl Fn(String) -> String) -> harness::scenario::Scenario {
+    let defined: String = models.iter().map(|model| format!("  {model}: {{engine: nowhere}}\n")).collect();
+    let text = format!(
+        "name: fake\nwhy: A test.\nseed: 7\nmodels:\n{defined}axes:\n  grid:\n    model: [{}]\n    maxInputLen: [64]\n\
+         target: builtin\ntrials: 1\nphases:\n  - idle: {{for: 50 ms, timeout: 10 s}}\n  - load: {{timeout: 10 s}}\n  \
+         - prefill: {{promptTokens: 8, timeout: 10 s}}\n  - decode: {{outputTokens: 6, timeout: 10 s}}\n  \
+         - settle: {{for: 50 ms, timeout: 10 s}}\n  - unload: {{timeout: 10 s}}\n",
+        models.join(", ")
+    );
+    harness::scenario::parse(std::path::Path::new("fake.yaml"), change(text))
+        .unwrap_or_else(|error| panic!("{error}"))
+}

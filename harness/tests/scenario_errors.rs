@@ -1,0 +1,443 @@
+//! Every mistake in a scenario file is shown where it is, with what to do about it.
+
+use std::path::Path;
+
+use harness::scenario;
+
+/// A scenario without mistakes; each test plants one.
+const SMALL: &str = r#"name: small
+why: A scenario for tests.
+models:
+  a: {synthetic: {architecture: Qwen3-0.6B, seed: 1}}
+  b: {checkpoint: models/b}
+axes:
+  grid:
+    model: [a, b]
+    maxInputLen: [128, 256]
+exclude:
+  - {when: {model: b, maxInputLen: 256}, why: too long for b}
+target: builtin
+trials: 1
+phases:
+  - load: {timeout: 10 s}
+  - prefill: {promptTokens: 100, timeout: 10 s}
+  - decode: {outputTokens: 8, timeout: 10 s}
+budgets:
+  - {id: total, when: {model: a}, total: {warn: 90 MiB, fail: 100 MiB}, why: it must fit}
+  - {id: kv, class: kv_cache, phase: decode, bytes: {fail: 1 MiB}, why: small}
+"#;
+
+/// What the user sees when `from` is replaced by `to` in a scenario without mistakes.
+fn shown(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "the mistake was not planted");
+    let text = SMALL.replacen(from, to, 1);
+    match scenario::parse(Path::new("scenario.yaml"), text) {
+        Ok(_) => "accepted".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_scenario_without_mistakes_is_accepted() {
+    let scenario = scenario::parse(Path::new("scenario.yaml"), SMALL.to_owned()).expect("valid");
+    let expansion = scenario.expand();
+    let cells: Vec<String> = expansion.cells.iter().map(|cell| cell.describe()).collect();
+    assert_eq!(cells, ["model=a maxInputLen=128", "model=a maxInputLen=256", "model=b maxInputLen=128"]);
+    assert_eq!(expansion.excluded.len(), 1);
+    assert_eq!(expansion.excluded[0].why, "too long for b");
+}
+
+#[test]
+fn an_empty_file_is_refused() {
+    let error = scenario::parse(Path::new("scenario.yaml"), String::new()).expect_err("empty");
+    assert!(error.to_string().starts_with("error: this file says nothing"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = scenario::load(Path::new("no/such/scenario.yaml")).expect_err("missing");
+    assert!(error.to_string().contains("no/such/scenario.yaml"), "{error}");
+}
+
+#[test]
+fn yaml_that_is_not_closed() {
+    let shown = shown("    model: [a, b]", "    model: [a, b");
+    insta::assert_snapshot!(shown, @r#"
+    error: illegal placement of ':' indicator
+     --> scenario.yaml:9:16
+      |
+    9 |     maxInputLen: [128, 256]
+      |                ^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn tabs_as_indentation() {
+    let shown = shown("  grid:\n", "\tgrid:\n");
+    insta::assert_snapshot!(shown, @r#"
+    error: tabs disallowed within this context (block indentation)
+     --> scenario.yaml:7:2
+      |
+    7 |     grid:
+      |     ^^^^^
+    "#);
+}
+
+#[test]
+fn unknown_field_suggests_the_nearest() {
+    let shown = shown("trials: 1", "trails: 1");
+    insta::assert_snapshot!(shown, @r#"
+    error: unknown field `trails`
+      --> scenario.yaml:13:1
+       |
+    13 | trails: 1
+       | ^^^^^^
+       |
+       = hint: did you mean `trials`?
+    "#);
+}
+
+#[test]
+fn unknown_setting_suggests_the_nearest() {
+    let shown = shown("target: builtin", "settings: {maxInputLength: 4}\ntarget: builtin");
+    insta::assert_snapshot!(shown, @r#"
+    error: unknown field `maxInputLength`
+      --> scenario.yaml:12:12
+       |
+    12 | settings: {maxInputLength: 4}
+       |            ^^^^^^^^^^^^^^
+       |
+       = hint: did you mean `maxInputLen`?
+    "#);
+}
+
+#[test]
+fn misspelt_section() {
+    let shown = shown("models:\n", "modelz:\n");
+    insta::assert_snapshot!(shown, @r#"
+    error: unknown field `modelz`
+     --> scenario.yaml:3:1
+      |
+    3 | modelz:
+      | ^^^^^^
+      |
+      = hint: did you mean `models`?
+    "#);
+}
+
+#[test]
+fn duplicate_key() {
+    let shown = shown("target: builtin", "target: builtin\nname: again");
+    insta::assert_snapshot!(shown, @r#"
+    error: `name` stands here for the second time
+      --> scenario.yaml:13:1
+       |
+    13 | name: again
+       | ^^^^
+       |
+       = hint: keep one of them
+    "#);
+}
+
+#[test]
+fn unit_that_means_two_sizes() {
+    let shown = shown("fail: 100 MiB", "fail: 100 MB");
+    insta::assert_snapshot!(shown, @r#"
+    error: unknown unit `MB`: write B, KiB, MiB, GiB or TiB (powers of 1024)
+      --> scenario.yaml:19:63
+       |
+    19 |   - {id: total, when: {model: a}, total: {warn: 90 MiB, fail: 100 MB}, why: it must fit}
+       |                                                               ^^^^^^
+    "#);
+}
+
+#[test]
+fn size_without_unit() {
+    let shown = shown("fail: 1 MiB", "fail: 1048576");
+    insta::assert_snapshot!(shown, @r#"
+    error: a size needs a unit: B, KiB, MiB, GiB or TiB
+      --> scenario.yaml:20:60
+       |
+    20 |   - {id: kv, class: kv_cache, phase: decode, bytes: {fail: 1048576}, why: small}
+       |                                                            ^^^^^^^
+    "#);
+}
+
+#[test]
+fn duration_without_unit() {
+    let shown = shown("load: {timeout: 10 s}", "load: {timeout: 10}");
+    insta::assert_snapshot!(shown, @r#"
+    error: a duration needs a number and a unit: us, ms, s or min, for example 300 ms
+      --> scenario.yaml:15:21
+       |
+    15 |   - load: {timeout: 10}
+       |                     ^^
+    "#);
+}
+
+#[test]
+fn negative_count() {
+    let shown = shown("trials: 1", "trials: -1");
+    insta::assert_snapshot!(shown, @r#"
+    error: expected a whole number that is not negative
+      --> scenario.yaml:13:9
+       |
+    13 | trials: -1
+       |         ^^
+    "#);
+}
+
+#[test]
+fn phase_without_timeout() {
+    let shown = shown("load: {timeout: 10 s}", "load: {}");
+    insta::assert_snapshot!(shown, @r#"
+    error: the field `timeout` is missing here
+      --> scenario.yaml:15:11
+       |
+    15 |   - load: {}
+       |           ^
+    "#);
+}
+
+#[test]
+fn unknown_phase() {
+    let shown = shown("- decode:", "- decoding:");
+    insta::assert_snapshot!(shown, @r#"
+    error: unknown value `decoding`
+      --> scenario.yaml:17:5
+       |
+    17 |   - decoding: {outputTokens: 8, timeout: 10 s}
+       |     ^^^^^^^^
+       |
+       = hint: known here: idle, load, prefill, decode, settle, unload
+    "#);
+}
+
+#[test]
+fn exclusion_without_why() {
+    let shown = shown(", why: too long for b", "");
+    insta::assert_snapshot!(shown, @r#"
+    error: the field `why` is missing here
+      --> scenario.yaml:11:6
+       |
+    11 |   - {when: {model: b, maxInputLen: 256}}
+       |      ^^^^
+    "#);
+}
+
+#[test]
+fn unknown_model_shows_every_place() {
+    let shown = shown("model: [a, b]", "model: [a, c]");
+    insta::assert_snapshot!(shown, @r#"
+    error: there is no model `c`
+     --> scenario.yaml:8:16
+      |
+    8 |     model: [a, c]
+      |                ^
+      |
+      = hint: known here: a, b
+
+    error: the axis `model` has no value `b`
+      --> scenario.yaml:11:20
+       |
+    11 |   - {when: {model: b, maxInputLen: 256}, why: too long for b}
+       |                    ^
+       |
+       = hint: known here: a, c
+    "#);
+}
+
+#[test]
+fn unknown_axis() {
+    let shown = shown("maxInputLen: [128, 256]", "maxInputLn: [128, 256]");
+    insta::assert_snapshot!(shown, @r#"
+    error: there is no axis `maxInputLn`
+     --> scenario.yaml:9:5
+      |
+    9 |     maxInputLn: [128, 256]
+      |     ^^^^^^^^^^
+      |
+      = hint: did you mean `maxInputLen`?
+
+    error: there is no axis `maxInputLen`
+      --> scenario.yaml:11:23
+       |
+    11 |   - {when: {model: b, maxInputLen: 256}, why: too long for b}
+       |                       ^^^^^^^^^^^
+       |
+       = hint: did you mean `maxInputLn`?
+    "#);
+}
+
+#[test]
+fn axis_without_values() {
+    let shown = shown("maxInputLen: [128, 256]", "maxInputLen: []");
+    insta::assert_snapshot!(shown, @r#"
+    error: the axis `maxInputLen` has no values
+     --> scenario.yaml:9:5
+      |
+    9 |     maxInputLen: []
+      |     ^^^^^^^^^^^
+
+    error: the axis `maxInputLen` has no value `256`
+      --> scenario.yaml:11:36
+       |
+    11 |   - {when: {model: b, maxInputLen: 256}, why: too long for b}
+       |                                    ^^^
+    "#);
+}
+
+#[test]
+fn axis_value_of_the_wrong_kind() {
+    let shown = shown("maxInputLen: [128, 256]", "maxInputLen: [128, 1 MiB]");
+    insta::assert_snapshot!(shown, @r#"
+    error: `maxInputLen` cannot be `1 MiB`
+     --> scenario.yaml:9:24
+      |
+    9 |     maxInputLen: [128, 1 MiB]
+      |                        ^^^^^
+      |
+      = hint: it takes a number of tokens from 1 to 1048576, without a unit
+
+    error: the axis `maxInputLen` has no value `256`
+      --> scenario.yaml:11:36
+       |
+    11 |   - {when: {model: b, maxInputLen: 256}, why: too long for b}
+       |                                    ^^^
+       |
+       = hint: known here: 128, 1 MiB
+    "#);
+}
+
+#[test]
+fn exclusion_with_empty_why() {
+    let shown = shown("why: too long for b", r#"why: """#);
+    insta::assert_snapshot!(shown, @r#"
+    error: an exclusion needs a reason: `why` is empty
+      --> scenario.yaml:11:12
+       |
+    11 |   - {when: {model: b, maxInputLen: 256}, why: ""}
+       |            ^
+    "#);
+}
+
+#[test]
+fn exclusion_of_a_value_that_no_axis_has() {
+    let shown = shown("maxInputLen: 256}", "maxInputLen: 512}");
+    insta::assert_snapshot!(shown, @r#"
+    error: the axis `maxInputLen` has no value `512`
+      --> scenario.yaml:11:36
+       |
+    11 |   - {when: {model: b, maxInputLen: 512}, why: too long for b}
+       |                                    ^^^
+       |
+       = hint: known here: 128, 256
+    "#);
+}
+
+#[test]
+fn no_trials() {
+    let shown = shown("trials: 1", "trials: 0");
+    insta::assert_snapshot!(shown, @r#"
+    error: a cell needs 1 to 1000 trials
+      --> scenario.yaml:13:9
+       |
+    13 | trials: 0
+       |         ^
+    "#);
+}
+
+#[test]
+fn phases_out_of_order() {
+    let shown = shown(
+        "  - load: {timeout: 10 s}\n  - prefill: {promptTokens: 100, timeout: 10 s}\n",
+        "  - prefill: {promptTokens: 100, timeout: 10 s}\n  - load: {timeout: 10 s}\n",
+    );
+    insta::assert_snapshot!(shown, @r#"
+    error: the phase `load` cannot come after `prefill`
+      --> scenario.yaml:16:5
+       |
+    16 |   - load: {timeout: 10 s}
+       |     ^^^^^^^^^^^^^^^^^^^^^
+       |
+       = hint: the order is idle, load, prefill, decode, settle, unload
+    "#);
+}
+
+#[test]
+fn no_load_phase() {
+    let shown = shown("  - load: {timeout: 10 s}\n", "");
+    insta::assert_snapshot!(shown, @r#"
+    error: the phase `load` is missing
+      --> scenario.yaml:15:3
+       |
+    15 |   - prefill: {promptTokens: 100, timeout: 10 s}
+       |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = hint: add `- load: {timeout: 120 s}`
+    "#);
+}
+
+#[test]
+fn budget_on_an_unknown_class() {
+    let shown = shown("class: kv_cache", "class: kvcache");
+    insta::assert_snapshot!(shown, @r#"
+    error: there is no buffer class `kvcache`
+      --> scenario.yaml:20:21
+       |
+    20 |   - {id: kv, class: kvcache, phase: decode, bytes: {fail: 1 MiB}, why: small}
+       |                     ^^^^^^^
+       |
+       = hint: did you mean `kv_cache`?
+    "#);
+}
+
+#[test]
+fn budget_on_a_phase_that_never_runs() {
+    let shown = shown("phase: decode", "phase: settle");
+    insta::assert_snapshot!(shown, @r#"
+    error: no trial has a phase `settle`, so this budget would never be checked
+      --> scenario.yaml:20:38
+       |
+    20 |   - {id: kv, class: kv_cache, phase: settle, bytes: {fail: 1 MiB}, why: small}
+       |                                      ^^^^^^
+    "#);
+}
+
+#[test]
+fn budget_without_a_limit() {
+    let shown = shown(", bytes: {fail: 1 MiB}", "");
+    insta::assert_snapshot!(shown, @r#"
+    error: what does the budget `kv` limit?
+      --> scenario.yaml:20:10
+       |
+    20 |   - {id: kv, class: kv_cache, phase: decode, why: small}
+       |          ^^
+       |
+       = hint: give it `total`, or `class` with one of `bytes` and `share`
+    "#);
+}
+
+#[test]
+fn budget_with_warn_above_fail() {
+    let shown = shown("warn: 90 MiB", "warn: 190 MiB");
+    insta::assert_snapshot!(shown, @r#"
+    error: `warn` is above `fail` and would never be seen
+      --> scenario.yaml:19:42
+       |
+    19 |   - {id: total, when: {model: a}, total: {warn: 190 MiB, fail: 100 MiB}, why: it must fit}
+       |                                          ^
+    "#);
+}
+
+#[test]
+fn prompt_longer_than_a_cell_accepts() {
+    let shown = shown("promptTokens: 100", "promptTokens: 200");
+    insta::assert_snapshot!(shown, @r#"
+    error: a prompt of 200 tokens does not fit maxInputLen 128 of the cell model=a maxInputLen=128
+      --> scenario.yaml:16:29
+       |
+    16 |   - prefill: {promptTokens: 200, timeout: 10 s}
+       |                             ^^^
+    "#);
+}

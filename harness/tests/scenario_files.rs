@@ -1,0 +1,64 @@
+//! The committed scenarios, their schema, and what makes two cells the same cell.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use harness::scenario::{self, Scenario};
+
+fn scenarios() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
+}
+
+fn quick_with(from: &str, to: &str) -> Scenario {
+    let text = std::fs::read_to_string(scenarios().join("quick.yaml")).expect("committed");
+    assert!(text.contains(from), "nothing would change");
+    scenario::parse(Path::new("quick.yaml"), text.replacen(from, to, 1)).expect("valid")
+}
+
+fn ids(scenario: &Scenario) -> BTreeSet<String> {
+    scenario.expand().cells.into_iter().map(|cell| cell.id.0).collect()
+}
+
+#[test]
+fn every_committed_scenario_is_valid_and_its_cells_differ() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(scenarios()).expect("a folder") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let scenario = scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(scenario.name, path.file_stem().expect("a name").to_string_lossy());
+            assert_eq!(ids(&scenario).len(), scenario.expand().cells.len());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 2, "quick and footprint are missing");
+}
+
+#[test]
+fn the_schema_is_up_to_date() {
+    let committed = std::fs::read_to_string(scenarios().join("schema.json")).expect("committed");
+    assert!(committed == scenario::schema_text(), "run `sweep schema > scenarios/schema.json`");
+}
+
+#[test]
+fn what_decides_a_result_changes_the_cell_and_what_judges_it_does_not() {
+    let quick = ids(&quick_with("seed: 7", "seed: 7"));
+    assert_eq!(quick.len(), 6);
+    for (from, to) in [
+        ("seed: 7", "seed: 8"),
+        ("lmHead: int8", "lmHead: int4"),
+        ("weights: mapped", "weights: resident"),
+        ("architecture: Qwen3-4B, seed: 1", "architecture: Qwen3-4B, seed: 2"),
+        ("promptTokens: 512", "promptTokens: 513"),
+        ("outputTokens: 32", "outputTokens: 33"),
+        ("maxInputLen: [1024, 4096, 8192]", "maxInputLen: [1025, 4097, 8193]"),
+    ] {
+        let changed = ids(&quick_with(from, to));
+        assert!(quick.difference(&changed).count() >= 3, "{from} -> {to} kept the cells");
+    }
+    for (from, to) in
+        [("fail: 2720 MiB", "fail: 2721 MiB"), ("trials: 1", "trials: 3"), ("why: Do", "why: Yet do")]
+    {
+        assert_eq!(quick, ids(&quick_with(from, to)), "{from} -> {to} changed the cells");
+    }
+}

@@ -1,0 +1,210 @@
+//! Whatever a target does, its trial becomes a record, and nothing of it is left running.
+
+mod fake;
+
+use std::path::Path;
+
+use fake::{FakeTarget, WEIGHTS, scenario};
+use harness::engines::Engine;
+use harness::interrupt::Interrupt;
+use harness::probe::Gpu;
+use harness::record::{Outcome, Reading, Series, TrialFile, TrialPaths, TrialRecord, recover};
+use harness::scenario::Scenario;
+use harness::trial::{TrialPlan, run_trial};
+use ledger::{Bytes, Phase};
+
+/// Runs one trial of a target that behaves like `model`, and returns its record and what is on disk.
+fn trial_of(scenario: &Scenario, can_wait: bool) -> (TrialRecord, Series) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for kind in ["trials", "samples", "logs"] {
+        std::fs::create_dir(folder.path().join(kind)).expect("writable");
+    }
+    let cell = &scenario.expand().cells[0];
+    let paths = TrialPaths::of(folder.path(), &TrialFile::new(&cell.id, 0));
+    let plan = TrialPlan {
+        scenario,
+        cell,
+        trial: 0,
+        engine: &Engine { folder: "nowhere".into(), vocab_size: 1000 },
+        target: &FakeTarget { can_wait },
+        paths: &paths,
+        gpu: &Gpu::Absent("no GPU: this is a test".to_owned()),
+        interrupt: &Interrupt::never(),
+    };
+    let record = run_trial(plan, None, &mut |_| {}).expect("the harness itself works");
+    assert!(recover(&paths.journal).expect("whole") == record, "the journal tells something else");
+    assert!(!Path::new(&paths.log.with_extension("port")).exists());
+    (record, Series::read(&paths.samples).expect("a series"))
+}
+
+fn trial(model: &str) -> TrialRecord {
+    trial_of(&scenario(&[model], |text| text), true).0
+}
+
+fn entered(record: &TrialRecord) -> Vec<Phase> {
+    record.phases.iter().map(|phase| phase.phase).collect()
+}
+
+#[test]
+fn a_good_target_goes_through_every_phase() {
+    let (record, series) = trial_of(&scenario(&["good"], |text| text), true);
+    assert_eq!(record.outcome, Outcome::Completed, "{:?}", record.log_tail);
+    assert_eq!(entered(&record), Phase::ALL);
+    assert_eq!(record.warnings, Vec::<String>::new());
+    assert_eq!(record.plan.as_ref().expect("it has one").buffers.len(), 1);
+    assert_eq!(record.ledger.measured().expect("it has one").peak_total, WEIGHTS);
+
+    // One stream serves both phases.
+    assert_eq!(record.requests.len(), 1);
+    let request = &record.requests[0];
+    assert_eq!((request.phase, request.prompt_tokens.0, request.completion_tokens.0), (Phase::Prefill, 8, 6));
+    assert!(request.time_per_output_token_ms.measured().is_some());
+
+    for phase in &record.phases {
+        assert!(phase.started_us <= phase.ended_us);
+        assert!(matches!(&phase.end.gpu_bytes, Reading::Unavailable(why) if !why.is_empty()));
+        if phase.phase == Phase::Unload {
+            assert!(matches!(phase.end.resident, Reading::Unavailable(_)));
+            continue;
+        }
+        let resident = phase.end.resident.measured().expect("alive").total();
+        let owned: Bytes = phase.end.by_class_bytes.measured().expect("it answers").values().copied().sum();
+        let rest = *phase.end.unaccounted_bytes.measured().expect("both are known");
+        assert_eq!(owned.0 as i64 + rest, resident.0 as i64, "every edge reconciles");
+        assert!(*phase.peak_resident_bytes.measured().expect("alive") >= resident);
+        assert!(phase.end.proportional_bytes.measured().is_some());
+        assert_eq!(phase.end.swap_bytes, Reading::Measured(Bytes::ZERO));
+    }
+    let idle_peak = *record.phases[0].peak_resident_bytes.measured().expect("alive");
+    let load_peak = *record.phases[1].peak_resident_bytes.measured().expect("alive");
+    assert!(load_peak.0 >= idle_peak.0 + WEIGHTS.0, "{idle_peak} -> {load_peak}");
+
+    assert!(record.sampler.samples > 5);
+    assert_eq!(series.samples.len() as u64, record.sampler.samples, "every sample is on disk");
+    assert!(series.samples.iter().filter_map(|sample| sample.resident()).max() >= Some(WEIGHTS));
+}
+
+#[test]
+fn a_target_that_cannot_wait_has_no_idle_phase_and_says_so() {
+    let (record, _) = trial_of(&scenario(&["good"], |text| text), false);
+    assert_eq!(record.outcome, Outcome::Completed);
+    assert_eq!(entered(&record), Phase::ALL[1..]);
+    assert!(record.warnings[0].contains("no idle state"), "{:?}", record.warnings);
+}
+
+#[test]
+fn a_decode_phase_with_a_prompt_of_its_own_sends_two_requests() {
+    let own = |text: String| text.replace("{outputTokens: 6,", "{promptTokens: 4, outputTokens: 6,");
+    let several = |text: String| own(text).replace("{promptTokens: 8,", "{promptTokens: 8, requests: 3,");
+    let (record, _) = trial_of(&scenario(&["good"], several), true);
+    assert_eq!(record.outcome, Outcome::Completed);
+    let sent: Vec<_> =
+        record.requests.iter().map(|r| (r.phase, r.prompt_tokens.0, r.completion_tokens.0)).collect();
+    let prefill = (Phase::Prefill, 8, 1);
+    assert_eq!(sent, [prefill, prefill, prefill, (Phase::Decode, 4, 6)]);
+}
+
+#[test]
+fn a_target_without_a_ledger_is_measured_all_the_same() {
+    let record = trial("silent");
+    assert_eq!(record.outcome, Outcome::Completed);
+    let load = &record.phases[1].end;
+    assert!(load.resident.measured().is_some());
+    assert!(matches!(&load.by_class_bytes, Reading::Unavailable(why) if why.contains("404")));
+    assert!(matches!(&load.unaccounted_bytes, Reading::Unavailable(why) if why.contains("404")));
+    assert!(matches!(&record.ledger, Reading::Unavailable(_)));
+}
+
+#[test]
+fn a_crash_names_its_phase_its_signal_and_its_last_words() {
+    let record = trial("crash_load");
+    assert_eq!(record.outcome, Outcome::Crashed { phase: Phase::Load, signal: Some(6), exit_code: None });
+    assert!(record.log_tail.iter().any(|line| line == "about to abort"), "{:?}", record.log_tail);
+    assert_eq!(entered(&record), [Phase::Idle, Phase::Load]);
+
+    let record = trial("crash_stream");
+    assert_eq!(record.outcome, Outcome::Crashed { phase: Phase::Decode, signal: Some(6), exit_code: None });
+    let decode = record.phases.last().expect("it was entered");
+    assert!(
+        decode.peak_resident_bytes.measured().is_some_and(|peak| *peak >= WEIGHTS),
+        "seen by the sampler"
+    );
+    assert!(matches!(decode.end.resident, Reading::Unavailable(_)), "gone is not zero");
+
+    let record = trial("exit_load");
+    assert_eq!(record.outcome, Outcome::Crashed { phase: Phase::Load, signal: None, exit_code: Some(3) });
+}
+
+#[test]
+fn running_out_of_memory_is_not_just_a_crash() {
+    let limited =
+        |text: String| text.replace("target: builtin", "target: builtin\nlimits: {memory: 600 MiB}");
+    let (record, _) = trial_of(&scenario(&["oom_load"], limited), true);
+    let Outcome::OutOfMemory { phase: Phase::Load, evidence } = &record.outcome else {
+        panic!("{:?} {:?}", record.outcome, record.log_tail)
+    };
+    assert!(evidence.contains("memory"), "{evidence}");
+    let load = record.phases.last().expect("it was entered");
+    let peak = load.peak_resident_bytes.measured().copied();
+    assert!(peak.is_some_and(|peak| peak <= Bytes::mib(600)), "{peak:?}");
+
+    let record = trial("no_memory");
+    assert!(
+        matches!(record.outcome, Outcome::OutOfMemory { phase: Phase::Prefill, .. }),
+        "{:?}",
+        record.outcome
+    );
+}
+
+#[test]
+fn a_hang_ends_at_the_timeout_of_its_phase() {
+    let short = |text: String| text.replace("load: {timeout: 10 s}", "load: {timeout: 300 ms}");
+    let (record, _) = trial_of(&scenario(&["hang_load"], short), true);
+    assert!(
+        matches!(record.outcome, Outcome::TimedOut { phase: Phase::Load, limit_ms } if limit_ms.0 == 300.0)
+    );
+    let load = record.phases.last().expect("it was entered");
+    assert!(load.end.resident.measured().is_some(), "a hanging process can still be measured");
+
+    let short =
+        |text: String| text.replace("outputTokens: 6, timeout: 10 s", "outputTokens: 6, timeout: 300 ms");
+    let (record, _) = trial_of(&scenario(&["hang_stream"], short), true);
+    assert!(matches!(record.outcome, Outcome::TimedOut { phase: Phase::Decode, .. }));
+
+    let short = |text: String| text.replace("unload: {timeout: 10 s}", "unload: {timeout: 300 ms}");
+    let (record, _) = trial_of(&scenario(&["stubborn"], short), true);
+    assert!(matches!(record.outcome, Outcome::TimedOut { phase: Phase::Unload, .. }), "{:?}", record.outcome);
+}
+
+#[test]
+fn refusals_and_garbage_are_failures_in_the_targets_own_words() {
+    for (model, phase, words) in [
+        ("refuse", Phase::Prefill, "the prompt is not to my taste"),
+        ("garbage", Phase::Decode, "cannot be understood"),
+        ("error_stream", Phase::Decode, "a cable fell out"),
+        ("short", Phase::Decode, "ended after 3 of 6 tokens"),
+    ] {
+        let record = trial(model);
+        let Outcome::Failed { phase: found, message } = &record.outcome else {
+            panic!("{:?}", record.outcome)
+        };
+        assert_eq!(*found, phase, "{model}");
+        assert!(message.contains(words), "{model}: {message}");
+    }
+}
+
+#[test]
+fn children_are_counted_and_none_survives() {
+    let (record, series) = trial_of(&scenario(&["fork"], |text| text), true);
+    assert_eq!(record.outcome, Outcome::Completed, "{:?}", record.log_tail);
+    let words = record.warnings.join("\n");
+    assert!(words.contains("the sum of 3 processes' peaks"), "{words}");
+    assert!(words.contains("left 2 of its processes behind"), "{words}");
+    assert!(!series.samples.is_empty());
+    let mine = std::process::id();
+    let children = std::fs::read_to_string(format!("/proc/{mine}/task/{mine}/children")).unwrap_or_default();
+    for child in children.split_ascii_whitespace() {
+        let name = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+        assert_ne!(name.trim(), "sleep", "process {child} was left behind");
+    }
+}

@@ -1,0 +1,146 @@
+//! Shares the columns of several output matrices among workers, each column range to exactly one of them.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Matrices that one queue can hold.
+pub const MATRICES: usize = 8;
+
+/// A queue of column ranges of up to [`MATRICES`] row-major matrices. Workers claim ranges until none is left, so a worker
+/// whose core is slow or taken away holds up the others by one range at most.
+#[derive(Debug, Default)]
+pub struct ColumnQueue<'a> {
+    matrices: [Option<Matrix<'a>>; MATRICES],
+    next: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Matrix<'a> {
+    start: *mut f32,
+    rows: usize,
+    columns: usize,
+    grain: usize,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the queue owns mutable borrows of the matrices, and `claim` gives every element to one claimant only.
+unsafe impl Sync for ColumnQueue<'_> {}
+// SAFETY: as above.
+unsafe impl Send for ColumnQueue<'_> {}
+
+impl<'a> ColumnQueue<'a> {
+    /// Adds a matrix of `columns` columns, to be handed out `grain` columns at a time; its number is its place in the order of
+    /// addition. Gives the slice back if the queue is full or the length is not a multiple of `columns`.
+    pub fn add(&mut self, values: &'a mut [f32], columns: usize, grain: usize) -> Result<(), &'a mut [f32]> {
+        let free = self.matrices.iter_mut().find(|matrix| matrix.is_none());
+        match (free, values.len().checked_div(columns)) {
+            (Some(free), Some(rows)) if rows * columns == values.len() => {
+                let start = values.as_mut_ptr();
+                *free = Some(Matrix { start, rows, columns, grain: grain.max(1), borrow: PhantomData });
+                Ok(())
+            }
+            _ => Err(values),
+        }
+    }
+
+    /// The next range that nobody has claimed, with the number of its matrix; `None` when all are taken.
+    pub fn claim(&self) -> Option<(usize, ColumnsMut<'_>)> {
+        // Relaxed is enough: only the uniqueness of the ticket matters, the section's end publishes the results.
+        let mut ticket = self.next.fetch_add(1, Ordering::Relaxed);
+        for (number, matrix) in self.matrices.iter().enumerate() {
+            let matrix = matrix.as_ref()?;
+            let ranges = matrix.columns.div_ceil(matrix.grain);
+            if ticket < ranges {
+                let first = ticket * matrix.grain;
+                let columns = first..(first + matrix.grain).min(matrix.columns);
+                let part = ColumnsMut {
+                    start: matrix.start,
+                    rows: matrix.rows,
+                    stride: matrix.columns,
+                    columns,
+                    borrow: PhantomData,
+                };
+                return Some((number, part));
+            }
+            ticket -= ranges;
+        }
+        None
+    }
+}
+
+/// Some columns of a row-major matrix, borrowed mutably.
+#[derive(Debug)]
+pub struct ColumnsMut<'a> {
+    start: *mut f32,
+    rows: usize,
+    stride: usize,
+    columns: Range<usize>,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+impl ColumnsMut<'_> {
+    /// Rows of the matrix.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Which columns of the matrix these are.
+    pub fn columns(&self) -> Range<usize> {
+        self.columns.clone()
+    }
+
+    /// These columns of row `row`.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows, "row outside the matrix");
+        // SAFETY: row and columns lie inside the matrix, which is borrowed mutably for longer than `self`; no other
+        // `ColumnsMut` has these columns, because tickets are unique; `&mut self` keeps the result the only reference.
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.start.add(row * self.stride + self.columns.start),
+                self.columns.len(),
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_is_handed_out_once() {
+        let (mut first, mut second) = (vec![0.0f32; 3 * 50], vec![0.0f32; 3 * 7]);
+        let mut queue = ColumnQueue::default();
+        queue.add(&mut first, 50, 16).unwrap();
+        queue.add(&mut second, 7, 100).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while let Some((number, mut part)) = queue.claim() {
+                        assert!(number == 1 || part.columns().start % 16 == 0);
+                        for row in 0..part.rows() {
+                            part.row(row).iter_mut().for_each(|value| *value += 1.0 + number as f32);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(first.iter().all(|&value| value == 1.0));
+        assert!(second.iter().all(|&value| value == 2.0));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_given_back() {
+        let mut values = vec![0.0f32; 10];
+        assert!(ColumnQueue::default().add(&mut values, 3, 1).is_err());
+        assert!(ColumnQueue::default().add(&mut values, 0, 1).is_err());
+        let mut many = [[0.0f32; 2]; MATRICES + 1];
+        let mut queue = ColumnQueue::default();
+        let refused = many.iter_mut().filter_map(|values| queue.add(values, 2, 1).err()).count();
+        assert_eq!(refused, 1);
+    }
+}

@@ -1,0 +1,254 @@
+//! The operators on planned buffers of this process.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::Cpu;
+use crate::memory::{Allocator, Buffer, MemoryError};
+use crate::model::operators::{KvCache, Operators, Projection, Tensor};
+use crate::ops::attention::{self, KvSlice, KvSliceMut};
+use crate::ops::gated_delta_rule::{self, Inputs};
+use crate::ops::{Heads, causal_conv1d, linear, rms_norm, rope, swiglu};
+use crate::plan::{KvCacheType, Precision};
+use crate::weights::Weight;
+
+/// The CPU with the memory of one engine.
+#[derive(Debug)]
+pub struct CpuDevice {
+    /// Threads and kernels.
+    pub cpu: Cpu,
+    /// The plan's buffers.
+    pub allocator: Allocator,
+    /// Which arithmetic projections use.
+    pub precision: Precision,
+    /// Element type of the KV cache.
+    pub kv_cache_type: KvCacheType,
+}
+
+impl Tensor for Buffer {
+    fn commit(&mut self, bytes: u64) -> Result<(), MemoryError> {
+        Buffer::commit(self, bytes)
+    }
+}
+
+impl CpuDevice {
+    fn kv<'a>(&self, buffer: &'a Buffer) -> KvSlice<'a> {
+        match self.kv_cache_type {
+            KvCacheType::F16 => KvSlice::F16(buffer.slice()),
+            KvCacheType::F32 => KvSlice::F32(buffer.slice()),
+        }
+    }
+
+    fn kv_mut<'a>(&self, buffer: &'a mut Buffer) -> KvSliceMut<'a> {
+        match self.kv_cache_type {
+            KvCacheType::F16 => KvSliceMut::F16(buffer.slice_mut()),
+            KvCacheType::F32 => KvSliceMut::F32(buffer.slice_mut()),
+        }
+    }
+}
+
+/// The first `elements` of a buffer of f32.
+fn floats(buffer: &Buffer, elements: usize) -> &[f32] {
+    &buffer.slice::<f32>()[..elements]
+}
+
+/// As [`floats`], to be written.
+fn floats_mut(buffer: &mut Buffer, elements: usize) -> &mut [f32] {
+    &mut buffer.slice_mut::<f32>()[..elements]
+}
+
+impl Operators for CpuDevice {
+    type Tensor = Buffer;
+    type Weight = Weight;
+
+    fn reserve(&self, key: &str) -> Result<Buffer, MemoryError> {
+        self.allocator.reserve(key)
+    }
+
+    fn allocate(&self, key: &str) -> Result<Buffer, MemoryError> {
+        self.allocator.allocate(key)
+    }
+
+    fn embed(&self, table: &Weight, ids: &[u32], out: &mut Buffer) {
+        let matrix = table.matrix();
+        let hidden = matrix.columns();
+        for (id, row) in ids.iter().zip(floats_mut(out, ids.len() * hidden).chunks_exact_mut(hidden)) {
+            matrix
+                .dequantise_row(*id as usize, row)
+                .expect("ids are checked against the table before a pass");
+        }
+    }
+
+    fn rms_norm(&self, x: &Buffer, rows: Range<usize>, weight: &Weight, eps: f32, out: &mut Buffer) {
+        let weight = weight.numbers();
+        let width = weight.len();
+        let x = &x.slice::<f32>()[rows.start * width..rows.end * width];
+        rms_norm::forward(&self.cpu, x, weight, eps, floats_mut(out, rows.len() * width));
+    }
+
+    fn rms_norm_heads(&self, x: &mut Buffer, heads: Heads, weight: &Weight, eps: f32) {
+        rms_norm::heads(
+            &self.cpu,
+            floats_mut(x, heads.tokens * heads.token_stride),
+            heads,
+            weight.numbers(),
+            eps,
+        );
+    }
+
+    fn rms_norm_gated(&self, x: &mut Buffer, elements: usize, gate: &Buffer, weight: &Weight, eps: f32) {
+        let gate = floats(gate, elements);
+        rms_norm::gated(&self.cpu, floats_mut(x, elements), gate, weight.numbers(), eps);
+    }
+
+    fn linear(
+        &self,
+        x: &Buffer,
+        tokens: usize,
+        projections: &mut [Projection<'_, Weight, Buffer>],
+        scratch: &mut Buffer,
+    ) {
+        let Some(columns) = projections.first().map(|projection| projection.weight.matrix().columns()) else {
+            return;
+        };
+        let mut products: Vec<linear::Projection<'_>> = projections
+            .iter_mut()
+            .map(|projection| {
+                let matrix = projection.weight.matrix();
+                let out = floats_mut(projection.out, tokens * matrix.rows());
+                linear::Projection { matrix, out, store: projection.store }
+            })
+            .collect();
+        linear::forward(
+            &self.cpu.pool,
+            self.cpu.isa,
+            self.precision,
+            floats(x, tokens * columns),
+            tokens,
+            &mut products,
+            scratch.slice_mut(),
+        )
+        .expect("shapes and workspace follow from one configuration");
+    }
+
+    fn rope_angles(
+        &self,
+        first: usize,
+        tokens: usize,
+        rotary_dims: usize,
+        theta: f64,
+        cos: &mut Buffer,
+        sin: &mut Buffer,
+    ) {
+        let elements = tokens * rotary_dims / 2;
+        rope::fill(first, rotary_dims, theta as f32, floats_mut(cos, elements), floats_mut(sin, elements));
+    }
+
+    fn rope(&self, x: &mut Buffer, heads: Heads, rotary_dims: usize, cos: &Buffer, sin: &Buffer) {
+        let elements = heads.tokens * rotary_dims / 2;
+        let (cos, sin) = (floats(cos, elements), floats(sin, elements));
+        let x = floats_mut(x, heads.tokens * heads.token_stride);
+        rope::forward(&self.cpu, x, heads, rotary_dims, cos, sin);
+    }
+
+    fn append_kv(
+        &self,
+        shape: &attention::Shape,
+        first: usize,
+        tokens: usize,
+        keys: &Buffer,
+        values: &Buffer,
+        cache: &mut KvCache<Buffer>,
+    ) {
+        let elements = tokens * shape.kv_heads * shape.head_dim;
+        let (keys, values) = (floats(keys, elements), floats(values, elements));
+        let (cache_keys, cache_values) = (self.kv_mut(&mut cache.keys), self.kv_mut(&mut cache.values));
+        attention::append(&self.cpu, shape, first, tokens, keys, values, cache_keys, cache_values);
+    }
+
+    fn attention(
+        &self,
+        shape: &attention::Shape,
+        first: usize,
+        queries: &Buffer,
+        heads: Heads,
+        cache: &KvCache<Buffer>,
+        out: &mut Buffer,
+        scratch: &mut Buffer,
+    ) {
+        attention::forward(
+            &self.cpu,
+            shape,
+            first,
+            heads.tokens,
+            floats(queries, heads.tokens * heads.token_stride),
+            heads,
+            self.kv(&cache.keys),
+            self.kv(&cache.values),
+            floats_mut(out, heads.tokens * shape.heads * shape.head_dim),
+            scratch.slice_mut(),
+        );
+    }
+
+    fn output_gate(&self, x: &mut Buffer, gate: &Buffer, gate_offset: usize, gate_heads: Heads) {
+        let gate = &floats(gate, gate_heads.tokens * gate_heads.token_stride)[gate_offset..];
+        let elements = gate_heads.tokens * gate_heads.heads * gate_heads.width;
+        attention::output_gate(&self.cpu, floats_mut(x, elements), gate, gate_heads);
+    }
+
+    fn causal_conv1d(
+        &self,
+        channels: usize,
+        tokens: usize,
+        taps: &Weight,
+        x: &mut Buffer,
+        window: &mut Buffer,
+    ) {
+        let taps = taps.numbers();
+        let kept = (taps.len() / channels - 1) * channels;
+        let x = floats_mut(x, tokens * channels);
+        causal_conv1d::forward(&self.cpu, channels, taps, x, floats_mut(window, kept));
+    }
+
+    fn delta_gates(
+        &self,
+        tokens: usize,
+        a: &mut Buffer,
+        b: &mut Buffer,
+        negated_decay: &Weight,
+        dt_bias: &Weight,
+    ) {
+        let (negated_decay, dt_bias) = (negated_decay.numbers(), dt_bias.numbers());
+        let elements = tokens * dt_bias.len();
+        let (a, b) = (floats_mut(a, elements), floats_mut(b, elements));
+        gated_delta_rule::gates(&self.cpu, a, b, negated_decay, dt_bias);
+    }
+
+    fn gated_delta_rule(
+        &self,
+        shape: &gated_delta_rule::Shape,
+        tokens: usize,
+        qkv: &Buffer,
+        decay: &Buffer,
+        beta: &Buffer,
+        state: &mut Buffer,
+        out: &mut Buffer,
+    ) {
+        let inputs = Inputs {
+            qkv: floats(qkv, tokens * shape.row()),
+            g: floats(decay, tokens * shape.value_heads),
+            beta: floats(beta, tokens * shape.value_heads),
+        };
+        let state = floats_mut(state, shape.value_heads * shape.head_state());
+        let out = floats_mut(out, tokens * shape.value_heads * shape.value_dim);
+        gated_delta_rule::forward(&self.cpu, shape, inputs, state, out);
+    }
+
+    fn swiglu(&self, elements: usize, gate: &mut Buffer, up: &Buffer) {
+        swiglu::forward(&self.cpu, floats_mut(gate, elements), floats(up, elements));
+    }
+
+    fn read<'a>(&self, tensor: &'a Buffer, elements: usize) -> Cow<'a, [f32]> {
+        Cow::Borrowed(floats(tensor, elements))
+    }
+}

@@ -1,0 +1,397 @@
+//! Worker threads for parallel sections.
+//!
+//! A decode step has some hundreds of short sections, so a section must cost far less than a microsecond: workers wait
+//! in a bounded spin for the next section and only then go to sleep. The bound matters as much as the spin: on a
+//! machine with more runnable threads than cores an unbounded spin holds the core that the other worker needs.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, Thread};
+
+use thiserror::Error;
+
+use super::SharedMut;
+
+/// Spins before a thread goes to sleep, a few hundred microseconds of pause instructions.
+const SPINS: u32 = 20_000;
+
+/// Why a pool could not be made.
+#[derive(Debug, Error)]
+pub enum PoolError {
+    /// The operating system refused a thread.
+    #[error("start worker thread {index} of {threads}: {source}; ask for fewer threads")]
+    Spawn {
+        /// The worker that could not be started.
+        index: usize,
+        /// Threads asked for.
+        threads: usize,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// A fixed set of threads that run one parallel section at a time. The calling thread is worker 0.
+///
+/// Sections from several callers run one after the other. A section that is started inside a section runs all its
+/// worker indices on the calling thread, in order, instead of deadlocking.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    callers: Mutex<()>,
+}
+
+/// A value on its own pair of cache lines, so that spinning on it does not slow down its neighbours.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Padded<T>(T);
+
+#[derive(Debug)]
+struct Shared {
+    /// Counts sections; a change tells the workers that `section` holds a new one.
+    generation: Padded<AtomicU32>,
+    /// Workers that have not finished the current section.
+    remaining: Padded<AtomicUsize>,
+    /// Whether worker `i + 1` is asleep, or about to be.
+    asleep: Vec<Padded<AtomicBool>>,
+    caller_asleep: AtomicBool,
+    closing: AtomicBool,
+    section: UnsafeCell<Option<Section>>,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// The body of [`Pool::split_slices`]: a range of items and their part of each slice.
+pub type SliceBody<'a, A, B, C> = dyn Fn(Range<usize>, &mut [A], &mut [B], &mut [C]) + Sync + 'a;
+
+type Body<'a> = dyn Fn(usize) + Sync + 'a;
+
+#[derive(Debug, Clone)]
+struct Section {
+    body: *const Body<'static>,
+    caller: Thread,
+}
+
+// SAFETY: `section` is written only by the caller that holds `Pool::callers`, while `remaining` is 0, that is, while no
+// worker reads it; the workers read it between the generation's change and their decrement of `remaining`. Both edges
+// are sequentially consistent. The body behind the pointer is `Sync`.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
+
+thread_local! {
+    static INSIDE_SECTION: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Pool {
+    /// Starts `threads - 1` workers; 0 counts as 1.
+    ///
+    /// # Errors
+    /// If the system refuses a thread; those already started are stopped again.
+    pub fn new(threads: usize) -> Result<Self, PoolError> {
+        let threads = threads.max(1);
+        let shared = Arc::new(Shared {
+            generation: Padded::default(),
+            remaining: Padded::default(),
+            asleep: (1..threads).map(|_| Padded::default()).collect(),
+            caller_asleep: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            section: UnsafeCell::new(None),
+            panic: Mutex::new(None),
+        });
+        let mut pool = Self { shared, workers: Vec::with_capacity(threads - 1), callers: Mutex::new(()) };
+        for index in 1..threads {
+            let shared = Arc::clone(&pool.shared);
+            let worker = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || shared.work(index))
+                .map_err(|source| PoolError::Spawn { index, threads, source })?;
+            pool.workers.push(worker);
+        }
+        Ok(pool)
+    }
+
+    /// CPUs that this process may use: the affinity mask and the cgroup's CPU quota, whichever is less; at least 1.
+    pub fn default_threads() -> usize {
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    }
+
+    /// Workers of a section, the caller included.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `body(index)` once for every index in `0..threads()`, all at the same time, and returns when all are done.
+    /// A panic in any of them is raised again here, after all have finished.
+    pub fn run(&self, body: &Body<'_>) {
+        if self.workers.is_empty() || INSIDE_SECTION.get() {
+            (0..self.threads()).for_each(body);
+            return;
+        }
+        let turn = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = &*self.shared;
+        // SAFETY: only the lifetime changes. The pointer is used by workers before they decrement `remaining`, and this
+        // function does not return or unwind before `remaining` is 0.
+        let body_for_workers = unsafe { std::mem::transmute::<*const Body<'_>, *const Body<'static>>(body) };
+        let section = Section { body: body_for_workers, caller: std::thread::current() };
+        // SAFETY: `turn` is held and the previous section has ended, so nobody else accesses the cell.
+        unsafe { *shared.section.get() = Some(section) };
+        shared.remaining.0.store(self.workers.len(), Ordering::SeqCst);
+        shared.generation.0.fetch_add(1, Ordering::SeqCst);
+        self.wake_sleepers();
+
+        let own = catch_inside_section(|| body(0));
+        shared.wait_for_workers();
+        let others = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(turn);
+        if let Some(payload) = own.err().or(others) {
+            resume_unwind(payload);
+        }
+    }
+
+    /// Divides `0..items` into at most `threads()` contiguous parts of nearly equal size, with boundaries at multiples of
+    /// `grain` (0 counts as 1), and calls `body` on each part at the same time. Empty parts are left out.
+    pub fn split(&self, items: usize, grain: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
+        let grain = grain.max(1);
+        let blocks = items.div_ceil(grain);
+        if blocks <= 1 {
+            if items > 0 {
+                body(0..items);
+            }
+            return;
+        }
+        let threads = self.threads();
+        let boundary = |index: usize| {
+            let block = (blocks as u128 * index as u128 / threads as u128) as usize;
+            block.saturating_mul(grain).min(items)
+        };
+        self.run(&|index| {
+            let part = boundary(index)..boundary(index + 1);
+            if !part.is_empty() {
+                body(part);
+            }
+        });
+    }
+
+    /// Like [`Pool::split`], for three slices that hold `items` items each: every part comes with its own part of each
+    /// slice. A slice's elements per item are its length divided by `items`.
+    ///
+    /// # Panics
+    /// If a slice's length is not a multiple of `items`.
+    pub fn split_slices<A: Send, B: Send, C: Send>(
+        &self,
+        items: usize,
+        grain: usize,
+        slices: (&mut [A], &mut [B], &mut [C]),
+        body: &SliceBody<'_, A, B, C>,
+    ) {
+        if items == 0 {
+            return;
+        }
+        let (a, b, c) = (SharedMut::new(slices.0), SharedMut::new(slices.1), SharedMut::new(slices.2));
+        let units = [a.len() / items, b.len() / items, c.len() / items];
+        assert!(units.map(|unit| unit * items) == [a.len(), b.len(), c.len()], "slices hold whole items");
+        self.split(items, grain, &|part| {
+            let of = |unit: usize| part.start * unit..part.end * unit;
+            // SAFETY: the parts of a split are disjoint, so are their multiples, and each part is visited once.
+            let (a, b, c) = unsafe { (a.slice(of(units[0])), b.slice(of(units[1])), c.slice(of(units[2]))) };
+            body(part, a, b, c);
+        });
+    }
+
+    fn wake_sleepers(&self) {
+        for (asleep, worker) in self.shared.asleep.iter().zip(&self.workers) {
+            if asleep.0.load(Ordering::SeqCst) {
+                worker.thread().unpark();
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::SeqCst);
+        self.shared.generation.0.fetch_add(1, Ordering::SeqCst);
+        for worker in self.workers.drain(..) {
+            worker.thread().unpark();
+            // A worker catches every panic of a body, so joining cannot fail; if it did, there is nothing to undo.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    /// The life of worker `index`.
+    fn work(&self, index: usize) {
+        let mut seen = 0;
+        loop {
+            seen = self.wait_for_section(index, seen);
+            if self.closing.load(Ordering::SeqCst) {
+                return;
+            }
+            // SAFETY: the generation has changed and `remaining` counts this worker, so the caller has finished writing
+            // and will not write again before the decrement below.
+            let section = unsafe { (*self.section.get()).clone() };
+            let section = section.expect("a section is set before the generation changes");
+            // SAFETY: the caller keeps the body alive until `remaining` is 0.
+            let body = unsafe { &*section.body };
+            if let Err(payload) = catch_inside_section(|| body(index)) {
+                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
+            }
+            if self.remaining.0.fetch_sub(1, Ordering::SeqCst) == 1
+                && self.caller_asleep.load(Ordering::SeqCst)
+            {
+                section.caller.unpark();
+            }
+        }
+    }
+
+    /// Returns the generation once it differs from `seen`.
+    fn wait_for_section(&self, index: usize, seen: u32) -> u32 {
+        let current = || self.generation.0.load(Ordering::SeqCst);
+        for _ in 0..SPINS {
+            if current() != seen {
+                return current();
+            }
+            std::hint::spin_loop();
+        }
+        // The flag is set before the last look at the generation, and the caller changes the generation before it looks
+        // at the flag, so one of the two sees the other.
+        let asleep = &self.asleep[index - 1].0;
+        asleep.store(true, Ordering::SeqCst);
+        while current() == seen {
+            std::thread::park();
+        }
+        asleep.store(false, Ordering::SeqCst);
+        current()
+    }
+
+    fn wait_for_workers(&self) {
+        let done = || self.remaining.0.load(Ordering::SeqCst) == 0;
+        for _ in 0..SPINS {
+            if done() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        self.caller_asleep.store(true, Ordering::SeqCst);
+        while !done() {
+            std::thread::park();
+        }
+        self.caller_asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Runs `body` as part of a section and returns its panic instead of unwinding.
+fn catch_inside_section(body: impl FnOnce()) -> Result<(), Box<dyn Any + Send>> {
+    INSIDE_SECTION.set(true);
+    let result = catch_unwind(AssertUnwindSafe(body));
+    INSIDE_SECTION.set(false);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_runs_once_per_section() {
+        for threads in [0, 1, 2, 3, 8] {
+            let pool = Pool::new(threads).unwrap();
+            assert_eq!(pool.threads(), threads.max(1));
+            let counts: Vec<AtomicUsize> = (0..pool.threads()).map(|_| AtomicUsize::new(0)).collect();
+            // With more workers than cores a section costs scheduler turns, so those get fewer.
+            let sections = if threads > 2 { 100 } else { 2_000 };
+            for _ in 0..sections {
+                pool.run(&|index| {
+                    counts[index].fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == sections));
+        }
+    }
+
+    #[test]
+    fn sleeping_workers_wake_up() {
+        let pool = Pool::new(3).unwrap();
+        let count = AtomicUsize::new(0);
+        for _ in 0..5 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            pool.run(&|_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 15);
+    }
+
+    #[test]
+    fn a_slow_worker_is_waited_for() {
+        let pool = Pool::new(2).unwrap();
+        let done = AtomicBool::new(false);
+        pool.run(&|index| {
+            if index == 1 {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                done.store(true, Ordering::SeqCst);
+            }
+        });
+        assert!(done.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn split_covers_everything_once_at_grain_boundaries() {
+        for threads in 1..5 {
+            let pool = Pool::new(threads).unwrap();
+            for (items, grain) in [(0, 4), (1, 4), (4, 4), (5, 4), (64, 16), (100, 7), (100, 0), (3, 100)] {
+                let mut hits = vec![0u8; items];
+                let shared = SharedMut::new(&mut hits);
+                pool.split(items, grain, &|part| {
+                    assert_eq!(part.start % grain.max(1), 0);
+                    assert!(part.end % grain.max(1) == 0 || part.end == items);
+                    // SAFETY: the parts of a split are disjoint, which the counts below would show.
+                    unsafe { shared.slice(part) }.iter_mut().for_each(|hit| *hit += 1);
+                });
+                assert!(hits.iter().all(|&hit| hit == 1), "{items} items, grain {grain}, {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_any_worker_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = Pool::new(3).unwrap();
+        for bad in 0..3 {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(&|index| assert!(index != bad, "worker {bad} fails"));
+            }));
+            let payload = result.unwrap_err();
+            assert_eq!(payload.downcast_ref::<String>().unwrap(), &format!("worker {bad} fails"));
+            let count = AtomicUsize::new(0);
+            pool.run(&|_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(count.load(Ordering::Relaxed), 3);
+        }
+    }
+
+    #[test]
+    fn nested_and_concurrent_sections_finish() {
+        let pool = Pool::new(2).unwrap();
+        let count = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        pool.run(&|_| {
+                            pool.run(&|_| {
+                                count.fetch_add(1, Ordering::Relaxed);
+                            });
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(count.load(Ordering::Relaxed), 3 * 200 * 4);
+    }
+}

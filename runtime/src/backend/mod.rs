@@ -1,0 +1,3 @@
+//! Devices that operators run on. A backend is a value found at run time, never a `cfg` in model code.
+
+pub mod cpu;

@@ -1,0 +1,234 @@
+//! The engine directory's format: `manifest.json` beside `weights.bin`.
+//!
+//! `weights.bin` holds one segment after the other in the order of the forward pass. A segment starts on a page and
+//! is filled up to one; a tensor part starts on 64 bytes and is filled up to them. All numbers are little-endian.
+
+use ledger::{BufferClass, Bytes, ElementType, Role};
+use serde::{Deserialize, Serialize};
+
+use crate::config::ModelConfig;
+
+/// Version of the directory's format. It grows when an older reader could misread a newer engine.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The manifest's file name.
+pub const MANIFEST: &str = "manifest.json";
+/// The weights' file name.
+pub const WEIGHTS: &str = "weights.bin";
+/// Alignment of a tensor part within its segment: a cache line, and a full vector register.
+pub const PART_ALIGNMENT: u64 = 64;
+
+/// Rows that a kernel works on at once; a matrix is stored in whole tiles.
+pub const TILE_ROWS: usize = 16;
+
+use crate::ops::HalfType;
+
+/// How a tensor's numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TensorFormat {
+    /// Nibbles in tiles, with a scale and possibly a zero point for each row and group of columns.
+    Int4 {
+        /// Columns that share a scale.
+        group_size: usize,
+        /// Type of the scales.
+        scale_type: HalfType,
+        /// Whether zero points are stored; without, every zero point is 8.
+        zero_points: bool,
+    },
+    /// Bytes in tiles, symmetric, with an f16 scale for each row and group of columns.
+    Int8 {
+        /// Columns that share a scale.
+        group_size: usize,
+    },
+    /// Row-major numbers of one type.
+    Dense {
+        /// The type: F32, F16 or Bf16.
+        element: ElementType,
+    },
+}
+
+/// What a part of a tensor holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartKind {
+    /// Nibbles, bytes or numbers.
+    Values,
+    /// One 16-bit float per row and group.
+    Scales,
+    /// One nibble per row and group.
+    ZeroPoints,
+}
+
+impl TensorFormat {
+    /// The parts of a [rows, columns] tensor in this format with their sizes, alignment not included.
+    pub fn parts(&self, rows: usize, columns: usize) -> Vec<(PartKind, u64)> {
+        let tiled_rows = rows.next_multiple_of(TILE_ROWS) as u64;
+        let columns_u64 = columns as u64;
+        match *self {
+            TensorFormat::Int4 { group_size, zero_points, .. } => {
+                let groups = (columns / group_size) as u64;
+                let mut parts = vec![
+                    (PartKind::Values, tiled_rows * columns_u64 / 2),
+                    (PartKind::Scales, tiled_rows * groups * 2),
+                ];
+                if zero_points {
+                    parts.push((PartKind::ZeroPoints, tiled_rows * groups / 2));
+                }
+                parts
+            }
+            TensorFormat::Int8 { group_size } => {
+                let groups = (columns / group_size) as u64;
+                vec![
+                    (PartKind::Values, tiled_rows * columns_u64),
+                    (PartKind::Scales, tiled_rows * groups * 2),
+                ]
+            }
+            TensorFormat::Dense { element } => {
+                let width = if element == ElementType::F32 { 4 } else { 2 };
+                vec![(PartKind::Values, rows as u64 * columns_u64 * width)]
+            }
+        }
+    }
+
+    /// [`TensorFormat::parts`] for numbers that were read from a file: `None` where they cannot be a tensor's.
+    pub fn checked_parts(&self, rows: usize, columns: usize) -> Option<Vec<(PartKind, u64)>> {
+        let bounded = rows > 0 && columns > 0 && rows.checked_mul(columns)? <= 1 << 40;
+        let groups = match *self {
+            TensorFormat::Int4 { group_size, .. } | TensorFormat::Int8 { group_size } => {
+                group_size > 0 && group_size.is_multiple_of(32) && columns.is_multiple_of(group_size)
+            }
+            TensorFormat::Dense { element } => {
+                matches!(element, ElementType::F32 | ElementType::F16 | ElementType::Bf16)
+            }
+        };
+        (bounded && groups).then(|| self.parts(rows, columns))
+    }
+
+    /// Columns that share a scale; `None` for numbers of one type.
+    pub fn group_size(&self) -> Option<usize> {
+        match *self {
+            TensorFormat::Int4 { group_size, .. } | TensorFormat::Int8 { group_size } => Some(group_size),
+            TensorFormat::Dense { .. } => None,
+        }
+    }
+
+    /// The element type, for the memory plan.
+    pub fn element(&self) -> ElementType {
+        match self {
+            TensorFormat::Int4 { .. } => ElementType::Int4,
+            TensorFormat::Int8 { .. } => ElementType::Int8,
+            TensorFormat::Dense { element } => *element,
+        }
+    }
+
+    /// The size of a [rows, columns] tensor in words.
+    pub fn formula(&self, rows: usize, columns: usize) -> String {
+        let padded = rows.next_multiple_of(TILE_ROWS);
+        match *self {
+            TensorFormat::Int4 { group_size, zero_points, .. } => {
+                let zeros = if zero_points { " + 1/2 B zero point" } else { "" };
+                format!("{padded}·{columns}·1/2 B + {padded}·{columns}/{group_size}·(2 B scale{zeros})")
+            }
+            TensorFormat::Int8 { group_size } => {
+                format!("{padded}·{columns}·1 B + {padded}·{columns}/{group_size}·2 B scale")
+            }
+            TensorFormat::Dense { element } => {
+                format!("{rows}·{columns}·{} B", if element == ElementType::F32 { 4 } else { 2 })
+            }
+        }
+    }
+}
+
+/// A run of bytes within a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// What it holds.
+    pub kind: PartKind,
+    /// Start within the segment.
+    pub offset: u64,
+    /// Length, alignment not included.
+    pub bytes: u64,
+}
+
+/// One tensor of an engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorRecord {
+    /// Canonical checkpoint name.
+    pub name: String,
+    /// Its buffer class.
+    pub class: BufferClass,
+    /// How it is stored.
+    pub format: TensorFormat,
+    /// Outputs; 1 for a vector.
+    pub rows: usize,
+    /// Inputs; the length of a vector.
+    pub columns: usize,
+    /// Its parts.
+    pub parts: Vec<PartRecord>,
+    /// What it takes of its segment, alignment included.
+    pub bytes: Bytes,
+}
+
+/// A run of pages of `weights.bin` that is loaded as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentRecord {
+    /// `embed_tokens`, `layers.<i>`, `norm`, `lm_head` or `mtp`.
+    pub name: String,
+    /// The decoder layer, where it is one.
+    pub layer: Option<u32>,
+    /// Target or draft.
+    pub role: Role,
+    /// Start in the file, a page multiple.
+    pub offset: u64,
+    /// Length in the file, a page multiple.
+    pub bytes: Bytes,
+    /// What of it only fills the last page.
+    pub alignment: Bytes,
+    /// The tensors.
+    pub tensors: Vec<TensorRecord>,
+    /// SHA-256 of the segment, hexadecimal; empty in a layout that is not built yet.
+    pub sha256: String,
+}
+
+/// Where an engine's numbers came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceRecord {
+    /// Made from a seed: sizes and speeds are real, text is not.
+    Synthetic {
+        /// Architecture, seed and quantisation.
+        recipe: String,
+    },
+    /// Packed from a checkpoint.
+    Checkpoint {
+        /// SHA-256 of each file that was read, by file name, in name order.
+        files: Vec<(String, String)>,
+    },
+}
+
+/// `manifest.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the format.
+    pub format_version: u32,
+    /// The model.
+    pub config: ModelConfig,
+    /// Where the numbers came from.
+    pub source: SourceRecord,
+    /// How they were packed.
+    pub options: super::BuildOptions,
+    /// The segments of `weights.bin`, in order.
+    pub segments: Vec<SegmentRecord>,
+    /// Length of `weights.bin`.
+    pub weights_bytes: Bytes,
+    /// SHA-256 over the segments' hashes in order: names the engine.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// True where the numbers were made from a seed.
+    pub fn is_synthetic(&self) -> bool {
+        matches!(self.source, SourceRecord::Synthetic { .. })
+    }
+}

@@ -1,0 +1,188 @@
+//! Where each tensor will stand in `weights.bin`: decided from the configuration alone, before a byte is written.
+
+use ledger::{Bytes, ElementType, Role};
+use serde::{Deserialize, Serialize};
+
+use super::EngineError;
+use super::format::{PART_ALIGNMENT, PartRecord, SegmentRecord, TensorFormat, TensorRecord};
+use crate::checkpoint::{CheckpointSource, DenseType, LinearKind};
+use crate::memory::PAGE;
+use crate::model::modules::{Group, Module, Shape, groups};
+use crate::ops::HalfType;
+
+/// Columns that share a scale where this program quantises by itself.
+pub const OWN_GROUP_SIZE: usize = 128;
+
+/// How the table that serves look-up and head is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LmHead {
+    /// Symmetric bytes, a scale for each 128.
+    #[default]
+    Int8,
+    /// Nibbles, a scale and a zero point for each 128.
+    Int4,
+    /// As the checkpoint stores it, where that is 16 bits; f32 becomes f16.
+    F16,
+}
+
+/// What to do with linear modules that the checkpoint holds in 16 or 32 bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Linears {
+    /// Leave them as they are.
+    #[default]
+    Keep,
+    /// Nibbles, a scale and a zero point for each 128.
+    Int4,
+    /// Symmetric bytes, a scale for each 128.
+    Int8,
+}
+
+/// How a checkpoint is packed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildOptions {
+    /// The table.
+    pub lm_head: LmHead,
+    /// 16-bit linear modules.
+    pub linears: Linears,
+    /// Whether the MTP draft is packed, where the checkpoint has one. Its pages are loaded only when it is used.
+    pub drop_draft: bool,
+}
+
+/// The segments of an engine of `source` packed with `options`, hashes left empty.
+pub fn layout(
+    source: &dyn CheckpointSource,
+    options: &BuildOptions,
+) -> Result<Vec<SegmentRecord>, EngineError> {
+    let mut offset = 0;
+    let mut segments = Vec::new();
+    for group in &groups_of(source, options)? {
+        let segment = lay_out_group(source, options, group, offset)?;
+        offset += segment.bytes.0;
+        segments.push(segment);
+    }
+    Ok(segments)
+}
+
+/// The groups of weights that an engine of `source` packed with `options` has, one for each segment.
+pub(super) fn groups_of(
+    source: &dyn CheckpointSource,
+    options: &BuildOptions,
+) -> Result<Vec<Group>, EngineError> {
+    let config = source.config();
+    // Exports often drop the draft's tensors and keep its number of layers in the configuration.
+    let draft =
+        !options.drop_draft && config.mtp_layers > 0 && source.linear_kind("mtp.fc")? != LinearKind::Absent;
+    Ok(groups(config, draft))
+}
+
+fn lay_out_group(
+    source: &dyn CheckpointSource,
+    options: &BuildOptions,
+    group: &Group,
+    offset: u64,
+) -> Result<SegmentRecord, EngineError> {
+    let mut end = 0;
+    let mut tensors = Vec::new();
+    for module in &group.modules {
+        let start = end;
+        let (rows, columns, format) = stored(source, options, module, group.role)?;
+        let mut parts = Vec::new();
+        for (kind, bytes) in format.parts(rows, columns) {
+            parts.push(PartRecord { kind, offset: end, bytes });
+            end = (end + bytes).next_multiple_of(PART_ALIGNMENT);
+        }
+        tensors.push(TensorRecord {
+            name: module.name.clone(),
+            class: module.class,
+            format,
+            rows,
+            columns,
+            parts,
+            bytes: Bytes(end - start),
+        });
+    }
+    let bytes = end.next_multiple_of(PAGE);
+    Ok(SegmentRecord {
+        name: group.name.clone(),
+        layer: group.layer,
+        role: group.role,
+        offset,
+        bytes: Bytes(bytes),
+        alignment: Bytes(bytes - end),
+        tensors,
+        sha256: String::new(),
+    })
+}
+
+/// Rows, columns and format under which an engine stores a module.
+fn stored(
+    source: &dyn CheckpointSource,
+    options: &BuildOptions,
+    module: &Module,
+    role: Role,
+) -> Result<(usize, usize, TensorFormat), EngineError> {
+    let f32 = TensorFormat::Dense { element: ElementType::F32 };
+    let int4 =
+        TensorFormat::Int4 { group_size: OWN_GROUP_SIZE, scale_type: HalfType::F16, zero_points: true };
+    let int8 = TensorFormat::Int8 { group_size: OWN_GROUP_SIZE };
+    let kind = |name: &str| source.linear_kind(name).map_err(EngineError::from);
+    Ok(match module.shape {
+        Shape::Table { rows, columns } => {
+            let format = match (kind(&module.name)?, options.lm_head) {
+                (LinearKind::Absent, _) => return Err(absent(module)),
+                (LinearKind::Int4 { group_size, zero_points, scale_type }, _) => {
+                    TensorFormat::Int4 { group_size, scale_type, zero_points }
+                }
+                (LinearKind::Dense(_), LmHead::Int8) => int8,
+                (LinearKind::Dense(_), LmHead::Int4) => int4,
+                (LinearKind::Dense(element), LmHead::F16) => {
+                    TensorFormat::Dense { element: halved(element).into() }
+                }
+            };
+            (rows, columns, divisible(format, columns, module)?)
+        }
+        Shape::Matrix { rows, columns, requantisable } => {
+            // The draft is packed whichever way it is stored: its cost is what it saves.
+            let requantise = if requantisable { options.linears } else { Linears::Keep };
+            let format = match (kind(&module.name)?, requantise, role) {
+                (LinearKind::Absent, ..) => return Err(absent(module)),
+                (LinearKind::Int4 { group_size, zero_points, scale_type }, ..) => {
+                    TensorFormat::Int4 { group_size, scale_type, zero_points }
+                }
+                (LinearKind::Dense(element), Linears::Keep, _) => {
+                    TensorFormat::Dense { element: element.into() }
+                }
+                (LinearKind::Dense(_), Linears::Int4, _) => int4,
+                (LinearKind::Dense(_), Linears::Int8, _) => int8,
+            };
+            (rows, columns, divisible(format, columns, module)?)
+        }
+        Shape::ConvTaps { channels, width } => (width, channels, f32),
+        Shape::NormFactor { length, .. } | Shape::NegatedDecay { length } | Shape::Vector { length } => {
+            (1, length, f32)
+        }
+    })
+}
+
+fn halved(element: DenseType) -> DenseType {
+    if element == DenseType::F32 { DenseType::F16 } else { element }
+}
+
+fn absent(module: &Module) -> EngineError {
+    EngineError::ModuleMissing { module: module.name.clone() }
+}
+
+/// Refuses to quantise a matrix whose inputs do not divide into groups.
+fn divisible(format: TensorFormat, columns: usize, module: &Module) -> Result<TensorFormat, EngineError> {
+    match format {
+        TensorFormat::Int4 { group_size, .. } | TensorFormat::Int8 { group_size }
+            if !columns.is_multiple_of(group_size) =>
+        {
+            Err(EngineError::GroupsDoNotDivide { module: module.name.clone(), columns, group_size })
+        }
+        _ => Ok(format),
+    }
+}

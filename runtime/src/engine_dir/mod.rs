@@ -1,0 +1,22 @@
+//! Engine directories: built once from a checkpoint, mapped many times.
+//!
+//! - `format`: the manifest and how tensors are stored.
+//! - `layout`: where each tensor will stand, from the configuration alone.
+//! - `build`: reading, packing and writing, resumable; `pack`: one block of rows.
+//! - `open`: a finished directory, checked.
+
+mod build;
+mod error;
+mod format;
+mod layout;
+mod open;
+mod pack;
+
+pub use build::{BuildFlow, BuildProgress, build};
+pub use error::EngineError;
+pub use format::{
+    FORMAT_VERSION, MANIFEST, Manifest, PartKind, PartRecord, SegmentRecord, SourceRecord, TILE_ROWS,
+    TensorFormat, TensorRecord, WEIGHTS,
+};
+pub use layout::{BuildOptions, Linears, LmHead, OWN_GROUP_SIZE, layout};
+pub use open::EngineDir;

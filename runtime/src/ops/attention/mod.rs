@@ -1,0 +1,52 @@
+//! Causal attention with grouped queries (arXiv 2305.13245) over a blocked KV cache.
+//!
+//! For the token at position `p`, query head `h` and its KV head `h / (heads / kv_heads)`:
+//!
+//! ```text
+//! w_j = exp(q . k_j / sqrt(head_dim))  for j <= p
+//! o   = sum_j w_j v_j / sum_j w_j
+//! ```
+//!
+//! computed with a running maximum (arXiv 1805.02867; arXiv 2205.14135, algorithm 1), so that no memory grows with the context.
+//!
+//! | argument | shape | |
+//! |---|---|---|
+//! | `q` | strided [`Heads`](crate::ops::Heads), `[T, heads, head_dim]` | after norm and rotation |
+//! | `k`, `v` of [`append`] | `[T, kv_heads, head_dim]` | |
+//! | K cache | `[blocks, kv_heads, head_dim, 64]` | f16 or f32; tokens innermost |
+//! | V cache | `[blocks, kv_heads, 64, head_dim]` | f16 or f32 |
+//! | `out` | `[T, heads, head_dim]` | |
+//!
+//! Position `p` is in block `p / 64`, slot `p % 64`; a block of K or V has [`Shape::block_len`] elements. K is stored with
+//! the tokens of a block side by side because scores are then sums of whole registers for one query and for a hundred alike.
+//! Slots after the last token may hold anything, NaN included. f16 overflows above 65504.
+//!
+//! Workspace: [`Shape::workspace`], which depends on the shape and the threads, not on the tokens or the context.
+//!
+//! # Reproducibility
+//! The context is divided into spans of [`SPAN_BLOCKS`] blocks counted from position 0. A span is reduced block by block, and the
+//! spans are merged in order. Everything is computed row by row in that order whatever the tiling, so a token's output has
+//! the same bits for any chunking of the prompt and any number of threads (for one instruction set).
+
+mod cache;
+mod cpu;
+mod kernel;
+pub mod reference;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+pub use cache::{KvSlice, KvSliceMut, append};
+pub use cpu::forward;
+pub use shape::{BLOCK_TOKENS, SPAN_BLOCKS, Shape};
+
+use crate::backend::cpu::Cpu;
+use crate::ops::{Heads, activation};
+
+/// `out *= sigmoid(gate)`: the output gate of Qwen3.5. `out` is `[T, heads, head_dim]`, `gate` strided.
+///
+/// # Panics
+/// If `out` or `gate` does not have the shape.
+pub fn output_gate(cpu: &Cpu, out: &mut [f32], gate: &[f32], gate_layout: Heads) {
+    activation::multiply_by_sigmoid(cpu, out, gate, gate_layout);
+}

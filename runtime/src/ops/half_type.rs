@@ -1,0 +1,3 @@
+//! The number types of scales and dense matrices.
+
+pub use crate::number_type::{DenseType, HalfType};

@@ -1,0 +1,2 @@
+//! Kernel.
+pub(super) use super::portable::multiply;

@@ -1,0 +1,107 @@
+//! The exact product: f32 activations and dequantised weights, in 16 lanes.
+//!
+//! A panel of 16 rows x 128 columns is dequantised once for 16 tokens and stays in the first-level cache. Lane
+//! `column % 16` sums its columns in ascending order, the lanes are added in a fixed tree. The code is plain; the files
+//! of the instruction sets compile it again with wider vectors and fused multiply-adds.
+
+use super::{TILE_ROWS, Tiles};
+use crate::backend::cpu::ColumnsMut;
+use crate::ops::linear::Store;
+
+const LANES: usize = 16;
+
+/// Columns in a run: every group is a multiple of it, so that a run has one scale a row.
+const RUN: usize = 32;
+
+/// Columns in a panel.
+const PANEL: usize = 4 * RUN;
+
+/// Tokens that a panel is used for.
+const TOKENS: usize = 16;
+
+/// See [`super::multiply_exact`]. `FUSED`: whether the processor has fused multiply-adds.
+#[inline(always)]
+pub(super) fn multiply<const FUSED: bool>(
+    tiles: &Tiles<'_>,
+    x: &[f32],
+    out: &mut ColumnsMut<'_>,
+    store: Store,
+) {
+    let columns = tiles.shape().columns();
+    let first_tile = out.columns().start / TILE_ROWS;
+    let width = out.columns().len();
+    for offset in (0..width).step_by(TILE_ROWS) {
+        let tile = first_tile + offset / TILE_ROWS;
+        for first_token in (0..out.rows()).step_by(TOKENS) {
+            let tokens = TOKENS.min(out.rows() - first_token);
+            let x = &x[first_token * columns..(first_token + tokens) * columns];
+            let mut sums = [[[0.0f32; LANES]; TILE_ROWS]; TOKENS];
+            let mut panel = [[0.0f32; PANEL]; TILE_ROWS];
+            for first_column in (0..columns).step_by(PANEL) {
+                let length = PANEL.min(columns - first_column);
+                dequantise(tiles, tile, first_column, length, &mut panel);
+                for (x, sums) in x.chunks_exact(columns).zip(&mut sums) {
+                    let x = x[first_column..first_column + length].as_chunks::<LANES>().0;
+                    for (weights, lanes) in panel.iter().zip(sums) {
+                        add_products::<FUSED>(&weights[..length], x, lanes);
+                    }
+                }
+            }
+            for (token, sums) in sums.iter().take(tokens).enumerate() {
+                let out = &mut out.row(first_token + token)[offset..];
+                store.put(out, &sums.map(sum));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_products<const FUSED: bool>(weights: &[f32], x: &[[f32; LANES]], lanes: &mut [f32; LANES]) {
+    let mut total = *lanes;
+    for (weights, x) in weights.as_chunks::<LANES>().0.iter().zip(x) {
+        for lane in 0..LANES {
+            total[lane] = if FUSED {
+                weights[lane].mul_add(x[lane], total[lane])
+            } else {
+                total[lane] + weights[lane] * x[lane]
+            };
+        }
+    }
+    *lanes = total;
+}
+
+/// Columns `first_column..first_column + length` of a tile as floats; both are multiples of [`RUN`].
+#[inline(always)]
+fn dequantise(
+    tiles: &Tiles<'_>,
+    tile: usize,
+    first_column: usize,
+    length: usize,
+    panel: &mut [[f32; PANEL]; TILE_ROWS],
+) {
+    for run in (0..length).step_by(RUN) {
+        let group = (first_column + run) / tiles.shape().group_size();
+        let scales = tiles.group_scales(tile, group);
+        for (row, weights) in panel.iter_mut().enumerate() {
+            let scale = tiles.scale_type().to_f32(scales[row]);
+            let zero_point = tiles.zero_point(tile, group, row);
+            for (offset, weight) in weights[run..run + RUN].iter_mut().enumerate() {
+                let stored = tiles.stored(tile, row, first_column + run + offset);
+                *weight = (stored - zero_point) as f32 * scale;
+            }
+        }
+    }
+}
+
+/// The lanes in a tree: halves added until one is left.
+#[inline(always)]
+fn sum(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}

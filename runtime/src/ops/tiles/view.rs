@@ -1,0 +1,257 @@
+//! The shape and the borrowed view of a packed matrix.
+
+use ledger::Bytes;
+
+use super::TILE_ROWS;
+use crate::ops::half_type::HalfType;
+use crate::ops::matrix_error::{MatrixError, check_length};
+
+/// Largest group size: sums of 16384 products of 8 bits stay below 2^30.
+const LARGEST_GROUP: usize = 16_384;
+
+/// Bits of a stored value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Width {
+    Int4,
+    Int8,
+}
+
+impl Width {
+    /// Columns in a block of 64 bytes.
+    pub(crate) const fn block_columns(self) -> usize {
+        match self {
+            Self::Int4 => 8,
+            Self::Int8 => 4,
+        }
+    }
+}
+
+/// A shape whose sizes have been checked: no product of them overflows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TileShape {
+    width: Width,
+    rows: usize,
+    columns: usize,
+    group_size: usize,
+}
+
+impl TileShape {
+    pub(crate) fn new(
+        width: Width,
+        rows: usize,
+        columns: usize,
+        group_size: usize,
+    ) -> Result<Self, MatrixError> {
+        check_group_size(columns, group_size)?;
+        let padded = rows.checked_next_multiple_of(TILE_ROWS).and_then(|rows| rows.checked_mul(columns));
+        match padded {
+            Some(weights) if weights <= isize::MAX as usize / 4 => {
+                Ok(Self { width, rows, columns, group_size })
+            }
+            _ => Err(MatrixError::TooLarge { rows, columns }),
+        }
+    }
+
+    pub(crate) fn width(&self) -> Width {
+        self.width
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(crate) fn group_size(&self) -> usize {
+        self.group_size
+    }
+
+    pub(crate) fn tiles(&self) -> usize {
+        self.rows.div_ceil(TILE_ROWS)
+    }
+
+    pub(crate) fn groups(&self) -> usize {
+        self.columns / self.group_size
+    }
+
+    /// Blocks of 64 bytes in one group of one tile.
+    pub(crate) fn group_blocks(&self) -> usize {
+        self.group_size / self.width.block_columns()
+    }
+
+    /// Bytes of values in one tile.
+    pub(crate) fn tile_bytes(&self) -> usize {
+        self.columns / self.width.block_columns() * 64
+    }
+
+    /// Bytes of values.
+    pub(crate) fn value_bytes(&self) -> usize {
+        self.tiles() * self.tile_bytes()
+    }
+
+    /// Number of scales.
+    pub(crate) fn scale_count(&self) -> usize {
+        self.tiles() * self.groups() * TILE_ROWS
+    }
+
+    /// Bytes of zero points, if there are any.
+    pub(crate) fn zero_point_bytes(&self) -> usize {
+        self.tiles() * self.groups() * TILE_ROWS / 2
+    }
+
+    pub(crate) fn packed_bytes(&self, zero_points: bool) -> PackedBytes {
+        PackedBytes {
+            values: Bytes(self.value_bytes() as u64),
+            scales: Bytes(2 * self.scale_count() as u64),
+            zero_points: if zero_points { Bytes(self.zero_point_bytes() as u64) } else { Bytes::ZERO },
+        }
+    }
+}
+
+/// `Ok` if rows of `columns` can be divided into groups of `group_size`.
+pub(crate) fn check_group_size(columns: usize, group_size: usize) -> Result<(), MatrixError> {
+    let fits = group_size > 0
+        && group_size <= LARGEST_GROUP
+        && group_size.is_multiple_of(32)
+        && columns > 0
+        && columns.is_multiple_of(group_size);
+    if fits { Ok(()) } else { Err(MatrixError::GroupSize { columns, group_size }) }
+}
+
+/// Sizes of the parts of a packed matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackedBytes {
+    /// The quantised weights.
+    pub values: Bytes,
+    /// The 16-bit scales.
+    pub scales: Bytes,
+    /// The 4-bit zero points; 0 where there are none.
+    pub zero_points: Bytes,
+}
+
+impl PackedBytes {
+    /// All parts together.
+    pub fn total(&self) -> Bytes {
+        Bytes(self.values.0 + self.scales.0 + self.zero_points.0)
+    }
+}
+
+/// A packed matrix, borrowed. Its parts have the lengths that its shape asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tiles<'a> {
+    shape: TileShape,
+    scale_type: HalfType,
+    values: &'a [u8],
+    scales: &'a [u16],
+    zero_points: Option<&'a [u8]>,
+}
+
+impl<'a> Tiles<'a> {
+    pub(crate) fn new(
+        shape: TileShape,
+        scale_type: HalfType,
+        values: &'a [u8],
+        scales: &'a [u16],
+        zero_points: Option<&'a [u8]>,
+    ) -> Result<Self, MatrixError> {
+        check_length("values", values.len(), shape.value_bytes())?;
+        check_length("scales", scales.len(), shape.scale_count())?;
+        if let Some(zero_points) = zero_points {
+            check_length("zero points", zero_points.len(), shape.zero_point_bytes())?;
+        }
+        Ok(Self { shape, scale_type, values, scales, zero_points })
+    }
+
+    pub(crate) fn shape(&self) -> &TileShape {
+        &self.shape
+    }
+
+    pub(crate) fn scale_type(&self) -> HalfType {
+        self.scale_type
+    }
+
+    /// The blocks of group `group` of tile `tile`.
+    #[inline(always)]
+    pub(crate) fn group_values(&self, tile: usize, group: usize) -> &'a [u8] {
+        let bytes = self.shape.group_blocks() * 64;
+        let start = tile * self.shape.tile_bytes() + group * bytes;
+        &self.values[start..start + bytes]
+    }
+
+    /// The 16 scales of group `group` of tile `tile`, as bits.
+    #[inline(always)]
+    pub(crate) fn group_scales(&self, tile: usize, group: usize) -> &'a [u16; TILE_ROWS] {
+        let start = (tile * self.shape.groups() + group) * TILE_ROWS;
+        self.scales[start..].first_chunk().expect("the scales cover every group of every tile")
+    }
+
+    /// The 16 zero points of group `group` of tile `tile`, two a byte; `None` where they are the width's middle value.
+    #[inline(always)]
+    pub(crate) fn group_zero_points(&self, tile: usize, group: usize) -> Option<&'a [u8; TILE_ROWS / 2]> {
+        let start = (tile * self.shape.groups() + group) * (TILE_ROWS / 2);
+        let bytes = &self.zero_points?[start..];
+        Some(bytes.first_chunk().expect("the zero points cover every group of every tile"))
+    }
+
+    /// The zero point of one row, which is the middle of the range where none is stored.
+    pub(crate) fn zero_point(&self, tile: usize, group: usize, row: usize) -> i32 {
+        match (self.shape.width, self.group_zero_points(tile, group)) {
+            (Width::Int8, _) => 128,
+            (Width::Int4, None) => 8,
+            (Width::Int4, Some(bytes)) => i32::from(bytes[row / 2] >> (row % 2 * 4) & 15),
+        }
+    }
+
+    /// The stored value of row `row` of tile `tile` in column `column`.
+    #[inline(always)]
+    pub(crate) fn stored(&self, tile: usize, row: usize, column: usize) -> i32 {
+        let block_columns = self.shape.width.block_columns();
+        let block = tile * self.shape.tile_bytes() + column / block_columns * 64;
+        let byte = i32::from(self.values[block + row * 4 + column % 4]);
+        match self.shape.width {
+            Width::Int8 => byte,
+            Width::Int4 => byte >> (column % 8 / 4 * 4) & 15,
+        }
+    }
+
+    /// Bytes of values and scales that one row takes.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.shape.tile_bytes() / TILE_ROWS + 2 * self.shape.groups()
+    }
+
+    /// Writes the weights of row `row` as floats to `out` [columns].
+    pub(crate) fn dequantise_row(&self, row: usize, out: &mut [f32]) -> Result<(), MatrixError> {
+        let shape = &self.shape;
+        if row >= shape.rows {
+            return Err(MatrixError::RowOutside { row, rows: shape.rows });
+        }
+        check_length("row", out.len(), shape.columns)?;
+        let (tile, lane) = (row / TILE_ROWS, row % TILE_ROWS);
+        for (group, out) in out.chunks_exact_mut(shape.group_size).enumerate() {
+            let scale = self.scale_type.to_f32(self.group_scales(tile, group)[lane]);
+            let zero_point = self.zero_point(tile, group, lane);
+            let value = |stored: u8| (i32::from(stored) - zero_point) as f32 * scale;
+            let blocks = self.group_values(tile, group).chunks_exact(64);
+            match shape.width {
+                Width::Int8 => {
+                    for (out, block) in out.chunks_exact_mut(4).zip(blocks) {
+                        let bytes = &block[lane * 4..lane * 4 + 4];
+                        out.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = value(byte));
+                    }
+                }
+                Width::Int4 => {
+                    for (out, block) in out.chunks_exact_mut(8).zip(blocks) {
+                        let bytes = &block[lane * 4..lane * 4 + 4];
+                        for (i, &byte) in bytes.iter().enumerate() {
+                            out[i] = value(byte & 15);
+                            out[i + 4] = value(byte >> 4);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,353 @@
+//! Every buffer of a loaded engine, with its size and the formula behind it.
+
+use ledger::plan::Growth;
+use ledger::{Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryPlan, PlannedBuffer, Role, Tokens};
+
+use super::{KvCacheType, RuntimeOptions, WeightsMode};
+use crate::config::{AttentionConfig, LayerKind, LinearAttentionConfig, ModelConfig};
+use crate::engine_dir::{OWN_GROUP_SIZE, SegmentRecord};
+use crate::memory::whole_pages;
+use crate::model::shapes::attention_shape;
+use crate::ops::{attention, linear};
+
+/// The names of buffers that are not weights, as they stand in ledger keys.
+pub mod keys {
+    /// Keys of an attention layer.
+    pub const KEYS: &str = "keys";
+    /// Values of an attention layer.
+    pub const VALUES: &str = "values";
+    /// The matrices of a Gated DeltaNet layer.
+    pub const STATE: &str = "state";
+    /// The last inputs of a convolution.
+    pub const WINDOW: &str = "window";
+    /// What fills the last page of a weight segment.
+    pub const ALIGNMENT: &str = "alignment";
+    /// One row of scores.
+    pub const LOGITS: &str = "row";
+    /// The compiled tokenizer.
+    pub const TOKENIZER: &str = "table";
+}
+
+/// The plan of an engine with `segments`, and a compiled tokenizer of that size where it has one, loaded with `options`.
+pub fn plan(
+    config: &ModelConfig,
+    segments: &[SegmentRecord],
+    tokenizer: Option<Bytes>,
+    options: &RuntimeOptions,
+) -> MemoryPlan {
+    let mut buffers = Vec::new();
+    for segment in segments.iter().filter(|segment| segment.role == Role::Target) {
+        weights(segment, options.weights, &mut buffers);
+    }
+    for (layer, kind) in config.layers.iter().enumerate() {
+        let layer = layer as u32;
+        match (kind, &config.linear_attention) {
+            (LayerKind::LinearAttention, Some(linear)) => recurrent(layer, linear, &mut buffers),
+            _ => kv_cache(layer, &config.attention, options, &mut buffers),
+        }
+    }
+    let chunk = options.gdn_prefill_max_seq.0 as usize;
+    let group_size = smallest_group(segments);
+    workspace(config, options, group_size, Stage::Prefill, chunk, &mut buffers);
+    workspace(config, options, group_size, Stage::Decode, 1, &mut buffers);
+    buffers.push(anonymous(
+        BufferClass::Logits,
+        Lifetime::PerStep,
+        keys::LOGITS,
+        ElementType::F32,
+        vec![config.vocab_size as u64],
+        format!("{} vocabulary · 4 B", config.vocab_size),
+    ));
+    if let Some(bytes) = tokenizer {
+        buffers.push(PlannedBuffer {
+            bytes: whole_pages(bytes.0),
+            backing: Backing::MappedFile,
+            ..anonymous(
+                BufferClass::Tokenizer,
+                Lifetime::Resident,
+                keys::TOKENIZER,
+                ElementType::U8,
+                vec![bytes.0],
+                "vocabulary, merges and added tokens, as compiled".into(),
+            )
+        });
+    }
+    MemoryPlan { buffers }
+}
+
+/// Which of the two workspaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Activations of a prompt chunk.
+    Prefill,
+    /// Activations of one token.
+    Decode,
+}
+
+impl Stage {
+    /// The class of the stage's workspace.
+    pub const fn class(self) -> BufferClass {
+        match self {
+            Stage::Prefill => BufferClass::PrefillWorkspace,
+            Stage::Decode => BufferClass::DecodeWorkspace,
+        }
+    }
+
+    /// The stage's name, as it stands in keys.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Prefill => "prefill",
+            Stage::Decode => "decode",
+        }
+    }
+
+    const fn lifetime(self) -> Lifetime {
+        match self {
+            Stage::Prefill => Lifetime::PerPrefillChunk,
+            Stage::Decode => Lifetime::PerStep,
+        }
+    }
+}
+
+fn weights(segment: &SegmentRecord, mode: WeightsMode, buffers: &mut Vec<PlannedBuffer>) {
+    let backing = match mode {
+        WeightsMode::Mapped => Backing::MappedFile,
+        WeightsMode::Resident => Backing::Anonymous,
+    };
+    let base = |class, name: String, element, shape, bytes, formula| PlannedBuffer {
+        role: segment.role,
+        class,
+        layer: segment.layer,
+        name,
+        element,
+        shape,
+        bytes,
+        lifetime: Lifetime::Resident,
+        backing,
+        growth: None,
+        formula,
+    };
+    for tensor in &segment.tensors {
+        buffers.push(base(
+            tensor.class,
+            tensor.name.clone(),
+            tensor.format.element(),
+            vec![tensor.rows as u64, tensor.columns as u64],
+            tensor.bytes,
+            tensor.format.formula(tensor.rows, tensor.columns),
+        ));
+    }
+    if let (Some(last), true) = (segment.tensors.last(), segment.alignment > Bytes::ZERO) {
+        buffers.push(base(
+            last.class,
+            format!("{} {}", segment.name, keys::ALIGNMENT),
+            ElementType::U8,
+            vec![segment.alignment.0],
+            segment.alignment,
+            "up to the next page".into(),
+        ));
+    }
+}
+
+fn kv_cache(
+    layer: u32,
+    attention: &AttentionConfig,
+    options: &RuntimeOptions,
+    buffers: &mut Vec<PlannedBuffer>,
+) {
+    let block = attention::BLOCK_TOKENS as u64;
+    let blocks = u64::from(options.max_kv_cache_capacity.0).div_ceil(block);
+    let width = options.kv_cache_type.width();
+    let per_block = (attention.kv_heads * attention.head_dim) as u64 * block * width;
+    let element = match options.kv_cache_type {
+        KvCacheType::F16 => ElementType::F16,
+        KvCacheType::F32 => ElementType::F32,
+    };
+    for name in [keys::KEYS, keys::VALUES] {
+        let shape = vec![blocks, attention.kv_heads as u64, block, attention.head_dim as u64];
+        let formula = format!(
+            "{} kv heads · {} head dim · {width} B a token, committed in blocks of {block} tokens",
+            attention.kv_heads, attention.head_dim
+        );
+        buffers.push(PlannedBuffer {
+            layer: Some(layer),
+            bytes: whole_pages(blocks * per_block),
+            growth: Some(Growth { tokens: Tokens(block as u32), bytes: whole_pages(per_block) }),
+            ..anonymous(BufferClass::KvCache, Lifetime::PerSequence, name, element, shape, formula)
+        });
+    }
+}
+
+fn recurrent(layer: u32, linear: &LinearAttentionConfig, buffers: &mut Vec<PlannedBuffer>) {
+    let (heads, key, value) = (linear.value_heads as u64, linear.key_dim as u64, linear.value_dim as u64);
+    buffers.push(PlannedBuffer {
+        layer: Some(layer),
+        ..anonymous(
+            BufferClass::RecurrentState,
+            Lifetime::PerSequence,
+            keys::STATE,
+            ElementType::F32,
+            vec![heads, key, value],
+            format!("{heads} value heads · {key}·{value} · 4 B, whatever the length"),
+        )
+    });
+    let (kept, channels) = (linear.conv_kernel as u64 - 1, linear.conv_channels() as u64);
+    buffers.push(PlannedBuffer {
+        layer: Some(layer),
+        ..anonymous(
+            BufferClass::ConvState,
+            Lifetime::PerSequence,
+            keys::WINDOW,
+            ElementType::F32,
+            vec![kept, channels],
+            format!("last {kept} inputs · {channels} channels · 4 B"),
+        )
+    });
+}
+
+/// A target buffer of its own pages, sized by its shape.
+fn anonymous(
+    class: BufferClass,
+    lifetime: Lifetime,
+    name: &str,
+    element: ElementType,
+    shape: Vec<u64>,
+    formula: String,
+) -> PlannedBuffer {
+    let width = match element {
+        ElementType::F32 => 4,
+        ElementType::F16 | ElementType::Bf16 => 2,
+        ElementType::Int8 | ElementType::Int4 | ElementType::U8 => 1,
+    };
+    PlannedBuffer {
+        role: Role::Target,
+        class,
+        layer: None,
+        name: name.to_owned(),
+        element,
+        bytes: whole_pages(shape.iter().product::<u64>() * width),
+        shape,
+        lifetime,
+        backing: Backing::Anonymous,
+        growth: None,
+        formula,
+    }
+}
+
+/// Widths, in elements a token, of the activations that a forward pass holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Widths {
+    /// The residual stream, and the normed input of a block.
+    pub hidden: usize,
+    /// What the first projection of a block writes: qkv, q with its gate, or the MLP's gate.
+    pub first: usize,
+    /// What the second writes: z, or the MLP's up.
+    pub second: usize,
+    /// What a mixer hands to its output projection.
+    pub mixed: usize,
+    /// Keys, and values, of an attention layer.
+    pub kv: usize,
+    /// Decay, and beta, of a Gated DeltaNet layer.
+    pub gates: usize,
+    /// Cosines, and sines, of a position.
+    pub angles: usize,
+}
+
+impl Widths {
+    /// The widths for a model: the largest need of any of its layers.
+    pub fn of(config: &ModelConfig) -> Widths {
+        let attention = &config.attention;
+        let queries = attention.query_heads * attention.head_dim;
+        let projected = if attention.output_gate { 2 * queries } else { queries };
+        let (channels, values, gates) = match &config.linear_attention {
+            Some(linear) => {
+                (linear.conv_channels(), linear.value_heads * linear.value_dim, linear.value_heads)
+            }
+            None => (0, 0, 0),
+        };
+        Widths {
+            hidden: config.hidden_size,
+            first: channels.max(projected).max(config.intermediate_size),
+            second: values.max(config.intermediate_size),
+            mixed: values.max(queries),
+            kv: attention.kv_heads * attention.head_dim,
+            gates,
+            angles: attention.rotary_dims / 2,
+        }
+    }
+}
+
+fn workspace(
+    config: &ModelConfig,
+    options: &RuntimeOptions,
+    group_size: usize,
+    stage: Stage,
+    tokens: usize,
+    buffers: &mut Vec<PlannedBuffer>,
+) {
+    let widths = Widths::of(config);
+    let mut push = |class: BufferClass, name: &str, width: usize, what: &str| {
+        if width > 0 {
+            let shape = vec![tokens as u64, width as u64];
+            let formula = format!("{tokens} tokens · {width} · 4 B: {what}");
+            buffers.push(anonymous(class, stage.lifetime(), name, ElementType::F32, shape, formula));
+        }
+    };
+    let class = stage.class();
+    push(class, "hidden", widths.hidden, "the residual stream");
+    push(class, "normed", widths.hidden, "a block's input");
+    push(class, "first", widths.first, "qkv, queries with gates, or the MLP's gate");
+    push(class, "second", widths.second, "z, or the MLP's up");
+    push(class, "mixed", widths.mixed, "what a mixer gives its output projection");
+    push(class, "keys", widths.kv, "new keys");
+    push(class, "values", widths.kv, "new values");
+    push(class, "decay", widths.gates, "decay of each value head");
+    push(class, "beta", widths.gates, "write strength of each value head");
+    push(
+        BufferClass::Rope,
+        &format!("{} cos", stage.name()),
+        widths.angles,
+        "cosines of the chunk's positions",
+    );
+    push(
+        BufferClass::Rope,
+        &format!("{} sin", stage.name()),
+        widths.angles,
+        "sines of the chunk's positions",
+    );
+    for (name, bytes, what) in scratch(config, options, group_size, tokens) {
+        if bytes > 0 {
+            let formula = format!("{tokens} tokens: {what}");
+            buffers.push(anonymous(class, stage.lifetime(), name, ElementType::U8, vec![bytes], formula));
+        }
+    }
+}
+
+/// The smallest group of any quantised matrix: the one that gives activations the most scales.
+fn smallest_group(segments: &[SegmentRecord]) -> usize {
+    segments
+        .iter()
+        .flat_map(|segment| &segment.tensors)
+        .filter_map(|tensor| tensor.format.group_size())
+        .min()
+        .unwrap_or(OWN_GROUP_SIZE)
+}
+
+/// What operators need for themselves: name, bytes, purpose.
+fn scratch(
+    config: &ModelConfig,
+    options: &RuntimeOptions,
+    group_size: usize,
+    tokens: usize,
+) -> [(&'static str, u64, &'static str); 2] {
+    let columns = Widths::of(config).mixed.max(config.intermediate_size).max(config.hidden_size);
+    let scores = attention_shape(&config.attention).workspace(options.threads);
+    [
+        (
+            "quantised",
+            linear::workspace_bytes(tokens, columns, group_size).0,
+            "activations in 8 bits with their scales",
+        ),
+        ("scores", scores.0, "partial softmax of each thread"),
+    ]
+}

@@ -1,0 +1,10 @@
+//! The memory plan of a model with its options: pure arithmetic, microseconds, nothing is loaded.
+//!
+//! - [`options`]: the knobs.
+//! - [`buffers`]: every buffer with its formula.
+
+mod buffers;
+mod options;
+
+pub use buffers::{Stage, Widths, keys, plan};
+pub use options::{KvCacheType, OptionsError, Precision, RuntimeOptions, WeightsMode};

@@ -1,0 +1,127 @@
+//! Segments of an engine's weights, in memory.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ledger::{MemoryPlan, Role};
+
+use super::Weight;
+use crate::engine_dir::{EngineDir, EngineError, SegmentRecord};
+use crate::memory::{Allocation, Allocator, FileRegion, MemoryError, Region};
+use crate::plan::WeightsMode;
+
+/// Why weights could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The engine directory cannot be used.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// There is not enough memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The weights' file could not be read.
+    #[error("read segment `{segment}` of {path}: {cause}")]
+    Read {
+        /// The weights' file.
+        path: PathBuf,
+        /// The segment.
+        segment: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+}
+
+/// One run of `weights.bin` in memory, entered in the ledger tensor by tensor.
+#[derive(Debug)]
+pub struct Segment {
+    storage: Storage,
+    _accounts: Vec<Allocation>,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Mapped(FileRegion),
+    Resident(Region),
+}
+
+impl Segment {
+    /// The segment's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.storage {
+            Storage::Mapped(region) => region.bytes(),
+            Storage::Resident(region) => region.bytes(),
+        }
+    }
+}
+
+/// Loads every segment of the target model and names its tensors.
+pub fn load(
+    engine: &EngineDir,
+    mode: WeightsMode,
+    plan: &MemoryPlan,
+    allocator: &Allocator,
+) -> Result<Vec<(String, Weight)>, LoadError> {
+    let file = engine.open_weights()?;
+    let mut weights = Vec::new();
+    for record in engine.manifest().segments.iter().filter(|segment| segment.role == Role::Target) {
+        let accounts = plan
+            .buffers
+            .iter()
+            .filter(|buffer| belongs(record, &buffer.name))
+            .map(|buffer| allocator.enter(&buffer.key()))
+            .collect::<Result<_, _>>()?;
+        let storage = match mode {
+            WeightsMode::Mapped => Storage::Mapped(map(engine, &file, record)?),
+            WeightsMode::Resident => Storage::Resident(read(engine, &file, record)?),
+        };
+        let segment = Arc::new(Segment { storage, _accounts: accounts });
+        for tensor in &record.tensors {
+            weights.push((tensor.name.clone(), Weight::new(segment.clone(), tensor.clone())));
+        }
+    }
+    Ok(weights)
+}
+
+/// Whether the planned buffer `name` stands for a tensor of `record`, or for what fills its last page.
+fn belongs(record: &SegmentRecord, name: &str) -> bool {
+    record.tensors.iter().any(|tensor| tensor.name == name)
+        || name.strip_prefix(record.name.as_str()).is_some_and(|rest| rest == " alignment")
+}
+
+fn map(engine: &EngineDir, file: &File, record: &SegmentRecord) -> Result<FileRegion, MemoryError> {
+    FileRegion::map(file, record.offset, record.bytes.0 as usize).map_err(|cause| MemoryError::Map {
+        path: engine.weights_path(),
+        offset: record.offset,
+        bytes: record.bytes,
+        cause,
+    })
+}
+
+/// Reads a segment into memory of the process and drops the page cache behind it, so that its bytes exist once.
+fn read(engine: &EngineDir, file: &File, record: &SegmentRecord) -> Result<Region, LoadError> {
+    let length = record.bytes.0 as usize;
+    let no_memory = |cause| MemoryError::OutOfMemory {
+        action: "commit",
+        bytes: record.bytes,
+        key: record.name.clone(),
+        cause,
+    };
+    let mut region = Region::reserve(length).map_err(no_memory)?;
+    region.commit(0, length).map_err(no_memory)?;
+    // In steps, so that the page cache never holds more of the file than one of them.
+    const STEP: usize = 8 << 20;
+    for (index, part) in region.bytes_mut().chunks_mut(STEP).enumerate() {
+        let offset = record.offset + (index * STEP) as u64;
+        file.read_exact_at(part, offset).map_err(|cause| LoadError::Read {
+            path: engine.weights_path(),
+            segment: record.name.clone(),
+            cause,
+        })?;
+        let length = std::num::NonZeroU64::new(part.len() as u64);
+        // Best effort: where the advice is not known, the cache is only larger than it need be.
+        let _ = rustix::fs::fadvise(file, offset, length, rustix::fs::Advice::DontNeed);
+    }
+    Ok(region)
+}
