@@ -3,7 +3,7 @@
 //!
 //! - [`linear`]: `y = x Wᵀ`, the entry that models call; one quantisation and one parallel section for several matrices.
 //! - [`matmul_int4`], [`matmul_int8`], [`matmul_dense`]: the forms of `W`: layout, packing, look-up of a row.
-//! - [`quantize_activations`]: `x` in 8 bits.
+//! - [`mod@quantize_activations`]: `x` in 8 bits.
 //! - [`matrix_error`], [`half_type`]: what the forms of `W` share.
 
 pub mod half_type;

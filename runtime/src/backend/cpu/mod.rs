@@ -7,6 +7,7 @@ mod column_queue;
 pub(crate) mod guarded;
 mod instruction_set;
 mod pool;
+pub mod roofline;
 mod shared;
 
 pub use carve::Carver;
