@@ -141,15 +141,12 @@ impl Step<'_> {
                     *sum = _mm512_dpwssd_epi32(*sum, zero_points, split);
                 }
             }
-            // Loops and not `array::from_fn`: its closures would carry the instructions, which `from_fn` cannot inline.
-            let mut blocks = [std::ptr::null(); TILES];
-            for (tile, blocks) in blocks.iter_mut().enumerate() {
-                *blocks = self.tiles.group_values(self.tile + tile, group).as_ptr();
-            }
-            let mut words = [std::ptr::null(); TOKENS];
-            for (token, words) in words.iter_mut().enumerate() {
-                *words = values[token * columns + group * group_size..].as_ptr().cast::<u8>();
-            }
+            let blocks: [*const u8; TILES] =
+                std::array::from_fn(|tile| self.tiles.group_values(self.tile + tile, group).as_ptr());
+            // SAFETY: the group's columns lie inside each token's row.
+            let words: [*const u8; TOKENS] = std::array::from_fn(|token| unsafe {
+                values.as_ptr().add(token * columns + group * group_size).cast::<u8>()
+            });
             let left = shape.tile_bytes() - group * shape.group_blocks() * 64;
             let prefetch = Prefetch { left, skip: (TILES - 1) * shape.tile_bytes() };
             // SAFETY: a group has `group_blocks` blocks of 64 bytes and `group_size` activations a token.
@@ -214,24 +211,28 @@ unsafe fn add_group<const BITS: usize, const TILES: usize, const TOKENS: usize>(
     let nibble = _mm512_set1_epi8(15);
     for block in 0..count {
         let ahead = prefetch.offset(block * 64, PREFETCH_BYTES);
-        let mut halves = [[_mm512_setzero_si512(); TILES]; 2];
-        for (tile, pointer) in blocks.iter().enumerate() {
+        let mut weights = [[_mm512_setzero_si512(); 2]; TILES];
+        for (weights, pointer) in weights.iter_mut().zip(blocks) {
             // SAFETY: `block < count`.
             let stored = unsafe { _mm512_loadu_si512(pointer.add(block * 64).cast()) };
             _mm_prefetch::<_MM_HINT_T0>(pointer.wrapping_add(ahead).cast());
-            halves[0][tile] = if BITS == 4 { _mm512_and_si512(stored, nibble) } else { stored };
-            halves[1][tile] = _mm512_and_si512(_mm512_srli_epi16::<4>(stored), nibble);
+            *weights = if BITS == 4 {
+                let high = _mm512_and_si512(_mm512_srli_epi16::<4>(stored), nibble);
+                [_mm512_and_si512(stored, nibble), high]
+            } else {
+                [stored, stored]
+            };
         }
-        // With 8 bits there is one half, and the compiler drops what was made of the other.
-        let words_in_block = 8 / BITS;
-        for (half, weights) in halves.iter().take(words_in_block).enumerate() {
+        // Indexed in this order on purpose: with the halves outside, the registers do not suffice for eight tokens.
+        #[expect(clippy::needless_range_loop)]
+        for half in 0..8 / BITS {
             for token in 0..TOKENS {
-                let offset = (block * words_in_block + half) * 4;
-                // SAFETY: a block has `words_in_block` words of activations, and `block < count`.
+                let offset = (block * (8 / BITS) + half) * 4;
+                // SAFETY: a block has `8 / BITS` words of activations, and `block < count`.
                 let word = unsafe { words[token].add(offset).cast::<i32>().read_unaligned() };
                 let word = _mm512_set1_epi32(word);
                 for tile in 0..TILES {
-                    sums[tile][token] = _mm512_dpbusd_epi32(sums[tile][token], weights[tile], word);
+                    sums[tile][token] = _mm512_dpbusd_epi32(sums[tile][token], weights[tile][half], word);
                 }
             }
         }
