@@ -3,7 +3,7 @@
 //!
 //! - [`linear`]: `y = x Wᵀ`, the entry that models call; one quantisation and one parallel section for several matrices.
 //! - [`matmul_int4`], [`matmul_int8`], [`matmul_dense`]: the forms of `W`: layout, packing, look-up of a row; `tiles`: the
-//!   kernels of the first two. [`quantize_activations`]: `x` in 8 bits.
+//!   kernels of the first two. [`mod@quantize_activations`]: `x` in 8 bits.
 //! - [`rms_norm`], [`rope`], [`attention`], [`causal_conv1d`], [`gated_delta_rule`], [`swiglu`]: the rest of a layer.
 //! - [`activation`]: exponentials and what is made of them. [`Heads`]: where the heads of a token lie.
 //! - [`half_type`], [`matrix_error`]: what the forms of `W` share.

@@ -10,6 +10,7 @@ pub(crate) mod guarded;
 mod instruction_set;
 mod pool;
 mod processor;
+pub mod roofline;
 mod shared;
 mod vector;
 #[cfg(target_arch = "x86_64")]

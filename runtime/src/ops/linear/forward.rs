@@ -54,7 +54,7 @@ pub enum LinearError {
     Quantise(#[from] MatrixError),
 }
 
-/// Computes all `projections` of `x` [tokens, columns]; see the module's documentation.
+/// Computes all `projections` of `x [tokens, columns]`; see the module's documentation.
 ///
 /// # Errors
 /// If a shape does not fit, or the workspace is smaller than [`super::workspace_bytes`]. Nothing is written then, unless

@@ -2,9 +2,9 @@
 //!
 //! | argument | shape | owner |
 //! | --- | --- | --- |
-//! | `x` | [tokens, columns] f32 | caller |
-//! | each `matrix` | [rows, columns], int4, int8 or dense | engine's weights |
-//! | each `out` | [tokens, rows] f32, overwritten or added to | caller |
+//! | `x` | `[tokens, columns]` f32 | caller |
+//! | each `matrix` | `[rows, columns]`, int4, int8 or dense | engine's weights |
+//! | each `out` | `[tokens, rows]` f32, overwritten or added to | caller |
 //! | `workspace` | [`workspace_bytes`] | memory plan |
 //!
 //! `Precision::Fast` quantises `x` to 8 bits, once for each group size among the matrices, and multiplies in integers.
@@ -29,7 +29,7 @@ use super::matmul_int8::Int8Matrix;
 use super::matrix_error::MatrixError;
 use super::quantize_activations;
 
-/// A weight matrix [rows, columns] in any form.
+/// A weight matrix `[rows, columns]` in any form.
 #[derive(Debug, Clone, Copy)]
 pub enum Matrix<'a> {
     /// 4 bits.
@@ -68,7 +68,7 @@ impl Matrix<'_> {
         }
     }
 
-    /// Writes the weights of row `row` to `out` [columns]: a look-up in a table of embeddings.
+    /// Writes the weights of row `row` to `out [columns]`: a look-up in a table of embeddings.
     ///
     /// # Errors
     /// If there is no such row, or `out` has another length.
@@ -112,18 +112,18 @@ pub enum Precision {
     Fast,
 }
 
-/// One product of a [`forward`] call.
+/// One product of a [`forward()`] call.
 #[derive(Debug)]
 pub struct Projection<'a> {
-    /// `W` [rows, columns].
+    /// `W [rows, columns]`.
     pub matrix: Matrix<'a>,
-    /// `y` [tokens, rows].
+    /// `y [tokens, rows]`.
     pub out: &'a mut [f32],
     /// What happens to the old values of `out`.
     pub store: Store,
 }
 
-/// Workspace that is enough for [`forward`] with at most `max_tokens` tokens, `max_columns` columns, and matrices whose group
+/// Workspace that is enough for [`forward()`] with at most `max_tokens` tokens, `max_columns` columns, and matrices whose group
 /// size is at least `min_group_size`: the 8-bit activations, see [`quantize_activations::workspace_bytes`].
 pub const fn workspace_bytes(max_tokens: usize, max_columns: usize, min_group_size: usize) -> Bytes {
     quantize_activations::workspace_bytes(max_tokens, max_columns, min_group_size)

@@ -47,7 +47,7 @@ pub(super) fn multiply(matrix: &DenseMatrix<'_>, x: &[f32], out: &mut ColumnsMut
 
 type Products = [[f32; MOST_ROWS]; MOST_TOKENS];
 
-/// Fills `products` [token][row] for 4 rows or 1 from `row` on, and all `tokens` of `x`.
+/// Fills `products [token][row]` for 4 rows or 1 from `row` on, and all `tokens` of `x`.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn step(
     matrix: &DenseMatrix<'_>,
@@ -90,34 +90,39 @@ fn dots<const ELEMENT: u8, const ROWS: usize, const TOKENS: usize>(
 ) {
     let columns = matrix.columns();
     let size = matrix.element().size();
-    let weights: [&[u8]; ROWS] = std::array::from_fn(|index| matrix.row(row + index));
-    let x: [&[f32]; TOKENS] = std::array::from_fn(|token| &x[token * columns..(token + 1) * columns]);
+    // Loops and not `array::from_fn`: its closures would carry the instructions, which `from_fn` cannot inline.
+    let mut weights: [&[u8]; ROWS] = [&[]; ROWS];
+    for (index, weights) in weights.iter_mut().enumerate() {
+        *weights = matrix.row(row + index);
+    }
+    let x = &x[..TOKENS * columns];
     let mut sums = [[_mm256_setzero_ps(); ROWS]; TOKENS];
     let whole = columns / LANES * LANES;
     for first in (0..whole).step_by(LANES) {
-        // SAFETY: `first + 8 <= columns`, which every row of weights and every token has.
-        let weights: [__m256; ROWS] =
-            std::array::from_fn(|row| unsafe { load::<ELEMENT>(weights[row].as_ptr().add(first * size)) });
-        for token in 0..TOKENS {
-            // SAFETY: as above.
-            let x = unsafe { _mm256_loadu_ps(x[token].as_ptr().add(first)) };
-            for row in 0..ROWS {
-                sums[token][row] = _mm256_fmadd_ps(weights[row], x, sums[token][row]);
+        let mut lanes = [_mm256_setzero_ps(); ROWS];
+        for (lanes, weights) in lanes.iter_mut().zip(weights) {
+            // SAFETY: `first + 8 <= columns`, which every row has.
+            *lanes = unsafe { load::<ELEMENT>(weights.as_ptr().add(first * size)) };
+        }
+        for (token, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: `first + 8 <= columns`, which each of the `TOKENS` tokens has.
+            let x = unsafe { _mm256_loadu_ps(x.as_ptr().add(token * columns + first)) };
+            for (sum, lanes) in sums.iter_mut().zip(lanes) {
+                *sum = _mm256_fmadd_ps(lanes, x, *sum);
             }
         }
     }
     if whole < columns {
-        for row in 0..ROWS {
+        for (row, weights) in weights.iter().enumerate() {
             // The rest is widened with zeros, which add nothing.
             let mut bytes = [0u8; LANES * 4];
-            bytes[..(columns - whole) * size].copy_from_slice(&weights[row][whole * size..]);
-            for token in 0..TOKENS {
+            bytes[..(columns - whole) * size].copy_from_slice(&weights[whole * size..]);
+            for (token, sums) in sums.iter_mut().enumerate() {
                 let mut rest = [0.0f32; LANES];
-                rest[..columns - whole].copy_from_slice(&x[token][whole..]);
+                rest[..columns - whole].copy_from_slice(&x[token * columns + whole..(token + 1) * columns]);
                 // SAFETY: both arrays hold eight elements of the largest type.
-                let (weights, x) =
-                    unsafe { (load::<ELEMENT>(bytes.as_ptr()), _mm256_loadu_ps(rest.as_ptr())) };
-                sums[token][row] = _mm256_fmadd_ps(weights, x, sums[token][row]);
+                let (lanes, x) = unsafe { (load::<ELEMENT>(bytes.as_ptr()), _mm256_loadu_ps(rest.as_ptr())) };
+                sums[row] = _mm256_fmadd_ps(lanes, x, sums[row]);
             }
         }
     }

@@ -54,7 +54,7 @@ pub(super) fn multiply(matrix: &DenseMatrix<'_>, x: &[f32], out: &mut ColumnsMut
 
 type Products = [[f32; MOST_ROWS]; MOST_TOKENS];
 
-/// Fills `products` [token][row] for 4 rows or 1 from `row` on, and all `tokens` of `x`.
+/// Fills `products [token][row]` for 4 rows or 1 from `row` on, and all `tokens` of `x`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn step(
     matrix: &DenseMatrix<'_>,
@@ -101,22 +101,27 @@ fn dots<const ELEMENT: u8, const ROWS: usize, const TOKENS: usize>(
 ) {
     let columns = matrix.columns();
     let size = matrix.element().size();
-    let weights: [&[u8]; ROWS] = std::array::from_fn(|index| matrix.row(row + index));
-    let x: [&[f32]; TOKENS] = std::array::from_fn(|token| &x[token * columns..(token + 1) * columns]);
+    // Loops and not `array::from_fn`: its closures would carry the instructions, which `from_fn` cannot inline.
+    let mut weights = [std::ptr::null(); ROWS];
+    for (index, weights) in weights.iter_mut().enumerate() {
+        *weights = matrix.row(row + index).as_ptr();
+    }
+    let x = x[..TOKENS * columns].as_ptr();
     let mut sums = [[_mm512_setzero_ps(); ROWS]; TOKENS];
     for first in (0..columns).step_by(LANES) {
         let mask = if columns - first >= LANES { u16::MAX } else { (1 << (columns - first)) - 1 };
-        // SAFETY: the mask selects columns below `columns`, which every row of weights and every token has.
-        let weights: [__m512; ROWS] = std::array::from_fn(|row| unsafe {
-            let pointer = weights[row].as_ptr().add(first * size);
+        let mut lanes = [_mm512_setzero_ps(); ROWS];
+        for (lanes, weights) in lanes.iter_mut().zip(weights) {
+            let pointer = weights.wrapping_add(first * size);
             _mm_prefetch::<_MM_HINT_T0>(pointer.wrapping_add(PREFETCH_BYTES).cast());
-            load::<ELEMENT>(pointer, mask)
-        });
-        for token in 0..TOKENS {
-            // SAFETY: as above.
-            let x = unsafe { _mm512_maskz_loadu_ps(mask, x[token].as_ptr().add(first)) };
-            for row in 0..ROWS {
-                sums[token][row] = _mm512_fmadd_ps(weights[row], x, sums[token][row]);
+            // SAFETY: the mask selects columns below `columns`, which every row has.
+            *lanes = unsafe { load::<ELEMENT>(pointer, mask) };
+        }
+        for (token, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the mask selects columns below `columns`, which each of the `TOKENS` tokens has.
+            let x = unsafe { _mm512_maskz_loadu_ps(mask, x.add(token * columns + first)) };
+            for (sum, lanes) in sums.iter_mut().zip(lanes) {
+                *sum = _mm512_fmadd_ps(lanes, x, *sum);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Weights as floats: `y[t][r] = Σ_c W[r][c] x[t][c]`, for modules that stay in 16 bits, and for exact checks.
 //!
-//! `W` [rows, columns] is row-major, its elements f16, bf16 or f32 in little-endian bytes, as a checkpoint holds them.
+//! `W [rows, columns]` is row-major, its elements f16, bf16 or f32 in little-endian bytes, as a checkpoint holds them.
 //! Activations are f32. Each product is summed in f32 in a fixed number of lanes (lane = column modulo the vector length,
 //! ascending), and the lanes in a fixed tree, so a result never depends on the other rows and tokens.
 //!
@@ -14,6 +14,8 @@ mod portable;
 pub mod reference;
 #[cfg(test)]
 mod tests;
+
+pub(in crate::ops) use portable::{LANES, sum};
 
 use half::{bf16, f16};
 use ledger::Bytes;
@@ -46,7 +48,7 @@ pub struct DenseMatrix<'a> {
 }
 
 impl<'a> DenseMatrix<'a> {
-    /// `data` [rows, columns] elements as little-endian bytes, at any address.
+    /// `data [rows, columns]` elements as little-endian bytes, at any address.
     ///
     /// # Errors
     /// If `data` does not have the length of [`dense_bytes`].
@@ -76,7 +78,7 @@ impl<'a> DenseMatrix<'a> {
         &self.data[row * bytes..(row + 1) * bytes]
     }
 
-    /// Writes the weights of row `row` to `out` [columns].
+    /// Writes the weights of row `row` to `out [columns]`.
     ///
     /// # Errors
     /// If there is no such row, or `out` has another length.
@@ -107,7 +109,7 @@ fn convert(element: DenseType, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Multiplies the rows of `matrix` that are the columns of `out` with all tokens of `x` [tokens, columns].
+/// Multiplies the rows of `matrix` that are the columns of `out` with all tokens of `x [tokens, columns]`.
 pub(crate) fn multiply(
     isa: InstructionSet,
     matrix: &DenseMatrix<'_>,

@@ -4,7 +4,8 @@ use super::{DenseMatrix, convert};
 use crate::backend::cpu::ColumnsMut;
 use crate::ops::linear::Store;
 
-const LANES: usize = 16;
+/// Partial sums of a product.
+pub(in crate::ops) const LANES: usize = 16;
 
 /// Columns that are converted at a time.
 const PANEL: usize = 256;
@@ -42,7 +43,8 @@ fn dot(matrix: &DenseMatrix<'_>, row: usize, x: &[f32]) -> f32 {
 }
 
 /// The lanes in a tree: halves added until one is left.
-fn sum(mut lanes: [f32; LANES]) -> f32 {
+#[inline(always)]
+pub(in crate::ops) fn sum(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {

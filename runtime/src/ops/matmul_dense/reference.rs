@@ -2,7 +2,7 @@
 
 use super::{DenseMatrix, convert};
 
-/// `y = x Wᵀ`: `x` [tokens, columns], `y` [tokens, rows].
+/// `y = x Wᵀ`: `x [tokens, columns]`, `y [tokens, rows]`.
 pub fn multiply(matrix: &DenseMatrix<'_>, x: &[f32]) -> Vec<f64> {
     let mut y = Vec::new();
     let mut weights = vec![0.0; matrix.columns];

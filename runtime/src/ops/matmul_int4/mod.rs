@@ -7,10 +7,10 @@
 //!
 //! | form | values | scales | zero points |
 //! | --- | --- | --- | --- |
-//! | [`RowMajorInt4`], what importers make | [rows, columns / 2] bytes, low nibble = even column | [rows, groups] | [rows, groups] bytes |
-//! | [`Int4Matrix`], what kernels read | tiles of 16 rows, see the table in `ops/tiles` | [tile][group][16] | [tile][group][8 bytes] |
+//! | [`RowMajorInt4`], what importers make | `[rows, columns / 2]` bytes, low nibble = even column | `[rows, groups]` | `[rows, groups]` bytes |
+//! | [`Int4Matrix`], what kernels read | tiles of 16 rows, see the table in `ops/tiles` | `[tile][group][16]` | `[tile][group][8 bytes]` |
 //!
-//! Tiles are independent: [`pack`] turns any rows that start at a multiple of 16 into their part of the packed form, so a
+//! Tiles are independent: [`pack()`] turns any rows that start at a multiple of 16 into their part of the packed form, so a
 //! build packs a tensor piece by piece. Packed size: `1/2 + 2/g + 1/(2g)` bytes a weight, see [`int4_bytes`].
 
 mod pack;
@@ -49,7 +49,7 @@ pub struct Int4Matrix<'a> {
 }
 
 impl<'a> Int4Matrix<'a> {
-    /// Takes the three parts that [`pack`] wrote. Fastest if `values` starts at a multiple of 64 bytes.
+    /// Takes the three parts that [`pack()`] wrote. Fastest if `values` starts at a multiple of 64 bytes.
     ///
     /// # Errors
     /// If the group size does not fit, or a part does not have the length of [`int4_bytes`].
@@ -85,7 +85,7 @@ impl<'a> Int4Matrix<'a> {
         &self.tiles
     }
 
-    /// Writes the weights of row `row` to `out` [columns].
+    /// Writes the weights of row `row` to `out [columns]`.
     ///
     /// # Errors
     /// If there is no such row, or `out` has another length.

@@ -15,7 +15,7 @@ pub struct RowMajorInt4<'a> {
 }
 
 impl<'a> RowMajorInt4<'a> {
-    /// `values` [rows, columns / 2], low nibble = even column; `scales` [rows, groups]; `zero_points` [rows, groups], one
+    /// `values [rows, columns / 2]`, low nibble = even column; `scales [rows, groups]`; `zero_points [rows, groups]`, one
     /// byte each of which the low four bits count.
     ///
     /// # Errors
@@ -42,11 +42,11 @@ impl<'a> RowMajorInt4<'a> {
 /// The parts of a packed matrix, or of a run of its tiles, to be written.
 #[derive(Debug)]
 pub struct PackedInt4Mut<'a> {
-    /// [tile][columns / 8][64 bytes].
+    /// `[tile][columns / 8][64 bytes]`.
     pub values: &'a mut [u8],
-    /// [tile][group][16].
+    /// `[tile][group][16]`.
     pub scales: &'a mut [u16],
-    /// [tile][group][8 bytes]; `None` for a symmetric matrix.
+    /// `[tile][group][8 bytes]`; `None` for a symmetric matrix.
     pub zero_points: Option<&'a mut [u8]>,
 }
 
@@ -101,7 +101,7 @@ fn spread(nibbles: u32) -> u32 {
     (pairs | pairs << 4) & 0x0f0f_0f0f
 }
 
-/// Row-major [rows, groups] to [tile][group][16]; missing rows get 0. Also used for 8-bit matrices.
+/// Row-major `[rows, groups]` to `[tile][group][16]`; missing rows get 0. Also used for 8-bit matrices.
 pub(in crate::ops) fn pack_scales(shape: &TileShape, scales: &[u16], packed: &mut [u16]) {
     let groups = shape.groups();
     for (tile, packed) in packed.chunks_exact_mut(groups * TILE_ROWS).enumerate() {

@@ -4,8 +4,8 @@ use super::super::half_type::{HalfType, nearest};
 use super::super::matrix_error::{MatrixError, check_length};
 use super::super::tiles::check_group_size;
 
-/// Quantises `weights` [rows, columns] to the row-major form: `values` [rows, columns / 2], `scales` [rows, groups] as f16,
-/// `zero_points` [rows, groups].
+/// Quantises `weights [rows, columns]` to the row-major form: `values [rows, columns / 2]`, `scales [rows, groups]` as f16,
+/// `zero_points [rows, groups]`.
 ///
 /// Asymmetric, from minimum to maximum of the group, both taken to include 0 so that 0 stays exact:
 /// `s = f16((max − min) / 15)`, `z = round(−min / s)`, `q = clamp(round(w / s) + z, 0, 15)`, ties to even. A group of zeros gets `s = 0`.

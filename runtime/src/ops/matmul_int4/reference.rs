@@ -13,7 +13,7 @@ pub fn weight(matrix: &RowMajorInt4<'_>, row: usize, column: usize) -> f64 {
     (f64::from(q) - f64::from(z)) * f64::from(s)
 }
 
-/// `y = x Wᵀ`: `x` [tokens, columns], `y` [tokens, rows].
+/// `y = x Wᵀ`: `x [tokens, columns]`, `y [tokens, rows]`.
 pub fn multiply(matrix: &RowMajorInt4<'_>, x: &[f64]) -> Vec<f64> {
     let (rows, columns) = (matrix.shape.rows(), matrix.shape.columns());
     let mut y = Vec::new();

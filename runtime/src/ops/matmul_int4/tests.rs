@@ -150,3 +150,14 @@ fn zeros_stay_zero_and_bad_weights_are_named() {
     let result = quantise_rows(&weights, 64, 32, &mut values, &mut scales, &mut zeros);
     assert_eq!(result, Err(MatrixError::ScaleOverflow { row: 1, column: 32 }));
 }
+
+#[test]
+fn the_reference_multiplies_rows_with_tokens() {
+    let mut values = [0x88u8; 2 * 16];
+    values[0] = 0x8a; // q = 10 in column 0, 8 in column 1
+    values[31] = 0x08; // q = 8 in column 30, 0 in column 31 of row 1
+    let scales = [0.5, 0.25].map(|scale| HalfType::F16.from_f32(scale));
+    let source = RowMajorInt4::new(2, 32, 32, HalfType::F16, &values, &scales, None).unwrap();
+    let x: Vec<f64> = (0..64).map(f64::from).collect();
+    assert_eq!(reference::multiply(&source, &x), [0.0, -2.0 * 31.0, 32.0, -2.0 * 63.0]);
+}

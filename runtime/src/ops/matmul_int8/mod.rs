@@ -6,8 +6,8 @@
 //!
 //! | form | values | scales |
 //! | --- | --- | --- |
-//! | [`RowMajorInt8`] | [rows, columns] i8 | [rows, groups] f16 |
-//! | [`Int8Matrix`] | tiles of 16 rows, [tile][columns / 4][64 bytes], see the table in `ops/tiles` | [tile][group][16] f16 |
+//! | [`RowMajorInt8`] | `[rows, columns]` i8 | `[rows, groups]` f16 |
+//! | [`Int8Matrix`] | tiles of 16 rows, `[tile][columns / 4][64 bytes]`, see the table in `ops/tiles` | `[tile][group][16]` f16 |
 //!
 //! Packed size: `1 + 2/g` bytes a weight, see [`int8_bytes`].
 
@@ -41,7 +41,7 @@ pub struct Int8Matrix<'a> {
 }
 
 impl<'a> Int8Matrix<'a> {
-    /// Takes the two parts that [`pack`] wrote. Fastest if `values` starts at a multiple of 64 bytes.
+    /// Takes the two parts that [`pack()`] wrote. Fastest if `values` starts at a multiple of 64 bytes.
     ///
     /// # Errors
     /// If the group size does not fit, or a part does not have the length of [`int8_bytes`].
@@ -75,7 +75,7 @@ impl<'a> Int8Matrix<'a> {
         &self.tiles
     }
 
-    /// Writes the weights of row `row` to `out` [columns].
+    /// Writes the weights of row `row` to `out [columns]`.
     ///
     /// # Errors
     /// If there is no such row, or `out` has another length.

@@ -13,7 +13,7 @@ pub struct RowMajorInt8<'a> {
 }
 
 impl<'a> RowMajorInt8<'a> {
-    /// `values` [rows, columns], `scales` [rows, groups] as f16.
+    /// `values [rows, columns]`, `scales [rows, groups]` as f16.
     ///
     /// # Errors
     /// If the group size does not fit, or a part has the wrong length.
@@ -34,9 +34,9 @@ impl<'a> RowMajorInt8<'a> {
 /// The parts of a packed matrix, or of a run of its tiles, to be written.
 #[derive(Debug)]
 pub struct PackedInt8Mut<'a> {
-    /// [tile][columns / 4][64 bytes].
+    /// `[tile][columns / 4][64 bytes]`.
     pub values: &'a mut [u8],
-    /// [tile][group][16].
+    /// `[tile][group][16]`.
     pub scales: &'a mut [u16],
 }
 

@@ -4,7 +4,7 @@ use super::super::half_type::{HalfType, nearest};
 use super::super::matrix_error::{MatrixError, check_length};
 use super::super::tiles::check_group_size;
 
-/// Quantises `weights` [rows, columns] to the row-major form: `values` [rows, columns], `scales` [rows, groups] as f16.
+/// Quantises `weights [rows, columns]` to the row-major form: `values [rows, columns]`, `scales [rows, groups]` as f16.
 ///
 /// Symmetric: `s = f16(max |w| / 127)`, `q = clamp(round(w / s), −127, 127)`, ties to even. A group of zeros gets `s = 0`.
 ///

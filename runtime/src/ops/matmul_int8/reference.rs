@@ -10,7 +10,7 @@ pub fn weight(matrix: &RowMajorInt8<'_>, row: usize, column: usize) -> f64 {
     f64::from(matrix.values[row * shape.columns() + column]) * f64::from(HalfType::F16.to_f32(scale))
 }
 
-/// `y = x Wᵀ`: `x` [tokens, columns], `y` [tokens, rows].
+/// `y = x Wᵀ`: `x [tokens, columns]`, `y [tokens, rows]`.
 pub fn multiply(matrix: &RowMajorInt8<'_>, x: &[f64]) -> Vec<f64> {
     let (rows, columns) = (matrix.shape.rows(), matrix.shape.columns());
     let mut y = Vec::new();

@@ -57,3 +57,14 @@ fn zeros_stay_zero_and_bad_weights_are_named() {
     let result = quantise_rows(&weights, 32, 32, &mut values, &mut scales);
     assert_eq!(result, Err(MatrixError::ScaleOverflow { row: 1, column: 0 }));
 }
+
+#[test]
+fn the_reference_multiplies_rows_with_tokens() {
+    let mut values = [0i8; 2 * 32];
+    values[3] = -7;
+    values[63] = 2;
+    let scales = [0.5, 0.25].map(|scale| HalfType::F16.from_f32(scale));
+    let source = RowMajorInt8::new(2, 32, 32, &values, &scales).unwrap();
+    let x: Vec<f64> = (0..64).map(f64::from).collect();
+    assert_eq!(reference::multiply(&source, &x), [-3.5 * 3.0, 0.5 * 31.0, -3.5 * 35.0, 0.5 * 63.0]);
+}

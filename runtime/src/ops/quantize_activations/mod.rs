@@ -13,9 +13,9 @@
 //!
 //! | part | shape | type |
 //! | --- | --- | --- |
-//! | values `a` | [tokens, columns] | i8 |
-//! | scales `α` | [tokens, groups] | f32 |
-//! | sums `−Σ a` | [tokens, groups] | split into two 16-bit halves, see [`split_sum`] |
+//! | values `a` | `[tokens, columns]` | i8 |
+//! | scales `α` | `[tokens, groups]` | f32 |
+//! | sums `−Σ a` | `[tokens, groups]` | split into two 16-bit halves, see [`split_sum`] |
 //!
 //! Memory: [`workspace_bytes`]. All instruction sets give the same bits.
 
@@ -85,17 +85,17 @@ impl<'a> QuantizedActivations<'a> {
         self.sums[token * self.groups() + group]
     }
 
-    /// All values [tokens, columns].
+    /// All values `[tokens, columns]`.
     pub(crate) fn values(&self) -> &'a [i8] {
         self.values
     }
 
-    /// All scales [tokens, groups].
+    /// All scales `[tokens, groups]`.
     pub(crate) fn scales(&self) -> &'a [f32] {
         self.scales
     }
 
-    /// All split sums [tokens, groups].
+    /// All split sums `[tokens, groups]`.
     pub(crate) fn sums(&self) -> &'a [i32] {
         self.sums
     }
@@ -125,7 +125,7 @@ pub const fn workspace_bytes(tokens: usize, columns: usize, group_size: usize) -
     Bytes(bytes as u64)
 }
 
-/// Quantises `x` [tokens, columns] into `workspace`, several tokens on all workers of `pool`, one token on the caller.
+/// Quantises `x [tokens, columns]` into `workspace`, several tokens on all workers of `pool`, one token on the caller.
 ///
 /// # Errors
 /// If the group size does not divide the columns, or a length is wrong.

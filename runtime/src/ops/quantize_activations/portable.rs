@@ -2,7 +2,7 @@
 
 use super::{SMALLEST_MAXIMUM, split_sum};
 
-/// Quantises consecutive groups: `x` and `values` [groups, group_size], `scales` and `sums` [groups].
+/// Quantises consecutive groups: `x` and `values [groups, group_size]`, `scales` and `sums [groups]`.
 pub(super) fn quantize(
     x: &[f32],
     group_size: usize,

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Every instruction set's result for `x` [tokens, columns], from buffers filled with rubbish.
+/// Every instruction set's result for `x [tokens, columns]`, from buffers filled with rubbish.
 fn all_results(x: &[f32], tokens: usize, group_size: usize) -> Vec<(Vec<i8>, Vec<u32>, Vec<i32>)> {
     let columns = x.len() / tokens;
     let pool = Pool::new(2).unwrap();

@@ -67,7 +67,7 @@ struct Step<'a> {
 type Products = [[f32; TILE_ROWS]; MOST_TOKENS];
 
 impl Step<'_> {
-    /// Fills `products` [token][row] for 1 to 4 tokens.
+    /// Fills `products [token][row]` for 1 to 4 tokens.
     ///
     /// # Safety
     /// The processor must support the instructions, and the tile and the tokens must exist.
@@ -102,10 +102,11 @@ impl Step<'_> {
         let mut totals = [[_mm256_setzero_ps(); TOKENS]; 2];
         for group in 0..groups {
             let blocks = self.tiles.group_values(self.tile, group).as_ptr();
-            // SAFETY: the group's columns lie inside each token's row.
-            let words: [*const u8; TOKENS] = std::array::from_fn(|token| unsafe {
-                values.as_ptr().add(token * columns + group * group_size).cast::<u8>()
-            });
+            // A loop and not `array::from_fn`: its closure would carry the instructions, which `from_fn` cannot inline.
+            let mut words = [std::ptr::null(); TOKENS];
+            for (token, words) in words.iter_mut().enumerate() {
+                *words = values[token * columns + group * group_size..].as_ptr().cast::<u8>();
+            }
             let scales = self.tiles.group_scales(self.tile, group);
             _mm_prefetch::<_MM_HINT_T0>(scales.as_ptr().cast::<i8>().wrapping_add(SCALE_AHEAD));
             for (half, totals) in totals.iter_mut().enumerate() {

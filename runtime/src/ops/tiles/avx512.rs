@@ -75,7 +75,7 @@ struct Step<'a> {
 type Products = [[[f32; TILE_ROWS]; MOST_TOKENS]; MOST_TILES];
 
 impl Step<'_> {
-    /// Fills `products` [tile][token][row] for 1 or 2 tiles and 1 to 8 tokens.
+    /// Fills `products [tile][token][row]` for 1 or 2 tiles and 1 to 8 tokens.
     ///
     /// # Safety
     /// The processor must support the instructions, and the tiles and tokens must exist.
@@ -223,6 +223,8 @@ unsafe fn add_group<const BITS: usize, const TILES: usize, const TOKENS: usize>(
                 [stored, stored]
             };
         }
+        // Indexed in this order on purpose: with the halves outside, the registers do not suffice for eight tokens.
+        #[expect(clippy::needless_range_loop)]
         for half in 0..8 / BITS {
             for token in 0..TOKENS {
                 let offset = (block * (8 / BITS) + half) * 4;

@@ -7,8 +7,7 @@
 use super::{RUN, TILE_ROWS, Tiles};
 use crate::backend::cpu::ColumnsMut;
 use crate::ops::linear::Store;
-
-const LANES: usize = 16;
+use crate::ops::matmul_dense::{LANES, sum};
 
 /// Columns in a panel.
 const PANEL: usize = 4 * RUN;
@@ -81,17 +80,4 @@ fn dequantise(
             tiles.dequantise_run(tile, row, first_column / RUN + run, weights);
         }
     }
-}
-
-/// The lanes in a tree: halves added until one is left.
-#[inline(always)]
-fn sum(mut lanes: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }

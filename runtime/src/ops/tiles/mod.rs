@@ -21,9 +21,9 @@
 //!
 //! | part | shape | bytes per weight, group size g |
 //! | --- | --- | --- |
-//! | values | [tile][columns / 8 or / 4] blocks of 64 bytes | 1/2 or 1 |
-//! | scales | [tile][group][16] 16-bit floats | 2 / g |
-//! | zero points | [tile][group][8 bytes], byte j = row 2j low nibble, row 2j + 1 high; 4 bits only, absent if all 8 | 1 / (2 g) |
+//! | values | `[tile][columns / 8 or / 4]` blocks of 64 bytes | 1/2 or 1 |
+//! | scales | `[tile][group][16]` 16-bit floats | 2 / g |
+//! | zero points | `[tile][group][8 bytes]`, byte j = row 2j low nibble, row 2j + 1 high; 4 bits only, absent if all 8 | 1 / (2 g) |
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -66,7 +66,7 @@ pub(crate) fn multiply(
     }
 }
 
-/// Multiplies the tiles that `out`'s columns are the rows of with all tokens of `x` [tokens, columns] in f32.
+/// Multiplies the tiles that `out`'s columns are the rows of with all tokens of `x [tokens, columns]` in f32.
 pub(crate) fn multiply_exact(
     isa: InstructionSet,
     tiles: &Tiles<'_>,

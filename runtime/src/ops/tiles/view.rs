@@ -212,7 +212,7 @@ impl<'a> Tiles<'a> {
         self.shape.tile_bytes() / TILE_ROWS + 2 * self.shape.groups()
     }
 
-    /// Writes the weights of row `row` as floats to `out` [columns].
+    /// Writes the weights of row `row` as floats to `out [columns]`.
     pub(crate) fn dequantise_row(&self, row: usize, out: &mut [f32]) -> Result<(), MatrixError> {
         let shape = &self.shape;
         if row >= shape.rows {
