@@ -5,12 +5,16 @@
 
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod engines;
 pub mod interrupt;
+pub mod number;
 pub mod probe;
 pub mod record;
+pub mod report;
 pub mod scenario;
+pub mod sweep;
 pub mod target;
 pub mod trial;
 pub mod verdict;

@@ -101,10 +101,10 @@ fn logits_do_not_depend_on_how_a_prompt_is_cut() {
 
 #[test]
 fn requantised_modules_stay_close() {
-    use runtime::engine_dir::DenseLinears;
+    use runtime::engine_dir::Linears;
     let reference = reference("hybrid-bf16");
     let options =
-        BuildOptions { lm_head: LmHead::Int4, dense_linears: DenseLinears::Int8, drop_draft: false };
+        BuildOptions { lm_head: LmHead::Int4, linears: Linears::Int8, drop_draft: false };
     let built = built("hybrid-bf16", options);
     let engine = load(&built, |_| {});
     let prompt = &reference.prompts[0];

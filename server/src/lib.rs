@@ -1,1 +1,29 @@
 //! HTTP over a runtime, in the shape of the OpenAI interface.
+//!
+//! One thread serves sockets, one runs the model. A request is checked and its prompt encoded as it arrives, so that
+//! mistakes are told at once; then it waits its turn in a queue of limited length. The engine's thread decodes tokens
+//! to text, looks for stop strings, and sends each token on as it comes. When the client goes away its
+//! channel closes, and the engine stops at the next token.
+//!
+//! - [`engine`]: what a runtime has to offer to be served.
+//! - [`serve`]: binding, loading, signals, the orderly end.
+//! - `connection`: the accept loop and its limits. `routes`: the endpoints.
+//! - `request`: bodies in, checked. `reply`: bodies and event streams out. `error`: OpenAI's form of errors.
+//! - `queue`, `job`: requests that wait, and the one that runs. `stop`: stop strings.
+
+#![forbid(unsafe_code)]
+
+mod clock;
+mod connection;
+pub mod engine;
+mod error;
+mod job;
+mod queue;
+mod reply;
+mod request;
+mod routes;
+pub mod serve;
+mod stop;
+
+pub use engine::{Finish, Flow, GenerateError, GenerateOptions, GenerateSummary, TextEngine};
+pub use serve::{MemoryHandle, ServeError, ServeOptions, serve, serve_until};

@@ -1,10 +1,18 @@
 //! Engines for cells: where they come from is not the harness's business.
 
+mod none;
+
 use std::path::PathBuf;
 
 use ledger::{Bytes, MemoryPlan, Millis};
 
+pub use none::NoEngines;
+
 use crate::scenario::{BuildOptions, Cell, ModelSource};
+
+mod builtin;
+
+pub use builtin::{BuiltinEngines, CACHE, build_engine, build_options, open_source};
 
 /// An engine that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +46,20 @@ pub struct EngineError {
     pub hint: Option<String>,
     /// True where the user asked to stop.
     pub interrupted: bool,
+}
+
+impl EngineError {
+    /// What another error says, with nothing to add.
+    pub(crate) fn from_cause(cause: &dyn std::error::Error) -> EngineError {
+        EngineError { what: cause.to_string(), hint: None, interrupted: false }
+    }
+}
+
+impl From<runtime::engine_dir::EngineError> for EngineError {
+    fn from(cause: runtime::engine_dir::EngineError) -> EngineError {
+        let interrupted = matches!(cause, runtime::engine_dir::EngineError::Interrupted);
+        EngineError { interrupted, ..EngineError::from_cause(&cause) }
+    }
 }
 
 /// Told how far a long piece of work has come.

@@ -4,6 +4,9 @@ use ledger::Micros;
 
 use crate::record::SamplerHealth;
 
+/// Upper bound of the last bucket: no phase lasts longer than a day.
+const A_DAY: Micros = Micros(86_400_000_000);
+
 /// Upper bounds of the buckets, in percent of the interval that was asked for.
 const BOUNDS_PERCENT: [u64; 12] = [50, 90, 95, 105, 110, 125, 150, 200, 300, 500, 1000, u64::MAX];
 
@@ -54,7 +57,7 @@ impl IntervalHistogram {
     /// The record, with the processor time that the sampler took.
     pub fn finish(&self, cpu: Micros) -> SamplerHealth {
         let bound = |percent: u64| match percent {
-            u64::MAX => Micros(u64::MAX),
+            u64::MAX => A_DAY,
             percent => Micros(self.interval.0 * percent / 100),
         };
         SamplerHealth {
@@ -89,6 +92,6 @@ mod tests {
         let at = |bound: u64| {
             health.interval_histogram.iter().find(|(upper, _)| upper.0 == bound).map(|(_, n)| *n)
         };
-        assert_eq!((at(10_500), at(100_000), at(u64::MAX)), (Some(3), Some(1), Some(0)));
+        assert_eq!((at(10_500), at(100_000), at(A_DAY.0)), (Some(3), Some(1), Some(0)));
     }
 }

@@ -2,8 +2,14 @@
 //!
 //! - [`outputs`]: writes all of it into a run folder.
 //! - [`csv`]: `cells.csv`.
+//! - [`page`]: `report.html`, one file that needs nothing beside itself.
+//! - [`svg`]: its charts.
+//! - [`downsample`]: what is shown of many numbers.
 
 pub mod csv;
+pub mod downsample;
 mod outputs;
+pub mod page;
+pub mod svg;
 
 pub use outputs::{Outputs, ReportError, write};

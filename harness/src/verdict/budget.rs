@@ -6,6 +6,7 @@ use ledger::{BufferClass, Bytes, Phase};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::number::mib;
 use crate::record::{BudgetLimit, BudgetRecord, BudgetSubject, CellRecord};
 
 /// Parts of a whole that a share is kept in, so that 0.29 means 29 of 100 to the byte.
@@ -47,7 +48,7 @@ impl Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Limit::Bytes(bytes) => f.pad(&format!("{:.1} MiB", bytes.as_mib())),
+            Limit::Bytes(bytes) => f.pad(&format!("{} MiB", mib(*bytes))),
             Limit::ShareBillionths(parts) => f.pad(&format!("{} %", *parts as f64 * 100.0 / PARTS as f64)),
         }
     }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{Bytes, LedgerEntry, Micros, Phase, PlannedBuffer, Tokens};
+use ledger::{BufferClass, Bytes, LedgerEntry, Micros, Phase, PlannedBuffer, Tokens};
 use serde::Serialize;
 
+use crate::number::mib;
 use crate::record::{Outcome, PhaseRecord, Reading, RecordedTrial, Series, TrialRecord};
 
 /// A gap in the series above which the moments around a phase edge count as unseen.
@@ -15,30 +16,40 @@ pub const LONGEST_GAP_AT_AN_EDGE: Micros = Micros(50_000);
 /// pages in batches per processor, which on 16 processors with 4 KiB pages comes to 2 MiB a counter.
 const COUNTER_SLACK: Bytes = Bytes::mib(4);
 
-/// Tokens that the longest sequence of `phase` held: prompt for prefill, prompt and output for decode.
-pub fn context_in(trial: &TrialRecord, phase: Phase) -> Tokens {
+/// Tokens that the longest sequence of `phase` held: prompt for prefill, prompt and output for decode, none elsewhere.
+/// `None` where sequences were open and no request tells how long they were.
+pub fn context_in(trial: &TrialRecord, phase: Phase) -> Option<Tokens> {
     let held = |prompt: Tokens, output: Tokens| match phase {
-        Phase::Prefill => Some(prompt),
-        Phase::Decode => Some(Tokens(prompt.0.saturating_add(output.0))),
-        _ => None,
+        Phase::Prefill => prompt,
+        _ => Tokens(prompt.0.saturating_add(output.0)),
     };
+    if !matches!(phase, Phase::Prefill | Phase::Decode) {
+        return Some(Tokens(0));
+    }
     let of_phase = trial.requests.iter().filter(|request| request.phase == phase);
-    of_phase
-        .filter_map(|request| held(request.prompt_tokens, request.completion_tokens))
-        .max()
-        .unwrap_or_default()
+    of_phase.map(|request| held(request.prompt_tokens, request.completion_tokens)).max()
+}
+
+/// What the plan holds in `phase` with its longest sequence, by class. `None` where there is no plan, or no request
+/// that tells the length.
+pub fn planned_in(trial: &TrialRecord, phase: Phase) -> Option<BTreeMap<BufferClass, Bytes>> {
+    Some(trial.plan.as_ref()?.by_class(phase, context_in(trial, phase)?))
 }
 
 /// The most that the plan holds in any phase that the trial entered, each at its own context.
 pub fn planned_peak(trial: &TrialRecord) -> Reading<Bytes> {
-    let Some(plan) = &trial.plan else {
+    if trial.plan.is_none() {
         return Reading::Unavailable("the target gave no plan".to_owned());
-    };
-    let phases = trial.phases.iter().map(|phase| phase.phase);
-    match phases.map(|phase| plan.total_in(phase, context_in(trial, phase))).max() {
-        Some(bytes) => Reading::Measured(bytes),
-        None => Reading::Unavailable("no phase was recorded".to_owned()),
     }
+    let mut most = None;
+    for phase in &trial.phases {
+        let Some(planned) = planned_in(trial, phase.phase) else {
+            let why = format!("no request of {} was finished, so its length is not known", phase.phase);
+            return Reading::Unavailable(why);
+        };
+        most = most.max(Some(planned.values().copied().sum()));
+    }
+    most.map_or_else(|| Reading::Unavailable("no phase was recorded".to_owned()), Reading::Measured)
 }
 
 /// Bytes by which plan and ledger disagree, over all buffers, without letting one cancel another. 0 B is the promise.
@@ -188,9 +199,9 @@ pub fn doubts(trial: &RecordedTrial) -> Vec<String> {
     if let (Some(sampled), Some(exact)) = (sampled.peak_bytes.measured(), trial.record.peak_resident()) {
         if *sampled > exact + COUNTER_SLACK {
             doubts.push(format!(
-                "trial {number}: the highest sample ({:.1} MiB) exceeds the kernel's high-water mark ({:.1} MiB)",
-                sampled.as_mib(),
-                exact.as_mib()
+                "trial {number}: the highest sample ({} MiB) exceeds the kernel's high-water mark ({} MiB)",
+                mib(*sampled),
+                mib(exact)
             ));
         }
     }
@@ -200,8 +211,8 @@ pub fn doubts(trial: &RecordedTrial) -> Vec<String> {
     let swapped = peak_swapped(trial);
     if swapped > Bytes::ZERO {
         doubts.push(format!(
-            "trial {number}: up to {:.1} MiB were swapped out, so that resident memory understates the need",
-            swapped.as_mib()
+            "trial {number}: up to {} MiB were swapped out, so that resident memory understates the need",
+            mib(swapped)
         ));
     }
     if let Reading::Measured(mismatch) = plan_mismatch(&trial.record) {

@@ -7,6 +7,7 @@ use super::Word;
 use super::budget::{Amount, Budget, Limit, Subject};
 use super::observe::observe;
 use super::responsible::{Responsible, responsible};
+use crate::number::mib;
 use crate::record::{Reading, RecordedTrial};
 
 /// Trials from which on their scatter says how thin a margin is.
@@ -81,7 +82,7 @@ pub fn hold(budget: &Budget, trials: &[&RecordedTrial], expected: u32) -> Budget
     } else if worst.is_none() {
         (Word::Inconclusive, Some("nothing was measured".to_owned()))
     } else if hidden(budget.decisive()) {
-        let why = format!("with the pages that were swapped out it may need {:.1} MiB", with_swap.as_mib());
+        let why = format!("with the pages that were swapped out it may need {} MiB", mib(with_swap));
         (Word::Inconclusive, Some(why))
     } else if exceeded(budget.warn) {
         (Word::Warn, Some("over the warning limit".to_owned()))
@@ -150,7 +151,7 @@ fn overage_sentence(margin: Option<i64>, behind: Option<&Responsible>) -> String
     let over = if over < Bytes::kib(103) {
         format!("over by {} B", over.0)
     } else {
-        format!("over by {:.1} MiB", over.as_mib())
+        format!("over by {} MiB", mib(over))
     };
     match behind {
         Some(behind) => format!("{over}; {}", behind.sentence()),
@@ -172,10 +173,10 @@ fn thin_margin(budget: &Budget, amounts: &mut [Bytes]) -> Option<String> {
     let scatter = Bytes(upper_median(&mut deviations)?.0.saturating_mul(3));
     (worst.0.saturating_add(scatter.0) > limit.0).then(|| {
         format!(
-            "thin margin: {:.1} MiB are left, three deviations of the {} trials are {:.1} MiB",
-            limit.saturating_sub(worst).as_mib(),
+            "thin margin: {} MiB are left, three deviations of the {} trials are {} MiB",
+            mib(limit.saturating_sub(worst)),
             amounts.len(),
-            scatter.as_mib()
+            mib(scatter)
         )
     })
 }

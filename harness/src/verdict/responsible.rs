@@ -4,6 +4,7 @@ use ledger::{BufferClass, Bytes, Phase};
 use serde::Serialize;
 
 use super::evidence;
+use crate::number::mib;
 use crate::record::{PhaseRecord, TrialRecord};
 
 /// Part of resident memory from which on an excess over the plan explains more than sheer size does.
@@ -25,10 +26,10 @@ pub struct Responsible {
 impl Responsible {
     /// One line for people.
     pub fn sentence(&self) -> String {
-        let size = format!("{} holds {:.1} MiB after {}", self.class, self.bytes.as_mib(), self.phase);
+        let size = format!("{} holds {} MiB after {}", self.class, mib(self.bytes), self.phase);
         match self.over_plan_bytes {
             Some(excess) if excess > 0 => {
-                format!("{size}, {:.1} MiB more than planned", Bytes(excess.unsigned_abs()).as_mib())
+                format!("{size}, {} MiB more than planned", mib(Bytes(excess.unsigned_abs())))
             }
             _ => size,
         }
@@ -61,8 +62,7 @@ pub fn responsible(
     if let Some(only) = only {
         classes.retain(|(class, _)| *class == only);
     }
-    let planned =
-        trial.plan.as_ref().map(|plan| plan.by_class(edge.phase, evidence::context_in(trial, edge.phase)));
+    let planned = evidence::planned_in(trial, edge.phase);
     let over_plan = |class: BufferClass, bytes: Bytes| match (&planned, class) {
         // Code, heap and driver are measured, never planned: their size is no excess.
         (_, BufferClass::Program | BufferClass::DeviceContext) | (None, _) => None,

@@ -189,7 +189,7 @@ fn headline(word: Word, cells: &[CellVerdict], budgets: &[BudgetSummary]) -> Str
         .collect();
     let never_judged = budgets.iter().filter(|budget| budget.cells == 0).count();
     let cells_word = if total == 1 { "cell" } else { "cells" };
-    let mut text = format!("{word}: of {total} {cells_word}, {}", parts.join(", "));
+    let mut text = format!("{word}: {total} {cells_word}: {}", parts.join(", "));
     if parts.len() == 1 && total > 0 {
         text = match (total, cells.first().map(|cell| cell.word)) {
             (1, Some(one)) => format!("{word}: the one cell is {}", saying(one)),

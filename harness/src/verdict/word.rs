@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ExitCode;
 
 macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $exit:ident, $symbol:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $exit:ident;)*) => {
         /// One word for how it went, from best to worst.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Word {
@@ -27,38 +27,33 @@ macro_rules! words {
             pub const fn exit_code(self) -> ExitCode {
                 match self { $(Word::$name => ExitCode::$exit,)* }
             }
-
-            /// A sign that goes with the word, for a quick look; the word says the same.
-            pub const fn symbol(self) -> &'static str {
-                match self { $(Word::$name => $symbol,)* }
-            }
         }
     };
 }
 
 words! {
     /// Measured, and no budget is for it.
-    NoBudget = "NO BUDGET", Pass, "–";
+    NoBudget = "NO BUDGET", Pass;
     /// Every budget that is for it holds, with certainty.
-    Pass = "PASS", Pass, "✓";
+    Pass = "PASS", Pass;
     /// Over a warning limit, or within a failing limit by less than the trials scatter.
-    Warn = "WARN", Pass, "!";
+    Warn = "WARN", Pass;
     /// Not measured, or not well enough to decide.
-    Inconclusive = "INCONCLUSIVE", Inconclusive, "?";
+    Inconclusive = "INCONCLUSIVE", Inconclusive;
     /// Over a limit.
-    Fail = "FAIL", BudgetFailed, "✗";
+    Fail = "FAIL", BudgetFailed;
     /// A trial that was asked for is not there.
-    Incomplete = "INCOMPLETE", Incomplete, "…";
+    Incomplete = "INCOMPLETE", Incomplete;
     /// The harness was asked to stop.
-    Interrupted = "INTERRUPTED", Incomplete, "‖";
+    Interrupted = "INTERRUPTED", Incomplete;
     /// The target answered with an error.
-    Failed = "FAILED", Incomplete, "✗";
+    Failed = "FAILED", Incomplete;
     /// A phase took longer than its timeout.
-    Timeout = "TIMEOUT", Incomplete, "⧖";
+    Timeout = "TIMEOUT", Incomplete;
     /// The target's process ended by itself.
-    Crash = "CRASH", Incomplete, "✗";
+    Crash = "CRASH", Incomplete;
     /// Memory ran out.
-    Oom = "OOM", Incomplete, "✗";
+    Oom = "OOM", Incomplete;
 }
 
 impl Word {

@@ -1,7 +1,7 @@
 //! A runtime that misbehaves on request. It is this very test program, started again with an order in its environment:
 //! the test [`target`] obeys it, and does nothing in an ordinary test run.
 
-#![allow(dead_code, reason = "every test program uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "every test program uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::env;

@@ -27,6 +27,8 @@ mod safetensors;
 mod shards;
 mod source;
 mod synthetic;
+#[cfg(test)]
+mod tests;
 
 pub use directory::DirectoryCheckpoint;
 pub use error::CheckpointError;

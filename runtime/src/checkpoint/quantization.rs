@@ -29,7 +29,7 @@ pub enum QuantizationProblem {
     },
     /// Packed tensors of a layout that the configuration does not announce.
     #[error(
-        "tensor `{tensor}` is packed, but no `quantization_config` says how; use the config.json that belongs to the weights"
+        "tensor `{tensor}` is packed in a layout that `quantization_config` does not announce; use the config.json that belongs to the weights"
     )]
     Unexplained {
         /// The tensor.

@@ -48,7 +48,7 @@ pub enum ConfigProblem {
         why: &'static str,
     },
     /// A feature of a known family that the engine does not compute.
-    #[error("`{key}` is {value}, but {why}; use a checkpoint without it")]
+    #[error("`{key}` is {value}, but {why}; use another checkpoint")]
     Feature {
         /// The key.
         key: &'static str,

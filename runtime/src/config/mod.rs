@@ -18,6 +18,8 @@ mod published;
 mod raw;
 mod read;
 mod shapes;
+#[cfg(test)]
+mod tests;
 
 pub use error::{ConfigError, ConfigProblem};
 pub use model::{AttentionConfig, Family, LayerKind, LinearAttentionConfig, ModelConfig};

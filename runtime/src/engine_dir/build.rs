@@ -38,6 +38,15 @@ pub struct BuildProgress {
     pub total: Bytes,
 }
 
+/// Whether a build goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildFlow {
+    /// Go on.
+    Continue,
+    /// Stop here; a later build of the same goes on from here.
+    Stop,
+}
+
 /// What an interrupted build finds when it goes on.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 struct Unfinished {
@@ -54,7 +63,7 @@ pub fn build(
     options: &BuildOptions,
     directory: &Path,
     threads: usize,
-    progress: &mut dyn FnMut(BuildProgress),
+    progress: &mut dyn FnMut(BuildProgress) -> BuildFlow,
 ) -> Result<Manifest, EngineError> {
     let groups = groups_of(source, options)?;
     let mut segments = layout(source, options)?;
@@ -66,6 +75,9 @@ pub fn build(
         let file = open_weights(&partial)?;
         file.set_len(weights_bytes.0).map_err(EngineError::io("size", &partial))?;
         let mut done = Bytes::ZERO;
+        if progress(BuildProgress { done, total: weights_bytes }) == BuildFlow::Stop {
+            return Err(EngineError::Interrupted);
+        }
         for (index, segment) in segments.iter_mut().enumerate() {
             if let Some(sha256) = unfinished.finished.get(index) {
                 segment.sha256.clone_from(sha256);
@@ -76,7 +88,9 @@ pub fn build(
                 write_json(&partial.join(PROGRESS), &unfinished)?;
             }
             done += segment.bytes;
-            progress(BuildProgress { done, total: weights_bytes });
+            if progress(BuildProgress { done, total: weights_bytes }) == BuildFlow::Stop {
+                return Err(EngineError::Interrupted);
+            }
         }
         copy_text_files(source, &partial)?;
         let manifest = Manifest {
@@ -93,7 +107,7 @@ pub fn build(
         publish(&partial, directory)?;
         Ok(manifest)
     })();
-    if result.is_err() {
+    if matches!(&result, Err(error) if !matches!(error, EngineError::Interrupted)) {
         // What failed once would fail again: only an interruption leaves something worth going on with.
         let _ = std::fs::remove_dir_all(&partial);
     }

@@ -25,7 +25,7 @@ pub enum EngineError {
     },
     /// A matrix cannot be quantised because its inputs do not divide into groups.
     #[error(
-        "`{module}` has {columns} inputs, which do not divide into groups of {group_size}; keep it in 16 bits (denseLinears: keep, lmHead: f16)"
+        "`{module}` has {columns} inputs, which do not divide into groups of {group_size}; keep it in 16 bits (linears: keep, lmHead: f16)"
     )]
     GroupsDoNotDivide {
         /// Canonical name.
@@ -78,6 +78,9 @@ pub enum EngineError {
     /// The checkpoint's text files cannot be used.
     #[error(transparent)]
     Text(#[from] TextFilesError),
+    /// Somebody asked to stop.
+    #[error("the build was interrupted; build again to go on where it stopped")]
+    Interrupted,
     /// The directory is no engine.
     #[error("{path} is not an engine directory: it has no {missing}; build one with `sweep build`")]
     NotAnEngine {

@@ -29,7 +29,7 @@ pub enum LmHead {
 /// What to do with linear modules that the checkpoint holds in 16 or 32 bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum DenseLinears {
+pub enum Linears {
     /// Leave them as they are.
     #[default]
     Keep,
@@ -46,7 +46,7 @@ pub struct BuildOptions {
     /// The table.
     pub lm_head: LmHead,
     /// 16-bit linear modules.
-    pub dense_linears: DenseLinears,
+    pub linears: Linears,
     /// Whether the MTP draft is packed, where the checkpoint has one. Its pages are loaded only when it is used.
     pub drop_draft: bool,
 }
@@ -146,17 +146,17 @@ fn stored(
         }
         Shape::Matrix { rows, columns, requantisable } => {
             // The draft is packed whichever way it is stored: its cost is what it saves.
-            let requantise = if requantisable { options.dense_linears } else { DenseLinears::Keep };
+            let requantise = if requantisable { options.linears } else { Linears::Keep };
             let format = match (kind(&module.name)?, requantise, role) {
                 (LinearKind::Absent, ..) => return Err(absent(module)),
                 (LinearKind::Int4 { group_size, zero_points, scale_type }, ..) => {
                     TensorFormat::Int4 { group_size, scale_type, zero_points }
                 }
-                (LinearKind::Dense(element), DenseLinears::Keep, _) => {
+                (LinearKind::Dense(element), Linears::Keep, _) => {
                     TensorFormat::Dense { element: element.into() }
                 }
-                (LinearKind::Dense(_), DenseLinears::Int4, _) => int4,
-                (LinearKind::Dense(_), DenseLinears::Int8, _) => int8,
+                (LinearKind::Dense(_), Linears::Int4, _) => int4,
+                (LinearKind::Dense(_), Linears::Int8, _) => int8,
             };
             (rows, columns, divisible(format, columns, module)?)
         }

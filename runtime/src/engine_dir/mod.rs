@@ -12,11 +12,11 @@ mod layout;
 mod open;
 mod pack;
 
-pub use build::{BuildProgress, build};
+pub use build::{BuildFlow, BuildProgress, build};
 pub use error::EngineError;
 pub use format::{
     FORMAT_VERSION, MANIFEST, Manifest, PartKind, PartRecord, SegmentRecord, SourceRecord, TILE_ROWS,
     TensorFormat, TensorRecord, WEIGHTS,
 };
-pub use layout::{BuildOptions, DenseLinears, LmHead, OWN_GROUP_SIZE, layout};
+pub use layout::{BuildOptions, Linears, LmHead, OWN_GROUP_SIZE, layout};
 pub use open::EngineDir;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ledger::Tokens;
 use runtime::checkpoint::DirectoryCheckpoint;
 use runtime::engine::{Engine, Flow, Sequence};
-use runtime::engine_dir::{BuildOptions, EngineDir, build};
+use runtime::engine_dir::{BuildFlow, BuildOptions, EngineDir, build};
 use runtime::plan::RuntimeOptions;
 use serde::Deserialize;
 
@@ -86,7 +86,7 @@ pub fn built(name: &str, options: BuildOptions) -> Built {
     let folder = tempfile::tempdir().unwrap();
     let source = DirectoryCheckpoint::open(&checkpoint(name)).unwrap();
     let path = folder.path().join("engine");
-    build(&source, &options, &path, 2, &mut |_| {}).unwrap();
+    build(&source, &options, &path, 2, &mut |_| BuildFlow::Continue).unwrap();
     Built { directory: EngineDir::open(&path).unwrap(), _folder: folder }
 }
 

@@ -8,7 +8,7 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
@@ -16,8 +16,18 @@ use thiserror::Error;
 
 use super::SharedMut;
 
-/// Spins before a thread goes to sleep, a few hundred microseconds of pause instructions.
-const SPINS: u32 = 20_000;
+/// Spins before a worker that waits for a section goes to sleep: longer than the serial work between sections.
+const SPINS_FOR_SECTION: u32 = 20_000;
+
+/// Spins before the caller that waits for workers goes to sleep: longer than a worker's last piece of work. If it takes
+/// longer, the worker has lost its core, and the caller's may be the one that it can have.
+const SPINS_FOR_WORKERS: u32 = 4_000;
+
+/// In [`Shared::gate`]: workers may enter the section.
+const OPEN: u64 = 1 << 31;
+
+/// In [`Shared::gate`]: workers that have entered the section.
+const ENTERED: u64 = OPEN - 1;
 
 /// Why a pool could not be made.
 #[derive(Debug, Error)]
@@ -52,16 +62,25 @@ struct Padded<T>(T);
 
 #[derive(Debug)]
 struct Shared {
-    /// Counts sections; a change tells the workers that `section` holds a new one.
-    generation: Padded<AtomicU32>,
-    /// Workers that have not finished the current section.
-    remaining: Padded<AtomicUsize>,
+    /// Number of the section in the upper half, [`OPEN`] and [`ENTERED`] in the lower.
+    gate: Padded<AtomicU64>,
+    /// Workers that have finished the current section.
+    finished: Padded<AtomicUsize>,
     /// Whether worker `i + 1` is asleep, or about to be.
     asleep: Vec<Padded<AtomicBool>>,
     caller_asleep: AtomicBool,
     closing: AtomicBool,
     section: UnsafeCell<Option<Section>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// Who must take part in a section.
+#[derive(Clone, Copy, PartialEq)]
+enum Attendance {
+    /// Every worker, however late.
+    Everyone,
+    /// The caller, and whoever comes while it works.
+    WhoeverComes,
 }
 
 /// The body of [`Pool::split_slices`]: a range of items and their part of each slice.
@@ -75,9 +94,9 @@ struct Section {
     caller: Thread,
 }
 
-// SAFETY: `section` is written only by the caller that holds `Pool::callers`, while `remaining` is 0, that is, while no
-// worker reads it; the workers read it between the generation's change and their decrement of `remaining`. Both edges
-// are sequentially consistent. The body behind the pointer is `Sync`.
+// SAFETY: `section` is written only by the caller that holds `Pool::callers`, after every worker that had entered the last
+// section has finished and while the gate is shut. Workers read it between entering through the open gate and counting
+// themselves as finished. All these edges are sequentially consistent. The body behind the pointer is `Sync`.
 unsafe impl Sync for Shared {}
 // SAFETY: as above.
 unsafe impl Send for Shared {}
@@ -94,8 +113,8 @@ impl Pool {
     pub fn new(threads: usize) -> Result<Self, PoolError> {
         let threads = threads.max(1);
         let shared = Arc::new(Shared {
-            generation: Padded::default(),
-            remaining: Padded::default(),
+            gate: Padded::default(),
+            finished: Padded::default(),
             asleep: (1..threads).map(|_| Padded::default()).collect(),
             caller_asleep: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -131,20 +150,40 @@ impl Pool {
             (0..self.threads()).for_each(body);
             return;
         }
+        self.section(Attendance::Everyone, body);
+    }
+
+    /// Calls `body` on the calling thread, and at the same time on every worker that comes before that call returns; `body`
+    /// takes its work from a queue that all share. Unlike [`Pool::run`] it never waits for a worker whose core is
+    /// taken by another process before it has begun.
+    pub fn drain(&self, body: &(dyn Fn() + Sync)) {
+        if self.workers.is_empty() || INSIDE_SECTION.get() {
+            body();
+            return;
+        }
+        self.section(Attendance::WhoeverComes, &|_| body());
+    }
+
+    fn section(&self, attendance: Attendance, body: &Body<'_>) {
         let turn = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes. The pointer is used by workers before they decrement `remaining`, and this
-        // function does not return or unwind before `remaining` is 0.
+        // SAFETY: only the lifetime changes. Workers use the pointer between entering and counting as finished, and this
+        // function does not return or unwind before all who entered have finished and the gate is shut.
         let body_for_workers = unsafe { std::mem::transmute::<*const Body<'_>, *const Body<'static>>(body) };
         let section = Section { body: body_for_workers, caller: std::thread::current() };
         // SAFETY: `turn` is held and the previous section has ended, so nobody else accesses the cell.
         unsafe { *shared.section.get() = Some(section) };
-        shared.remaining.0.store(self.workers.len(), Ordering::SeqCst);
-        shared.generation.0.fetch_add(1, Ordering::SeqCst);
+        shared.finished.0.store(0, Ordering::SeqCst);
+        let number = (shared.gate.0.load(Ordering::SeqCst) >> 32).wrapping_add(1);
+        shared.gate.0.store(number << 32 | OPEN, Ordering::SeqCst);
         self.wake_sleepers();
 
         let own = catch_inside_section(|| body(0));
-        shared.wait_for_workers();
+        if attendance == Attendance::Everyone {
+            shared.wait_until_finished(self.workers.len());
+        }
+        let entered = shared.gate.0.fetch_and(!OPEN, Ordering::SeqCst) & ENTERED;
+        shared.wait_until_finished(entered as usize);
         let others = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(turn);
         if let Some(payload) = own.err().or(others) {
@@ -168,10 +207,17 @@ impl Pool {
             let block = (blocks as u128 * index as u128 / threads as u128) as usize;
             block.saturating_mul(grain).min(items)
         };
-        self.run(&|index| {
-            let part = boundary(index)..boundary(index + 1);
-            if !part.is_empty() {
-                body(part);
+        let next = AtomicUsize::new(0);
+        self.drain(&|| {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= threads {
+                    return;
+                }
+                let part = boundary(index)..boundary(index + 1);
+                if !part.is_empty() {
+                    body(part);
+                }
             }
         });
     }
@@ -214,7 +260,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
-        self.shared.generation.0.fetch_add(1, Ordering::SeqCst);
+        self.shared.gate.0.fetch_add(1 << 32, Ordering::SeqCst);
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
             // A worker catches every panic of a body, so joining cannot fail; if it did, there is nothing to undo.
@@ -228,50 +274,62 @@ impl Shared {
     fn work(&self, index: usize) {
         let mut seen = 0;
         loop {
-            seen = self.wait_for_section(index, seen);
+            let gate = self.wait_for_section(index, seen);
+            seen = gate >> 32;
             if self.closing.load(Ordering::SeqCst) {
                 return;
             }
-            // SAFETY: the generation has changed and `remaining` counts this worker, so the caller has finished writing
-            // and will not write again before the decrement below.
+            if !self.enter(seen) {
+                continue;
+            }
+            // SAFETY: this worker has entered, so the caller has finished writing and will not write again before the
+            // worker counts as finished below.
             let section = unsafe { (*self.section.get()).clone() };
-            let section = section.expect("a section is set before the generation changes");
-            // SAFETY: the caller keeps the body alive until `remaining` is 0.
+            let section = section.expect("a section is set before the gate opens");
+            // SAFETY: the caller keeps the body alive until all who entered have finished.
             let body = unsafe { &*section.body };
             if let Err(payload) = catch_inside_section(|| body(index)) {
                 self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
             }
-            if self.remaining.0.fetch_sub(1, Ordering::SeqCst) == 1
-                && self.caller_asleep.load(Ordering::SeqCst)
-            {
+            self.finished.0.fetch_add(1, Ordering::SeqCst);
+            if self.caller_asleep.load(Ordering::SeqCst) {
                 section.caller.unpark();
             }
         }
     }
 
-    /// Returns the generation once it differs from `seen`.
-    fn wait_for_section(&self, index: usize, seen: u32) -> u32 {
-        let current = || self.generation.0.load(Ordering::SeqCst);
-        for _ in 0..SPINS {
-            if current() != seen {
-                return current();
+    /// Enters section `number`, unless its gate is shut by now.
+    fn enter(&self, number: u64) -> bool {
+        let entered = |gate: u64| (gate >> 32 == number && gate & OPEN != 0).then_some(gate + 1);
+        self.gate.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, entered).is_ok()
+    }
+
+    /// Returns the gate once the number of its section differs from `seen`.
+    fn wait_for_section(&self, index: usize, seen: u64) -> u64 {
+        let new_gate = || Some(self.gate.0.load(Ordering::SeqCst)).filter(|gate| gate >> 32 != seen);
+        for _ in 0..SPINS_FOR_SECTION {
+            if let Some(gate) = new_gate() {
+                return gate;
             }
             std::hint::spin_loop();
         }
-        // The flag is set before the last look at the generation, and the caller changes the generation before it looks
-        // at the flag, so one of the two sees the other.
+        // The flag is set before the last look at the gate, and the caller opens the gate before it looks at the flag, so
+        // one of the two sees the other.
         let asleep = &self.asleep[index - 1].0;
         asleep.store(true, Ordering::SeqCst);
-        while current() == seen {
+        loop {
+            if let Some(gate) = new_gate() {
+                asleep.store(false, Ordering::SeqCst);
+                return gate;
+            }
             std::thread::park();
         }
-        asleep.store(false, Ordering::SeqCst);
-        current()
     }
 
-    fn wait_for_workers(&self) {
-        let done = || self.remaining.0.load(Ordering::SeqCst) == 0;
-        for _ in 0..SPINS {
+    /// Returns when `count` workers have finished the current section.
+    fn wait_until_finished(&self, count: usize) {
+        let done = || self.finished.0.load(Ordering::SeqCst) >= count;
+        for _ in 0..SPINS_FOR_WORKERS {
             if done() {
                 return;
             }
@@ -338,6 +396,24 @@ mod tests {
             }
         });
         assert!(done.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn drain_works_the_queue_off_and_its_late_workers_do_no_harm() {
+        for threads in [1, 2, 3] {
+            let pool = Pool::new(threads).unwrap();
+            for _ in 0..500 {
+                // The queue dies after each round, so a worker that came in late would read freed memory.
+                let queue: Vec<AtomicUsize> = (0..7).map(|_| AtomicUsize::new(0)).collect();
+                let next = AtomicUsize::new(0);
+                pool.drain(&|| {
+                    while let Some(item) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        item.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+                assert!(queue.iter().all(|item| item.load(Ordering::Relaxed) == 1));
+            }
+        }
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn multiply_all(
                 .add(out, matrix.rows(), grain)
                 .expect("outputs hold whole tokens and the batch fits the queue");
         }
-        pool.run(&|_| {
+        pool.drain(&|| {
             while let Some((number, mut out)) = queue.claim() {
                 let (matrix, store) =
                     work[number].as_ref().expect("the queue holds the matrices of the batch");

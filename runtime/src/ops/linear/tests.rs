@@ -411,7 +411,7 @@ fn calls_that_do_not_fit_are_refused() {
     let case = Case::new(Kind::Int8, 20, 64, 32, &mut random);
     let (pool, isa) = (Pool::new(1).unwrap(), InstructionSet::detect());
     let mut workspace = vec![0; workspace_bytes(2, 64, 32).0 as usize];
-    let mut call = |x: usize, tokens: usize, out: usize, workspace: &mut [u8]| {
+    let call = |x: usize, tokens: usize, out: usize, workspace: &mut [u8]| {
         let mut out = vec![0.0; out];
         let mut projections = [Projection { matrix: case.matrix(), out: &mut out, store: Store::Overwrite }];
         forward(&pool, isa, Precision::Fast, &vec![0.0; x], tokens, &mut projections, workspace)

@@ -1,6 +1,6 @@
 //! Float weights to 4 bits, for modules that a checkpoint keeps in 16 bits.
 
-use super::super::half_type::HalfType;
+use super::super::half_type::{HalfType, nearest};
 use super::super::matrix_error::{MatrixError, check_length};
 use super::super::tiles::check_group_size;
 
@@ -8,7 +8,7 @@ use super::super::tiles::check_group_size;
 /// `zero_points` [rows, groups].
 ///
 /// Asymmetric, from minimum to maximum of the group, both taken to include 0 so that 0 stays exact:
-/// `s = f16((max − min) / 15)`, `z = round(−min / s)`, `q = clamp(round(w / s) + z, 0, 15)`. A group of zeros gets `s = 0`.
+/// `s = f16((max − min) / 15)`, `z = round(−min / s)`, `q = clamp(round(w / s) + z, 0, 15)`, ties to even. A group of zeros gets `s = 0`.
 ///
 /// # Errors
 /// If a length is wrong, a weight is not finite, or a scale exceeds what an f16 can say.
@@ -52,8 +52,10 @@ fn quantise_group(weights: &[f32], values: &mut [u8]) -> (u16, u8) {
         values.fill(0x88);
         return (0, 8);
     }
-    let zero_point = (-minimum / scale).round().clamp(0.0, 15.0);
-    let quantised = |weight: f32| ((weight / scale).round() + zero_point).clamp(0.0, 15.0) as u8;
+    let zero_point = nearest((-minimum / scale).clamp(0.0, 15.0));
+    // Both roundings are of bounded numbers: a quotient beyond 15 is clamped in any case.
+    let quantised =
+        |weight: f32| (nearest((weight / scale).clamp(-15.0, 15.0)) + zero_point).clamp(0, 15) as u8;
     for (value, pair) in values.iter_mut().zip(weights.chunks_exact(2)) {
         *value = quantised(pair[0]) | quantised(pair[1]) << 4;
     }

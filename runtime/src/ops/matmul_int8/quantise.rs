@@ -1,12 +1,12 @@
 //! Float weights to 8 bits.
 
-use super::super::half_type::HalfType;
+use super::super::half_type::{HalfType, nearest};
 use super::super::matrix_error::{MatrixError, check_length};
 use super::super::tiles::check_group_size;
 
 /// Quantises `weights` [rows, columns] to the row-major form: `values` [rows, columns], `scales` [rows, groups] as f16.
 ///
-/// Symmetric: `s = f16(max |w| / 127)`, `q = clamp(round(w / s), −127, 127)`. A group of zeros gets `s = 0`.
+/// Symmetric: `s = f16(max |w| / 127)`, `q = clamp(round(w / s), −127, 127)`, ties to even. A group of zeros gets `s = 0`.
 ///
 /// # Errors
 /// If a length is wrong, a weight is not finite, or a scale exceeds what an f16 can say.
@@ -45,7 +45,7 @@ fn quantise_group(weights: &[f32], values: &mut [i8]) -> u16 {
         return 0;
     }
     for (value, weight) in values.iter_mut().zip(weights) {
-        *value = (weight / scale).round().clamp(-127.0, 127.0) as i8;
+        *value = nearest((weight / scale).clamp(-127.0, 127.0)) as i8;
     }
     scale_bits
 }

@@ -24,7 +24,10 @@ const MOST_TOKENS: usize = 8;
 const MOST_TILES: usize = 2;
 
 /// How far ahead of its use a block is asked for: some 30 cache lines cover the latency of memory at full bandwidth.
-const PREFETCH_BYTES: usize = 2048;
+const PREFETCH_BYTES: usize = 4096;
+
+/// The same for scales, of which a group has a line at most.
+const SCALE_AHEAD: usize = 512;
 
 /// See [`super::multiply`].
 pub(super) fn multiply(
@@ -33,7 +36,10 @@ pub(super) fn multiply(
     out: &mut ColumnsMut<'_>,
     store: Store,
 ) {
-    assert!(InstructionSet::detect() >= InstructionSet::Avx512Vnni, "the caller asks for supported instructions only");
+    assert!(
+        InstructionSet::detect() >= InstructionSet::Avx512Vnni,
+        "the caller asks for supported instructions only"
+    );
     let first_tile = out.columns().start / TILE_ROWS;
     let tile_count = out.columns().len().div_ceil(TILE_ROWS);
     let tokens = activations.tokens();
@@ -113,18 +119,23 @@ impl Step<'_> {
     /// # Safety
     /// As [`Step::run`], for exactly `TILES` tiles and `TOKENS` tokens.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn dots<const BITS: usize, const TILES: usize, const TOKENS: usize>(&self, products: &mut Products) {
+    unsafe fn dots<const BITS: usize, const TILES: usize, const TOKENS: usize>(
+        &self,
+        products: &mut Products,
+    ) {
         let shape = self.tiles.shape();
         let groups = shape.groups();
         let (columns, group_size) = (shape.columns(), shape.group_size());
         let values = &self.activations.values()[self.token * columns..(self.token + TOKENS) * columns];
-        let activation_scales = &self.activations.scales()[self.token * groups..(self.token + TOKENS) * groups];
+        let activation_scales =
+            &self.activations.scales()[self.token * groups..(self.token + TOKENS) * groups];
         let activation_sums = &self.activations.sums()[self.token * groups..(self.token + TOKENS) * groups];
         let mut totals = [[_mm512_setzero_ps(); TOKENS]; TILES];
         for group in 0..groups {
             let mut sums = [[_mm512_setzero_si512(); TOKENS]; TILES];
             for (tile, sums) in sums.iter_mut().enumerate() {
-                let zero_points = zero_point_pairs::<BITS>(self.tiles.group_zero_points(self.tile + tile, group));
+                let zero_points =
+                    zero_point_pairs::<BITS>(self.tiles.group_zero_points(self.tile + tile, group));
                 for (token, sum) in sums.iter_mut().enumerate() {
                     let split = _mm512_set1_epi32(activation_sums[token * groups + group]);
                     *sum = _mm512_dpwssd_epi32(*sum, zero_points, split);
@@ -136,10 +147,19 @@ impl Step<'_> {
             let words: [*const u8; TOKENS] = std::array::from_fn(|token| unsafe {
                 values.as_ptr().add(token * columns + group * group_size).cast::<u8>()
             });
+            let left = shape.tile_bytes() - group * shape.group_blocks() * 64;
+            let prefetch = Prefetch { left, skip: (TILES - 1) * shape.tile_bytes() };
             // SAFETY: a group has `group_blocks` blocks of 64 bytes and `group_size` activations a token.
-            unsafe { add_group::<BITS, TILES, TOKENS>(&mut sums, &blocks, &words, shape.group_blocks()) };
+            unsafe {
+                add_group::<BITS, TILES, TOKENS>(&mut sums, &blocks, &words, shape.group_blocks(), prefetch)
+            };
+            let scales_left = (groups - group) * 2 * TILE_ROWS;
+            let prefetch = Prefetch { left: scales_left, skip: (TILES - 1) * groups * 2 * TILE_ROWS };
             for tile in 0..TILES {
-                let scales = half_scales(self.tiles.scale_type(), self.tiles.group_scales(self.tile + tile, group));
+                let pointer = self.tiles.group_scales(self.tile + tile, group).as_ptr().cast::<i8>();
+                _mm_prefetch::<_MM_HINT_T0>(pointer.wrapping_add(prefetch.offset(0, SCALE_AHEAD)));
+                let scales =
+                    half_scales(self.tiles.scale_type(), self.tiles.group_scales(self.tile + tile, group));
                 for token in 0..TOKENS {
                     let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[tile][token]), scales);
                     let activation_scale = _mm512_set1_ps(activation_scales[token * groups + group]);
@@ -156,6 +176,24 @@ impl Step<'_> {
     }
 }
 
+/// Where a tile's stream of blocks goes on: in the tile itself, or, from its end, in the next step.
+#[derive(Clone, Copy)]
+struct Prefetch {
+    /// Bytes from the group's start to the tile's end.
+    left: usize,
+    /// Bytes of the step's other tiles, which have streams of their own.
+    skip: usize,
+}
+
+impl Prefetch {
+    /// Offset from the group's start of the block to ask for when the block at `offset` is used.
+    #[inline(always)]
+    fn offset(self, offset: usize, distance: usize) -> usize {
+        let ahead = offset + distance;
+        if ahead < self.left { ahead } else { ahead + self.skip }
+    }
+}
+
 /// Adds a group's products to `sums`.
 ///
 /// # Safety
@@ -168,14 +206,16 @@ unsafe fn add_group<const BITS: usize, const TILES: usize, const TOKENS: usize>(
     blocks: &[*const u8; TILES],
     words: &[*const u8; TOKENS],
     count: usize,
+    prefetch: Prefetch,
 ) {
     let nibble = _mm512_set1_epi8(15);
     for block in 0..count {
+        let ahead = prefetch.offset(block * 64, PREFETCH_BYTES);
         let mut weights = [[_mm512_setzero_si512(); 2]; TILES];
         for (weights, pointer) in weights.iter_mut().zip(blocks) {
             // SAFETY: `block < count`.
             let stored = unsafe { _mm512_loadu_si512(pointer.add(block * 64).cast()) };
-            _mm_prefetch::<_MM_HINT_T0>(pointer.wrapping_add(block * 64 + PREFETCH_BYTES).cast());
+            _mm_prefetch::<_MM_HINT_T0>(pointer.wrapping_add(ahead).cast());
             *weights = if BITS == 4 {
                 let high = _mm512_and_si512(_mm512_srli_epi16::<4>(stored), nibble);
                 [_mm512_and_si512(stored, nibble), high]
@@ -226,7 +266,10 @@ fn half_scales(scale_type: HalfType, bits: &[u16; TILE_ROWS]) -> __m512 {
 
 /// See [`super::multiply_exact`].
 pub(super) fn multiply_exact(tiles: &Tiles<'_>, x: &[f32], out: &mut ColumnsMut<'_>, store: Store) {
-    assert!(InstructionSet::detect() >= InstructionSet::Avx512Vnni, "the caller asks for supported instructions only");
+    assert!(
+        InstructionSet::detect() >= InstructionSet::Avx512Vnni,
+        "the caller asks for supported instructions only"
+    );
     // SAFETY: the instructions are supported, as checked above.
     unsafe { exact_with_vectors(tiles, x, out, store) }
 }

@@ -4,14 +4,11 @@
 //! `column % 16` sums its columns in ascending order, the lanes are added in a fixed tree. The code is plain; the files
 //! of the instruction sets compile it again with wider vectors and fused multiply-adds.
 
-use super::{TILE_ROWS, Tiles};
+use super::{RUN, TILE_ROWS, Tiles};
 use crate::backend::cpu::ColumnsMut;
 use crate::ops::linear::Store;
 
 const LANES: usize = 16;
-
-/// Columns in a run: every group is a multiple of it, so that a run has one scale a row.
-const RUN: usize = 32;
 
 /// Columns in a panel.
 const PANEL: usize = 4 * RUN;
@@ -79,16 +76,9 @@ fn dequantise(
     length: usize,
     panel: &mut [[f32; PANEL]; TILE_ROWS],
 ) {
-    for run in (0..length).step_by(RUN) {
-        let group = (first_column + run) / tiles.shape().group_size();
-        let scales = tiles.group_scales(tile, group);
-        for (row, weights) in panel.iter_mut().enumerate() {
-            let scale = tiles.scale_type().to_f32(scales[row]);
-            let zero_point = tiles.zero_point(tile, group, row);
-            for (offset, weight) in weights[run..run + RUN].iter_mut().enumerate() {
-                let stored = tiles.stored(tile, row, first_column + run + offset);
-                *weight = (stored - zero_point) as f32 * scale;
-            }
+    for (row, weights) in panel.iter_mut().enumerate() {
+        for (run, weights) in weights[..length].as_chunks_mut::<RUN>().0.iter_mut().enumerate() {
+            tiles.dequantise_run(tile, row, first_column / RUN + run, weights);
         }
     }
 }

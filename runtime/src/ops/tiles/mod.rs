@@ -34,6 +34,7 @@ mod portable;
 mod view;
 
 pub use view::PackedBytes;
+use view::RUN;
 pub(crate) use view::{TileShape, Tiles, Width, check_group_size};
 
 use crate::backend::cpu::{ColumnsMut, InstructionSet};

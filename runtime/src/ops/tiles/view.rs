@@ -9,6 +9,9 @@ use crate::ops::matrix_error::{MatrixError, check_length};
 /// Largest group size: sums of 16384 products of 8 bits stay below 2^30.
 const LARGEST_GROUP: usize = 16_384;
 
+/// Every group is a multiple of as many columns.
+pub(crate) const RUN: usize = 32;
+
 /// Bits of a stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Width {
@@ -114,7 +117,7 @@ impl TileShape {
 pub(crate) fn check_group_size(columns: usize, group_size: usize) -> Result<(), MatrixError> {
     let fits = group_size > 0
         && group_size <= LARGEST_GROUP
-        && group_size.is_multiple_of(32)
+        && group_size.is_multiple_of(RUN)
         && columns > 0
         && columns.is_multiple_of(group_size);
     if fits { Ok(()) } else { Err(MatrixError::GroupSize { columns, group_size }) }
@@ -204,18 +207,6 @@ impl<'a> Tiles<'a> {
         }
     }
 
-    /// The stored value of row `row` of tile `tile` in column `column`.
-    #[inline(always)]
-    pub(crate) fn stored(&self, tile: usize, row: usize, column: usize) -> i32 {
-        let block_columns = self.shape.width.block_columns();
-        let block = tile * self.shape.tile_bytes() + column / block_columns * 64;
-        let byte = i32::from(self.values[block + row * 4 + column % 4]);
-        match self.shape.width {
-            Width::Int8 => byte,
-            Width::Int4 => byte >> (column % 8 / 4 * 4) & 15,
-        }
-    }
-
     /// Bytes of values and scales that one row takes.
     pub(crate) fn row_bytes(&self) -> usize {
         self.shape.tile_bytes() / TILE_ROWS + 2 * self.shape.groups()
@@ -228,30 +219,37 @@ impl<'a> Tiles<'a> {
             return Err(MatrixError::RowOutside { row, rows: shape.rows });
         }
         check_length("row", out.len(), shape.columns)?;
-        let (tile, lane) = (row / TILE_ROWS, row % TILE_ROWS);
-        for (group, out) in out.chunks_exact_mut(shape.group_size).enumerate() {
-            let scale = self.scale_type.to_f32(self.group_scales(tile, group)[lane]);
-            let zero_point = self.zero_point(tile, group, lane);
-            let value = |stored: u8| (i32::from(stored) - zero_point) as f32 * scale;
-            let blocks = self.group_values(tile, group).chunks_exact(64);
-            match shape.width {
-                Width::Int8 => {
-                    for (out, block) in out.chunks_exact_mut(4).zip(blocks) {
-                        let bytes = &block[lane * 4..lane * 4 + 4];
-                        out.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = value(byte));
-                    }
+        for (run, out) in out.as_chunks_mut::<RUN>().0.iter_mut().enumerate() {
+            self.dequantise_run(row / TILE_ROWS, row % TILE_ROWS, run, out);
+        }
+        Ok(())
+    }
+
+    /// The weights of row `row` of tile `tile` in columns `32 run` to `32 run + 31`. A run lies inside one group.
+    #[inline(always)]
+    pub(crate) fn dequantise_run(&self, tile: usize, row: usize, run: usize, out: &mut [f32; RUN]) {
+        let shape = &self.shape;
+        let group = run * RUN / shape.group_size;
+        let scale = self.scale_type.to_f32(self.group_scales(tile, group)[row]);
+        let zero_point = self.zero_point(tile, group, row);
+        let value = |stored: u8| (i32::from(stored) - zero_point) as f32 * scale;
+        let run_bytes = RUN / shape.width.block_columns() * 64;
+        let start = tile * shape.tile_bytes() + run * run_bytes;
+        let blocks = self.values[start..start + run_bytes].as_chunks::<64>().0;
+        match shape.width {
+            Width::Int8 => {
+                for (out, block) in out.as_chunks_mut::<4>().0.iter_mut().zip(blocks) {
+                    out.iter_mut().zip(&block[row * 4..]).for_each(|(out, &byte)| *out = value(byte));
                 }
-                Width::Int4 => {
-                    for (out, block) in out.chunks_exact_mut(8).zip(blocks) {
-                        let bytes = &block[lane * 4..lane * 4 + 4];
-                        for (i, &byte) in bytes.iter().enumerate() {
-                            out[i] = value(byte & 15);
-                            out[i + 4] = value(byte >> 4);
-                        }
-                    }
+            }
+            Width::Int4 => {
+                for (out, block) in out.as_chunks_mut::<8>().0.iter_mut().zip(blocks) {
+                    let (low, high) = out.split_at_mut(4);
+                    let bytes = &block[row * 4..row * 4 + 4];
+                    low.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = value(byte & 15));
+                    high.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = value(byte >> 4));
                 }
             }
         }
-        Ok(())
     }
 }

@@ -1,0 +1,223 @@
+//! Engines of the built-in runtime: built from a seed or a checkpoint into the cache, once.
+
+use std::path::{Path, PathBuf};
+
+use ledger::{Bytes, Millis};
+use runtime::backend::cpu::Pool;
+use runtime::checkpoint::{CheckpointSource, DirectoryCheckpoint, SyntheticCheckpoint, SyntheticOptions};
+use runtime::config::{ModelConfig, PUBLISHED};
+use runtime::engine_dir::{self, BuildProgress, EngineDir, SegmentRecord};
+use runtime::plan::{self, RuntimeOptions};
+use sha2::{Digest, Sha256};
+
+use super::{Engine, EngineError, EngineProvider, Forecast, Progress};
+use crate::scenario::{self, BuildOptions, Cell, ModelSource};
+
+/// Where engines are kept when nothing else is said; ignored by git.
+pub const CACHE: &str = "engines";
+
+/// Resident memory of `sweep serve` beside the engine's buffers, as measured: code, libraries, stacks and heap.
+const PROGRAM: Bytes = Bytes::mib(16);
+
+/// Engines in a folder.
+#[derive(Debug, Clone)]
+pub struct BuiltinEngines {
+    cache: PathBuf,
+}
+
+impl BuiltinEngines {
+    /// Engines under `cache`.
+    pub fn new(cache: impl Into<PathBuf>) -> BuiltinEngines {
+        BuiltinEngines { cache: cache.into() }
+    }
+
+    /// The engine directory of a source under build options, whether or not it is there.
+    pub fn directory(&self, source: &ModelSource, build: &BuildOptions) -> PathBuf {
+        match source {
+            ModelSource::Engine(path) => PathBuf::from(path),
+            ModelSource::Synthetic { architecture, seed } => {
+                let name = format!("{}-synthetic-{seed}", architecture.to_lowercase());
+                self.cache.join(format!("{name}-{}", fingerprint(&source.describe(), build)))
+            }
+            ModelSource::Checkpoint(path) => {
+                let place = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
+                let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                // The folder's place and the moment of its last change stand for what is in it.
+                let changed = newest_change(&place);
+                let identity = format!("{} {changed}", place.display());
+                self.cache.join(format!("{name}-{}", fingerprint(&identity, build)))
+            }
+        }
+    }
+}
+
+impl EngineProvider for BuiltinEngines {
+    fn ensure(
+        &self,
+        source: &ModelSource,
+        build: &BuildOptions,
+        progress: &dyn Progress,
+    ) -> Result<Engine, EngineError> {
+        let directory = self.directory(source, build);
+        if let ModelSource::Engine(_) = source {
+            return opened(&EngineDir::open(&directory)?);
+        }
+        if let Ok(engine) = EngineDir::open(&directory) {
+            return opened(&engine);
+        }
+        let checkpoint = open_source(source)?;
+        build_engine(checkpoint.as_ref(), build, &directory, &source.describe(), progress)?;
+        opened(&EngineDir::open(&directory)?)
+    }
+
+    fn forecast(&self, cell: &Cell) -> Result<Forecast, EngineError> {
+        let options = runtime_options(&cell.settings)?;
+        let built = EngineDir::open(&self.directory(&cell.source, &cell.build));
+        let (config, segments, tokenizer, missing) = match built {
+            Ok(engine) => {
+                let manifest = engine.manifest();
+                let tokenizer = engine.tokenizer().map(|(_, bytes)| bytes);
+                (manifest.config.clone(), manifest.segments.clone(), tokenizer, false)
+            }
+            Err(error) if matches!(cell.source, ModelSource::Engine(_)) => return Err(error.into()),
+            Err(_) => {
+                let source = open_source(&cell.source)?;
+                let segments = engine_dir::layout(source.as_ref(), &build_options(&cell.build))?;
+                (source.config().clone(), segments, None, true)
+            }
+        };
+        options.check(&config).map_err(|error| EngineError::from_cause(&error))?;
+        let plan = plan::plan(&config, &segments, tokenizer, &options);
+        Ok(Forecast {
+            plan,
+            program: PROGRAM,
+            trial_time: None,
+            build_time: missing.then(|| build_time(&segments)),
+        })
+    }
+}
+
+/// Opens the checkpoint that a source names.
+///
+/// # Errors
+/// When there is no such architecture or checkpoint, or it cannot be used.
+pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, EngineError> {
+    match source {
+        ModelSource::Synthetic { architecture, seed } => {
+            let config = ModelConfig::published(architecture).ok_or_else(|| EngineError {
+                what: format!("there is no architecture `{architecture}`"),
+                hint: Some(format!("the architectures are {}", PUBLISHED.join(", "))),
+                interrupted: false,
+            })?;
+            let options = SyntheticOptions { seed: *seed, ..SyntheticOptions::default() };
+            let checkpoint = SyntheticCheckpoint::new(architecture, config, options)
+                .map_err(|error| EngineError::from_cause(&error))?;
+            Ok(Box::new(checkpoint))
+        }
+        ModelSource::Checkpoint(path) => {
+            let checkpoint = DirectoryCheckpoint::open(Path::new(path))
+                .map_err(|error| EngineError::from_cause(&error))?;
+            Ok(Box::new(checkpoint))
+        }
+        ModelSource::Engine(path) => Err(EngineError {
+            what: format!("{path} is an engine, not a checkpoint"),
+            hint: Some("an engine is built already; leave its build options out".to_owned()),
+            interrupted: false,
+        }),
+    }
+}
+
+/// Builds an engine, and says how far it is.
+///
+/// # Errors
+/// When the checkpoint cannot be read or packed, or the disk has no room.
+pub fn build_engine(
+    source: &dyn CheckpointSource,
+    build: &BuildOptions,
+    directory: &Path,
+    what: &str,
+    progress: &dyn Progress,
+) -> Result<engine_dir::Manifest, EngineError> {
+    if let Some(parent) = directory.parent() {
+        std::fs::create_dir_all(parent).map_err(|error| EngineError {
+            what: format!("create {}: {error}", parent.display()),
+            hint: None,
+            interrupted: false,
+        })?;
+    }
+    let mut begun = false;
+    let mut on_progress = |at: BuildProgress| {
+        if !begun {
+            progress.begin(&format!("building {what}"), Some(at.total));
+            begun = true;
+        }
+        progress.advance(at.done);
+        if progress.is_interrupted() { engine_dir::BuildFlow::Stop } else { engine_dir::BuildFlow::Continue }
+    };
+    let threads = Pool::default_threads();
+    let built = engine_dir::build(source, &build_options(build), directory, threads, &mut on_progress);
+    progress.end();
+    Ok(built?)
+}
+
+/// The runtime's form of build options.
+pub fn build_options(build: &BuildOptions) -> engine_dir::BuildOptions {
+    engine_dir::BuildOptions {
+        lm_head: match build.lm_head {
+            scenario::LmHead::Int8 => engine_dir::LmHead::Int8,
+            scenario::LmHead::Int4 => engine_dir::LmHead::Int4,
+            scenario::LmHead::F16 => engine_dir::LmHead::F16,
+        },
+        linears: match build.linears {
+            scenario::Linears::Keep => engine_dir::Linears::Keep,
+            scenario::Linears::Int4 => engine_dir::Linears::Int4,
+            scenario::Linears::Int8 => engine_dir::Linears::Int8,
+        },
+        drop_draft: false,
+    }
+}
+
+/// The runtime's form of a cell's settings.
+fn runtime_options(settings: &scenario::Settings) -> Result<RuntimeOptions, EngineError> {
+    let threads = match settings.threads {
+        scenario::Threads::Auto => Pool::default_threads(),
+        scenario::Threads::Count(count) => count as usize,
+    };
+    let mut options = RuntimeOptions::new(settings.max_input_len, threads);
+    options.max_kv_cache_capacity = settings.max_kv_cache_capacity;
+    options.gdn_prefill_max_seq = settings.gdn_prefill_max_seq;
+    options.weights = match settings.weights {
+        scenario::WeightPlacement::Mapped => plan::WeightsMode::Mapped,
+        scenario::WeightPlacement::Resident => plan::WeightsMode::Resident,
+    };
+    Ok(options)
+}
+
+fn opened(engine: &EngineDir) -> Result<Engine, EngineError> {
+    let vocab_size = u32::try_from(engine.manifest().config.vocab_size).unwrap_or(u32::MAX);
+    Ok(Engine { folder: engine.path().to_owned(), vocab_size })
+}
+
+fn fingerprint(identity: &str, build: &BuildOptions) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(format!("{identity}\n{:?}\n{}", build.to_map(), engine_dir::FORMAT_VERSION));
+    hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Seconds since 1970 of the last change of any file in a folder.
+fn newest_change(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok())
+        .map(|age| age.as_secs())
+        .max()
+        .unwrap_or(0)
+}
+
+/// How long a build of `segments` takes, at the rate of a slow disk: packing is faster than that.
+fn build_time(segments: &[SegmentRecord]) -> Millis {
+    const BYTES_PER_SECOND: f64 = 150e6;
+    let bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
+    Millis(bytes.0 as f64 * 1000.0 / BYTES_PER_SECOND)
+}

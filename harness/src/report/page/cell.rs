@@ -1,0 +1,390 @@
+//! One cell in depth.
+
+use ledger::{BufferClass, Bytes, Micros};
+use serde::Serialize;
+
+use super::accounts::Accounts;
+use super::attribution::Attribution;
+use super::buffers::{self, BufferRow};
+use super::overview::{Badge, anchor, worst_trial};
+use crate::number::{Shown, cell as shown, count, grouped, mib, signed_mib};
+use crate::record::{Outcome, Reading, RecordedTrial, Run, SamplerHealth};
+use crate::report::svg::draw::shortened;
+use crate::report::svg::intervals::intervals;
+use crate::report::svg::palette::Kind;
+use crate::report::svg::series::{Line, series};
+use crate::report::svg::waterfall::{Step, waterfall};
+use crate::verdict::budget::Limit;
+use crate::verdict::observe::ending;
+use crate::verdict::{BudgetResult, CellVerdict, Word};
+
+/// Lines of a log, and letters of a line, that are shown.
+const LOG_LINES: usize = 40;
+const LOG_LETTERS: usize = 300;
+/// Requests that are shown.
+const REQUESTS: usize = 24;
+
+/// Everything that the template shows of one cell.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct CellPage {
+    anchor: String,
+    id: String,
+    badge: Badge,
+    label: String,
+    open: bool,
+    synthetic: bool,
+    resumed: bool,
+    reason: Option<String>,
+    facts: Vec<(&'static str, Shown, &'static str)>,
+    doubts: Vec<String>,
+    budgets: Vec<BudgetLine>,
+    trials: Vec<TrialLine>,
+    settings: Vec<(String, String)>,
+    source: String,
+    timeline: Option<Timeline>,
+    waterfall: Option<Waterfall>,
+    accounts: Option<(u32, Accounts)>,
+    buffers: Vec<BufferRow>,
+    more_buffers: usize,
+    requests: Vec<RequestLine>,
+    more_requests: usize,
+    sampler: Option<Sampler>,
+    probes: Vec<(String, &'static str, Shown)>,
+    log: Option<(u32, Vec<String>)>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct BudgetLine {
+    badge: Badge,
+    id: String,
+    subject: String,
+    measured: Shown,
+    limit: String,
+    margin: String,
+    place: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct TrialLine {
+    number: u32,
+    started_at: String,
+    ending: String,
+    peak: Shown,
+    from: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Timeline {
+    trial: u32,
+    svg: Option<String>,
+    why: Option<String>,
+    lower_bound: Option<String>,
+    /// Phase, start, end, exact peak, highest sample, samples.
+    rows: Vec<(&'static str, String, String, Shown, String, String)>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Waterfall {
+    trial: u32,
+    svg: String,
+    edge: &'static str,
+    remainder: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct RequestLine {
+    trial: u32,
+    phase: &'static str,
+    prompt: String,
+    output: String,
+    first_ms: Shown,
+    each_ms: Shown,
+    prefill: String,
+    decode: String,
+    total_s: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Sampler {
+    trial: u32,
+    svg: String,
+    facts: Vec<(&'static str, String)>,
+}
+
+impl CellPage {
+    pub(super) fn of(run: &Run, cell: &CellVerdict, open: bool) -> CellPage {
+        let trials: Vec<&RecordedTrial> = run.trials_of(&cell.cell).collect();
+        let worst = worst_trial(run, cell);
+        let failed = trials.iter().copied().find(|trial| trial.record.outcome != Outcome::Completed);
+        // A trial that did not end well says more than the one with the highest peak.
+        let drawn = failed.or(worst);
+        let record = run.record.cells.iter().find(|record| record.id == cell.cell);
+        let plan = worst.and_then(|trial| trial.record.plan.as_ref());
+        let (buffers, more_buffers) = plan.map(buffers::largest).unwrap_or_default();
+        let requests = || trials.iter().flat_map(|trial| request_lines(trial));
+        CellPage {
+            anchor: anchor(cell),
+            id: cell.cell.0.clone(),
+            badge: cell.word.into(),
+            label: cell.label.clone(),
+            open,
+            synthetic: cell.synthetic_weights,
+            resumed: cell.resumed,
+            reason: cell.reason.clone().filter(|_| cell.word != Word::Pass),
+            facts: facts(cell),
+            doubts: cell.doubts.clone(),
+            budgets: cell.budgets.iter().map(budget_line).collect(),
+            trials: trials.iter().map(|trial| trial_line(trial)).collect(),
+            settings: record
+                .map(|record| record.settings.iter().chain(&record.build))
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            source: record.map(|record| record.source.clone()).unwrap_or_default(),
+            timeline: drawn.map(|trial| timeline(cell, trial)),
+            waterfall: worst.and_then(|trial| fall(cell, trial)),
+            accounts: drawn.map(|trial| (trial.record.trial, Accounts::of(&trial.record))),
+            buffers,
+            more_buffers,
+            requests: requests().take(REQUESTS).collect(),
+            more_requests: requests().count().saturating_sub(REQUESTS),
+            sampler: drawn.map(|trial| sampler(trial.record.trial, &trial.record.sampler)),
+            probes: drawn.map(probes).unwrap_or_default(),
+            log: failed.map(|trial| (trial.record.trial, log_tail(&trial.record.log_tail))),
+        }
+    }
+}
+
+fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static str)> {
+    let budget = cell.total_budget();
+    let limit = budget.and_then(BudgetResult::decisive).map(|limit| limit.bytes_of(Bytes::ZERO));
+    let mut facts = vec![("Peak resident", shown(&cell.peak_resident_bytes, |bytes| mib(*bytes)), "MiB")];
+    if let Some(limit) = limit {
+        facts.push(("Budget", Shown::plain(mib(limit)), "MiB"));
+    }
+    if let Some(margin) = budget.and_then(|result| result.margin_bytes) {
+        facts.push(("Margin", Shown::plain(signed_mib(margin)), "MiB"));
+    }
+    facts.extend([
+        ("Planned buffers", shown(&cell.planned_peak_bytes, |bytes| mib(*bytes)), "MiB"),
+        ("Plan against ledger", shown(&cell.plan_mismatch_bytes, |bytes| count(bytes.0)), "B"),
+        ("Unaccounted, worst", shown(&cell.worst_unaccounted_share, |share| grouped(share * 100.0, 2)), "%"),
+        ("Prefill", shown(&cell.prefill_tokens_per_second, |speed| grouped(*speed, 1)), "tok/s"),
+        ("Decode", shown(&cell.decode_tokens_per_second, |speed| grouped(*speed, 2)), "tok/s"),
+    ]);
+    facts
+}
+
+fn budget_line(result: &BudgetResult) -> BudgetLine {
+    let is_share = matches!(result.decisive(), Some(Limit::ShareBillionths(_)));
+    BudgetLine {
+        badge: result.word.into(),
+        id: result.id.clone(),
+        subject: result.subject.to_string(),
+        measured: shown(&result.measured, |amount| match amount.share() {
+            Some(share) if is_share => format!("{} %", grouped(share * 100.0, 2)),
+            _ => format!("{} MiB", mib(amount.bytes)),
+        }),
+        limit: result.decisive().map(|limit| limit.to_string()).unwrap_or_default(),
+        margin: result.margin_bytes.map_or_else(|| "–".to_owned(), signed_mib),
+        place: match (result.trial, result.phase) {
+            (Some(trial), Some(phase)) => format!("trial {trial}, {phase}"),
+            (Some(trial), None) => format!("trial {trial}, ledger peak"),
+            _ => String::new(),
+        },
+        reason: result.reason.clone().unwrap_or_default(),
+    }
+}
+
+fn trial_line(trial: &RecordedTrial) -> TrialLine {
+    let peak = match trial.record.peak_resident() {
+        Some(bytes) => Shown::plain(mib(bytes)),
+        None => Shown { text: "n/a".to_owned(), why: Some("no phase has a high-water mark".to_owned()) },
+    };
+    TrialLine {
+        number: trial.record.trial,
+        started_at: trial.record.started_at.clone(),
+        ending: ending(&trial.record.outcome).unwrap_or_else(|| "ran to its end".to_owned()),
+        peak,
+        from: trial.record.resumed_from.clone(),
+    }
+}
+
+fn timeline(cell: &CellVerdict, trial: &RecordedTrial) -> Timeline {
+    let phases = &trial.record.phases;
+    let on_total = |result: &&BudgetResult| result.subject == crate::verdict::budget::Subject::Total;
+    let lines = cell.budgets.iter().filter(on_total).flat_map(|result| {
+        [(result.fail, true), (result.warn, false)].into_iter().filter_map(|(limit, fails)| match limit {
+            Some(Limit::Bytes(limit)) => Some(Line { label: result.id.clone(), limit, fails }),
+            _ => None,
+        })
+    });
+    let lines: Vec<Line> = lines.collect();
+    let measured = trial.series.measured();
+    let highest = trial.record.peak_resident();
+    let peak = highest.map_or_else(|| "not measured".to_owned(), |bytes| format!("{} MiB", mib(bytes)));
+    let tightest = lines.iter().filter(|line| line.fails).map(|line| line.limit).min();
+    let against = match (highest, tightest) {
+        (Some(peak), Some(limit)) if peak > limit => format!(", above the budget of {} MiB", mib(limit)),
+        (Some(_), Some(limit)) => format!(", within the budget of {} MiB", mib(limit)),
+        _ => String::new(),
+    };
+    let finding = format!(
+        "Resident memory of {}, trial {}, over time: the exact peak is {peak}{against}.",
+        cell.label, trial.record.trial
+    );
+    let seconds = |time: Micros| grouped(time.0 as f64 / 1e6, 2);
+    let blind = crate::verdict::evidence::sampled_peak(trial).blind_at;
+    Timeline {
+        trial: trial.record.trial,
+        svg: measured.map(|samples| series(samples, phases, &lines, &finding)),
+        why: match &trial.series {
+            Reading::Measured(_) => None,
+            Reading::Unavailable(why) => Some(why.clone()),
+        },
+        lower_bound: (!blind.is_empty())
+            .then(|| blind.iter().map(|phase| phase.name()).collect::<Vec<_>>().join(", ")),
+        rows: phases
+            .iter()
+            .map(|phase| {
+                let within =
+                    || measured.into_iter().flat_map(|all| all.between(phase.started_us, phase.ended_us));
+                let sampled = within().filter_map(crate::record::Sample::resident).max();
+                (
+                    phase.phase.name(),
+                    seconds(phase.started_us),
+                    seconds(phase.ended_us),
+                    shown(&phase.peak_resident_bytes, |bytes| mib(*bytes)),
+                    sampled.map_or_else(|| "n/a".to_owned(), mib),
+                    count(within().count() as u64),
+                )
+            })
+            .collect(),
+    }
+}
+
+fn fall(cell: &CellVerdict, trial: &RecordedTrial) -> Option<Waterfall> {
+    let found = Attribution::of(&trial.record)?;
+    let mut steps: Vec<Step> = found
+        .classes
+        .iter()
+        .map(|(class, bytes)| Step { kind: Kind::Class(*class), bytes: bytes.signed_difference(Bytes::ZERO) })
+        .collect();
+    steps.push(Step { kind: Kind::Class(BufferClass::Unaccounted), bytes: found.unaccounted });
+    if found.remainder != 0 {
+        steps.push(Step { kind: Kind::Released, bytes: found.remainder });
+    }
+    let limit = cell.total_budget().and_then(BudgetResult::decisive).map(|limit| limit.bytes_of(Bytes::ZERO));
+    let parts: Vec<String> = {
+        let mut largest = found.classes.clone();
+        largest.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        largest.iter().take(3).map(|(class, bytes)| format!("{class} {} MiB", mib(*bytes))).collect()
+    };
+    let finding = format!(
+        "The peak of {}, {} MiB, by class. The largest: {}. Unaccounted: {} MiB.",
+        cell.label,
+        mib(found.peak),
+        parts.join(", "),
+        signed_mib(found.unaccounted)
+    );
+    Some(Waterfall {
+        trial: trial.record.trial,
+        svg: waterfall(&steps, found.peak, limit, &finding),
+        edge: found.edge.name(),
+        remainder: found.remainder_words(),
+    })
+}
+
+fn request_lines(trial: &RecordedTrial) -> impl Iterator<Item = RequestLine> {
+    let number = trial.record.trial;
+    trial.record.requests.iter().map(move |request| {
+        let speed = |speed: Option<f64>, decimals| {
+            speed.map_or_else(|| "–".to_owned(), |speed| grouped(speed, decimals))
+        };
+        RequestLine {
+            trial: number,
+            phase: request.phase.name(),
+            prompt: count(u64::from(request.prompt_tokens.0)),
+            output: count(u64::from(request.completion_tokens.0)),
+            first_ms: shown(&request.time_to_first_token_ms, |time| grouped(time.0, 1)),
+            each_ms: shown(&request.time_per_output_token_ms, |time| grouped(time.0, 1)),
+            prefill: speed(request.prefill_tokens_per_second(), 1),
+            decode: speed(request.decode_tokens_per_second(), 2),
+            total_s: grouped(request.total_ms.0 / 1000.0, 2),
+        }
+    })
+}
+
+fn sampler(trial: u32, health: &SamplerHealth) -> Sampler {
+    let finding = format!(
+        "Achieved intervals of the sampler: {} samples at {} ms, {} missed ticks, longest gap {} ms.",
+        count(health.samples),
+        grouped(health.interval_us.as_millis().0, 1),
+        count(health.missed_ticks),
+        grouped(health.longest_gap_us.as_millis().0, 1)
+    );
+    Sampler {
+        trial,
+        svg: intervals(&health.interval_histogram, &finding),
+        facts: vec![
+            ("Interval asked for", format!("{} ms", grouped(health.interval_us.as_millis().0, 1))),
+            ("Samples", count(health.samples)),
+            ("Missed ticks", count(health.missed_ticks)),
+            ("Longest gap", format!("{} ms", grouped(health.longest_gap_us.as_millis().0, 1))),
+            ("Processor time", format!("{} ms", grouped(health.cpu_us.as_millis().0, 1))),
+        ],
+    }
+}
+
+fn probes(trial: &RecordedTrial) -> Vec<(String, &'static str, Shown)> {
+    let scope = |scope| match scope {
+        crate::record::ProbeScope::Process => "process tree",
+        crate::record::ProbeScope::Device => "device",
+        crate::record::ProbeScope::System => "machine",
+    };
+    let card = |probe: &crate::record::ProbeCard| {
+        (probe.name.clone(), scope(probe.scope), shown(&probe.cadence, Clone::clone))
+    };
+    trial.record.probes.iter().map(card).collect()
+}
+
+/// The last lines, without what steers a terminal, each cut to a length that a page can hold.
+fn log_tail(lines: &[String]) -> Vec<String> {
+    let from = lines.len().saturating_sub(LOG_LINES);
+    lines[from..].iter().map(|line| shortened(&plain(line), LOG_LETTERS)).collect()
+}
+
+/// `line` without escape sequences and control characters.
+fn plain(line: &str) -> String {
+    let mut out = String::new();
+    let mut letters = line.chars().peekable();
+    while let Some(c) = letters.next() {
+        if c == '\u{1b}' && letters.next_if_eq(&'[').is_some() {
+            // The sequence ends with its first letter.
+            while letters.next_if(|c| !c.is_ascii_alphabetic()).is_some() {}
+            letters.next();
+        } else if c == '\t' {
+            out.push(' ');
+        } else if !c.is_control() {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_lose_their_terminal_codes_and_their_excess() {
+        assert_eq!(plain("\u{1b}[1;31mERROR\u{1b}[0m a\tb\u{7}"), "ERROR a b");
+        let many: Vec<String> = (0..100).map(|number| number.to_string().repeat(400)).collect();
+        let tail = log_tail(&many);
+        assert_eq!(tail.len(), LOG_LINES);
+        assert!(tail.iter().all(|line| line.chars().count() <= LOG_LETTERS));
+        assert!(tail[LOG_LINES - 1].starts_with("9999"));
+    }
+}

@@ -1,0 +1,21 @@
+//! `report.html`: one file, no script, no network. Its text is `reports/template/`, its numbers are made here.
+//!
+//! - [`overview`]: the tables of cells and budgets, and the chart of all cells.
+//! - [`cell`]: one cell in depth.
+//! - [`attribution`]: which classes stand behind a peak.
+//! - [`accounts`]: plan, ledger and kernel at each phase edge.
+//! - [`buffers`]: the largest buffers of the plan.
+//! - [`machine`]: where it ran.
+//! - [`policy`]: what the page allows itself.
+//! - [`render`]: all of it put together.
+
+mod accounts;
+mod attribution;
+mod buffers;
+mod cell;
+mod machine;
+mod overview;
+mod policy;
+mod render;
+
+pub use render::render;

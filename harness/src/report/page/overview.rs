@@ -1,0 +1,230 @@
+//! The tables of cells and budgets, and the chart of all cells.
+
+use ledger::Bytes;
+use serde::Serialize;
+
+use super::attribution::Attribution;
+use crate::number::{Shown, cell as shown, grouped, mib, signed_mib};
+use crate::record::{RecordedTrial, Run};
+use crate::report::svg::class_bars::{Bar, class_bars};
+use crate::report::svg::gauge::gauge;
+use crate::report::svg::icon::icon;
+use crate::report::svg::palette::Kind;
+use crate::verdict::{BudgetSummary, CellVerdict, RunVerdict, Word};
+
+/// A verdict's word with its looks.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Badge {
+    text: &'static str,
+    slug: String,
+    icon: String,
+}
+
+impl From<Word> for Badge {
+    fn from(word: Word) -> Badge {
+        Badge { text: word.text(), slug: word.slug(), icon: icon(word, 11) }
+    }
+}
+
+/// One row of the table of cells.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct CellRow {
+    badge: Badge,
+    anchor: String,
+    model: String,
+    synthetic: bool,
+    resumed: bool,
+    /// Values in the order of [`axis_names`].
+    axes: Vec<String>,
+    peak: Shown,
+    limit: String,
+    margin: String,
+    over: bool,
+    gauge: Option<String>,
+    planned: Shown,
+    unaccounted: Shown,
+    prefill: Shown,
+    decode: Shown,
+    reason: Option<String>,
+}
+
+/// One row of the table of budgets.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct BudgetRow {
+    badge: Badge,
+    id: String,
+    subject: String,
+    limits: String,
+    when: String,
+    why: String,
+    cells: usize,
+    margin: String,
+    tightest: String,
+}
+
+/// The chart of all cells, with the table behind it.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ClassChart {
+    svg: String,
+    legend: Vec<(String, &'static str)>,
+    /// Columns after the cell: one a kind.
+    columns: Vec<&'static str>,
+    /// Cell and its values, the peak last.
+    rows: Vec<(String, Vec<String>)>,
+}
+
+/// A name for the cell that can stand in a link.
+pub(super) fn anchor(verdict: &CellVerdict) -> String {
+    let id: String = verdict.cell.0.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    format!("cell-{id}")
+}
+
+/// Every axis name of any cell, in the order of first appearance, without the model.
+pub(super) fn axis_names(verdict: &RunVerdict) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (name, _) in verdict.cells.iter().flat_map(|cell| &cell.axes) {
+        if name != "model" && !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+pub(super) fn cell_row(cell: &CellVerdict, axes: &[String]) -> CellRow {
+    let budget = cell.total_budget();
+    let limit = budget.and_then(|result| result.decisive()).map(|limit| limit.bytes_of(Bytes::ZERO));
+    let margin = budget.and_then(|result| result.margin_bytes);
+    let value = |name: &String| {
+        let found = cell.axes.iter().find(|(axis, _)| axis == name);
+        found.map_or_else(|| "–".to_owned(), |(_, value)| value.clone())
+    };
+    CellRow {
+        badge: cell.word.into(),
+        anchor: anchor(cell),
+        model: cell.model.clone(),
+        synthetic: cell.synthetic_weights,
+        resumed: cell.resumed,
+        axes: axes.iter().map(value).collect(),
+        peak: shown(&cell.peak_resident_bytes, |bytes| mib(*bytes)),
+        limit: limit.map_or_else(|| "–".to_owned(), mib),
+        margin: margin.map_or_else(|| "–".to_owned(), signed_mib),
+        over: margin.is_some_and(|margin| margin < 0),
+        gauge: match (cell.peak_resident_bytes.measured(), limit) {
+            (Some(peak), Some(limit)) => Some(gauge(*peak, limit)),
+            _ => None,
+        },
+        planned: shown(&cell.planned_peak_bytes, |bytes| mib(*bytes)),
+        unaccounted: shown(&cell.worst_unaccounted_share, |share| grouped(share * 100.0, 2)),
+        prefill: shown(&cell.prefill_tokens_per_second, |speed| grouped(*speed, 1)),
+        decode: shown(&cell.decode_tokens_per_second, |speed| grouped(*speed, 2)),
+        reason: cell.reason.clone().filter(|_| !matches!(cell.word, Word::Pass | Word::NoBudget)),
+    }
+}
+
+pub(super) fn budget_row(budget: &BudgetSummary) -> BudgetRow {
+    BudgetRow {
+        badge: budget.word.into(),
+        id: budget.id.clone(),
+        subject: budget.subject.clone(),
+        limits: budget.limits.clone(),
+        when: budget.when.clone(),
+        why: budget.why.clone(),
+        cells: budget.cells,
+        margin: budget.smallest_margin_bytes.map_or_else(|| "–".to_owned(), signed_mib),
+        tightest: budget.tightest_cell.clone().unwrap_or_default(),
+    }
+}
+
+pub(super) fn class_chart(run: &Run, verdict: &RunVerdict) -> ClassChart {
+    let attributions: Vec<Option<Attribution>> =
+        verdict.cells.iter().map(|cell| Attribution::of(&worst_trial(run, cell)?.record)).collect();
+    let bars: Vec<Bar> =
+        verdict.cells.iter().zip(&attributions).map(|(cell, found)| bar(cell, found.as_ref())).collect();
+    let kinds: Vec<Kind> = Kind::all()
+        .filter(|kind| bars.iter().any(|bar| bar.parts.iter().any(|(own, _)| own == kind)))
+        .collect();
+    let rows = bars
+        .iter()
+        .zip(&verdict.cells)
+        .map(|(bar, cell)| {
+            let part = |kind: &Kind| bar.parts.iter().find(|(own, _)| own == kind);
+            let mut values: Vec<String> = kinds
+                .iter()
+                .map(|kind| part(kind).map_or_else(|| "–".to_owned(), |(_, bytes)| mib(*bytes)))
+                .collect();
+            values.push(bar.peak.map_or_else(|| "n/a".to_owned(), mib));
+            (cell.label.clone(), values)
+        })
+        .collect();
+    ClassChart {
+        svg: class_bars(&bars, &finding(verdict, &attributions)),
+        legend: kinds.iter().map(|kind| (kind.swatch(), kind.name())).collect(),
+        columns: kinds.iter().map(|kind| kind.name()).collect(),
+        rows,
+    }
+}
+
+/// The trial with the highest peak.
+pub(super) fn worst_trial<'a>(run: &'a Run, cell: &CellVerdict) -> Option<&'a RecordedTrial> {
+    run.trials_of(&cell.cell).find(|trial| Some(trial.record.trial) == cell.worst_trial)
+}
+
+fn bar(cell: &CellVerdict, found: Option<&Attribution>) -> Bar {
+    let peak = cell.peak_resident_bytes.measured().copied();
+    let axes: Vec<String> = cell
+        .axes
+        .iter()
+        .filter(|(name, _)| name != "model")
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    let parts = match (found, peak) {
+        (Some(found), _) => found.parts(),
+        (None, Some(peak)) => vec![(Kind::Released, peak)],
+        (None, None) => Vec::new(),
+    };
+    Bar {
+        model: cell.model.clone(),
+        axes: axes.join(", "),
+        word: cell.word.to_string(),
+        silent: parts.is_empty().then(|| match &cell.peak_resident_bytes {
+            crate::record::Reading::Unavailable(why) => why.clone(),
+            crate::record::Reading::Measured(_) => "nothing was held".to_owned(),
+        }),
+        parts,
+        peak,
+        limit: cell
+            .total_budget()
+            .and_then(|result| result.decisive())
+            .map(|limit| limit.bytes_of(Bytes::ZERO)),
+    }
+}
+
+fn finding(verdict: &RunVerdict, attributions: &[Option<Attribution>]) -> String {
+    let over = verdict
+        .cells
+        .iter()
+        .filter(|cell| {
+            cell.total_budget().and_then(|result| result.margin_bytes).is_some_and(|margin| margin < 0)
+        })
+        .count();
+    let highest = verdict
+        .cells
+        .iter()
+        .zip(attributions)
+        .filter_map(|(cell, found)| Some((cell.peak_resident_bytes.measured()?, cell, found)))
+        .max_by_key(|(peak, ..)| **peak);
+    let Some((peak, cell, found)) = highest else {
+        return "Resident memory of each cell by class: no peak was measured.".to_owned();
+    };
+    let largest = found
+        .as_ref()
+        .and_then(Attribution::largest)
+        .map_or_else(String::new, |(class, bytes)| format!(", of which {class} is {} MiB", mib(bytes)));
+    format!(
+        "Resident memory of each cell at its peak, stacked by class. {over} of {} cells reach beyond their budget line. \
+         The highest is {} with {} MiB{largest}.",
+        verdict.cells.len(),
+        cell.label,
+        mib(*peak)
+    )
+}

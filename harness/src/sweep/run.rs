@@ -1,0 +1,199 @@
+//! The loop over cells and trials.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ledger::Phase;
+
+use super::resume::{Earlier, unfinished};
+use crate::clock::{folder_name, wall_clock};
+use crate::engines::{Engine, EngineProvider, Progress};
+use crate::interrupt::Interrupt;
+use crate::probe::{Gpu, machine_card};
+use crate::record::{
+    FORMAT_VERSION, Journal, Outcome, RunFolder, RunRecord, TrialEvent, TrialFile, TrialPaths, TrialRecord,
+};
+use crate::scenario::{Cell, Expansion, Scenario, hex_sha256};
+use crate::target::{Guardian, Target};
+use crate::trial::{TrialError, TrialPlan, run_trial};
+
+/// Told what happens, for a screen.
+pub trait Observer: Progress {
+    /// The run begins; some of its trials may have been done by an earlier one.
+    fn run_begins(&self, folder: &Path, cells: usize, trials: u32, resumed_from: Option<&str>);
+    /// A cell begins, number `at` of `of`.
+    fn cell_begins(&self, cell: &Cell, at: usize, of: usize);
+    /// A trial enters a phase.
+    fn phase_begins(&self, phase: Phase);
+    /// A trial is over; `taken_over` where an earlier run has done it.
+    fn trial_ends(&self, record: &TrialRecord, taken_over: bool);
+}
+
+/// What is to be run, and with what.
+pub struct Sweep<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Ids of cells, or their beginnings. Empty: every cell.
+    pub only: &'a [String],
+    /// Where run folders go.
+    pub runs: &'a Path,
+    /// True where nothing is taken over from an earlier run.
+    pub fresh: bool,
+    /// Makes engines.
+    pub engines: &'a dyn EngineProvider,
+    /// Runs them.
+    pub target: &'a dyn Target,
+    /// Starts the process that outlives this one, see [`Guardian`]. `None`: nobody does.
+    pub guardian: Option<Command>,
+    /// Whether someone asks to stop.
+    pub interrupt: &'a Interrupt,
+    /// Told what happens.
+    pub observer: &'a dyn Observer,
+}
+
+/// A run that has gone through its cells, or was stopped. It has no exit code yet.
+#[derive(Debug)]
+pub struct SweepEnd {
+    /// The run.
+    pub folder: RunFolder,
+    /// True where it was stopped before its last trial.
+    pub interrupted: bool,
+}
+
+/// Why there is no run.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// A cell that was asked for does not exist.
+    #[error("there is no cell `{id}` in the scenario {scenario}")]
+    UnknownCell {
+        /// What was asked for.
+        id: String,
+        /// The scenario's name.
+        scenario: String,
+    },
+    /// The run folder cannot be written.
+    #[error("write the run folder {}: {source}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// This program cannot be read, so that its runs cannot be told from those of another one.
+    #[error("read this program's own file: {0}")]
+    Program(io::Error),
+    /// The machine does not say what it is.
+    #[error("describe this machine: {0}")]
+    Machine(String),
+    /// A trial could not be recorded.
+    #[error(transparent)]
+    Trial(#[from] TrialError),
+}
+
+/// Runs the scenario. What a target or an engine does wrong is part of the record; an error means that there is none.
+pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
+    let Expansion { cells, excluded } = sweep.scenario.expand();
+    let cells = chosen(cells, sweep.only, sweep.scenario)?;
+    let program_sha256 = program_sha256().map_err(SweepError::Program)?;
+    let name = &sweep.scenario.name;
+    let mut earlier = if sweep.fresh { None } else { unfinished(sweep.runs, name, &program_sha256) };
+    let gpu = Gpu::probe();
+    let folder = sweep.runs.join(folder_name());
+    let budgets = sweep.scenario.budgets.iter();
+    let record = RunRecord {
+        format_version: FORMAT_VERSION,
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        program_sha256,
+        scenario: sweep.scenario.record(),
+        started_at: wall_clock(),
+        finished_at: None,
+        machine: machine_card(&gpu).map_err(|error| SweepError::Machine(error.to_string()))?,
+        cells: cells.iter().map(Cell::record).collect(),
+        excluded,
+        trials_per_cell: sweep.scenario.trials,
+        // A run of chosen cells is not judged by budgets for the others.
+        budgets: budgets
+            .filter(|budget| {
+                sweep.only.is_empty() || cells.iter().any(|cell| cell.record().matches(&budget.when))
+            })
+            .cloned()
+            .collect(),
+        trials: Vec::new(),
+        resumed_from: earlier.as_ref().map(Earlier::name),
+        exit_code: None,
+    };
+    let unwritable = |source| SweepError::Folder { folder: folder.clone(), source };
+    let mut run = RunFolder::create(folder.clone(), record).map_err(unwritable)?;
+    let resumed_from = run.record().resumed_from.clone();
+    sweep.observer.run_begins(&folder, cells.len(), sweep.scenario.trials, resumed_from.as_deref());
+    let mut guardian = sweep.guardian.and_then(|command| Guardian::start(command).ok());
+
+    for (at, cell) in cells.iter().enumerate() {
+        sweep.observer.cell_begins(cell, at + 1, cells.len());
+        let mut engine: Option<Result<Engine, String>> = None;
+        for trial in 0..sweep.scenario.trials {
+            if let Some(done) = earlier.as_mut().and_then(|earlier| earlier.take(&cell.id, trial)) {
+                let from = earlier.as_ref().map(|earlier| earlier.folder.clone()).unwrap_or_default();
+                sweep.observer.trial_ends(&done, true);
+                run.take_over(&from, done).map_err(unwritable)?;
+                continue;
+            }
+            if engine.is_none() && !sweep.interrupt.is_asked() {
+                match sweep.engines.ensure(&cell.source, &cell.build, sweep.observer) {
+                    Ok(ready) => engine = Some(Ok(ready)),
+                    Err(error) if error.interrupted => {}
+                    Err(error) => engine = Some(Err(error.to_string())),
+                }
+            }
+            let Some(engine) = engine.as_ref().filter(|_| !sweep.interrupt.is_asked()) else {
+                return Ok(SweepEnd { folder: run, interrupted: true });
+            };
+            let paths = run.begin_trial(TrialFile::new(&cell.id, trial)).map_err(unwritable)?;
+            let record = match engine {
+                Ok(engine) => {
+                    let plan = TrialPlan {
+                        scenario: sweep.scenario,
+                        cell,
+                        trial,
+                        engine,
+                        target: sweep.target,
+                        paths: &paths,
+                        gpu: &gpu,
+                        interrupt: sweep.interrupt,
+                    };
+                    run_trial(plan, guardian.as_mut(), &mut |phase| sweep.observer.phase_begins(phase))?
+                }
+                Err(why) => no_engine(&paths, cell, trial, why).map_err(unwritable)?,
+            };
+            run.end_trial(&paths, &record).map_err(unwritable)?;
+            sweep.observer.trial_ends(&record, false);
+            if record.outcome == Outcome::Interrupted {
+                return Ok(SweepEnd { folder: run, interrupted: true });
+            }
+        }
+    }
+    Ok(SweepEnd { folder: run, interrupted: false })
+}
+
+/// A trial that could not begin, because there is no engine for it.
+fn no_engine(paths: &TrialPaths, cell: &Cell, trial: u32, why: &str) -> io::Result<TrialRecord> {
+    let mut journal = Journal::create(&paths.journal, cell.record(), trial, wall_clock())?;
+    let outcome = Outcome::Failed { phase: Phase::Load, message: format!("there is no engine: {why}") };
+    journal.append(TrialEvent::Ended { outcome, log_tail: Vec::new() })?;
+    Ok(journal.record().clone())
+}
+
+fn chosen(cells: Vec<Cell>, only: &[String], scenario: &Scenario) -> Result<Vec<Cell>, SweepError> {
+    for id in only {
+        if id.is_empty() || !cells.iter().any(|cell| cell.id.0.starts_with(id)) {
+            return Err(SweepError::UnknownCell { id: id.clone(), scenario: scenario.name.clone() });
+        }
+    }
+    let wanted = |cell: &Cell| only.is_empty() || only.iter().any(|id| cell.id.0.starts_with(id));
+    Ok(cells.into_iter().filter(wanted).collect())
+}
+
+fn program_sha256() -> io::Result<String> {
+    Ok(hex_sha256(&std::fs::read(std::env::current_exe()?)?))
+}

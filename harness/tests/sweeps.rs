@@ -1,0 +1,225 @@
+//! Whole runs: one bad cell does not spoil the others, and what was done is not done again.
+
+mod fake;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fake::{FakeEngines, FakeTarget, scenario};
+use harness::engines::Progress;
+use harness::interrupt::Interrupt;
+use harness::record::{Outcome, Run, TrialRecord};
+use harness::scenario::{Cell, Scenario};
+use harness::sweep::{Observer, Sweep, SweepEnd, run};
+use harness::target::guard;
+use ledger::{Bytes, Phase};
+
+#[derive(Default)]
+struct Notes(RefCell<Vec<String>>);
+
+impl Progress for Notes {
+    fn begin(&self, _: &str, _: Option<Bytes>) {}
+    fn advance(&self, _: Bytes) {}
+    fn end(&self) {}
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+}
+
+impl Observer for Notes {
+    fn run_begins(&self, _: &Path, cells: usize, trials: u32, resumed_from: Option<&str>) {
+        self.0
+            .borrow_mut()
+            .push(format!("{cells} cells, {trials} trials, resumed: {}", resumed_from.is_some()));
+    }
+    fn cell_begins(&self, _: &Cell, _: usize, _: usize) {}
+    fn phase_begins(&self, _: Phase) {}
+    fn trial_ends(&self, record: &TrialRecord, taken_over: bool) {
+        let how = if taken_over { "taken over" } else { "run" };
+        self.0.borrow_mut().push(format!("{}-{} {how}", record.cell.model, record.trial));
+    }
+}
+
+fn sweep(
+    scenario: &Scenario,
+    runs: &Path,
+    only: &[String],
+    fresh: bool,
+    guardian: Option<Command>,
+) -> (SweepEnd, Vec<String>) {
+    let notes = Notes::default();
+    let interrupt = Interrupt::listen().expect("signals can be heard");
+    let end = run(Sweep {
+        scenario,
+        only,
+        runs,
+        fresh,
+        engines: &FakeEngines,
+        target: &FakeTarget { can_wait: true },
+        guardian,
+        interrupt: &interrupt,
+        observer: &notes,
+    })
+    .expect("the harness itself works");
+    (end, notes.0.into_inner())
+}
+
+/// Three cells, of which the second takes longer than the test.
+fn long_scenario() -> Scenario {
+    scenario(&["good.a", "hang_stream.b", "good.c"], |text| {
+        text.replace("outputTokens: 6, timeout: 10 s", "outputTokens: 6, timeout: 2 min")
+    })
+}
+
+/// The same cell ids with a target that does not hang can only come from the same scenario, so the hang is in the name.
+fn work_folder() -> Option<PathBuf> {
+    std::env::var_os("FAKE_SWEEP").map(PathBuf::from)
+}
+
+/// Runs the long scenario in a process of its own, so that it can be killed.
+#[test]
+fn run_in_a_process() {
+    let Some(runs) = work_folder() else { return };
+    let mut guardian = Command::new(std::env::current_exe().expect("a program"));
+    guardian.args(["--exact", "guard_in_a_process", "--nocapture"]).env("FAKE_GUARD", "yes");
+    let (mut end, _) = sweep(&long_scenario(), &runs, &[], false, Some(guardian));
+    let code = if end.interrupted { 130 } else { 0 };
+    end.folder.finish(harness::clock::wall_clock(), code).expect("writable");
+    std::process::exit(i32::from(code));
+}
+
+#[test]
+fn guard_in_a_process() {
+    if std::env::var_os("FAKE_GUARD").is_some() {
+        guard(std::io::stdin().lock());
+    }
+}
+
+fn start(runs: &Path) -> Child {
+    let mut command = Command::new(std::env::current_exe().expect("a program"));
+    command.args(["--exact", "run_in_a_process", "--nocapture", "--test-threads=1"]).env("FAKE_SWEEP", runs);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
+}
+
+fn only_run(runs: &Path) -> Option<PathBuf> {
+    std::fs::read_dir(runs).ok()?.flatten().map(|entry| entry.path()).next()
+}
+
+/// Waits until the journal of the second cell says that it decodes, and returns the run's folder and the target's pid.
+fn wait_for_decode(runs: &Path) -> (PathBuf, u32) {
+    let hanging = long_scenario().expand().cells[1].id.0.clone();
+    let until = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+        let Some(folder) = only_run(runs) else { continue };
+        let journal = folder.join("trials").join(format!("{hanging}-0.jsonl"));
+        let text = std::fs::read_to_string(journal).unwrap_or_default();
+        if text.contains("{\"phase_started\":{\"phase\":\"decode\"") {
+            let pid = text.split("\"pid\":").nth(1).and_then(|rest| rest.split(',').next());
+            // Long enough for the last samples to be handed over.
+            std::thread::sleep(Duration::from_millis(300));
+            return (folder, pid.and_then(|pid| pid.parse().ok()).expect("the target has started"));
+        }
+    }
+    panic!("the second cell was never reached");
+}
+
+fn wait_until_gone(pid: u32) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while Path::new(&format!("/proc/{pid}")).exists() {
+        assert!(Instant::now() < until, "the target {pid} has survived");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn bad_cells_become_outcomes_and_the_others_finish() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let hostile = |text: String| {
+        text.replace("target: builtin", "target: builtin\nlimits: {memory: 600 MiB}")
+            .replace("load: {timeout: 10 s}", "load: {timeout: 2 s}")
+            .replace("  good.1: {engine: nowhere}", "  good.1: {checkpoint: nowhere}")
+    };
+    let models = ["good.0", "oom_load", "hang_load", "good.1", "crash_load", "good.2"];
+    let scenario = scenario(&models, hostile);
+    let (mut end, notes) = sweep(&scenario, runs.path(), &[], false, None);
+    assert!(!end.interrupted);
+    assert_eq!(notes.len(), 7, "{notes:?}");
+    end.folder.finish(harness::clock::wall_clock(), 5).expect("writable");
+
+    let read = Run::load(end.folder.path()).expect("whole");
+    assert!(read.unreadable.is_empty());
+    assert!(read.record.is_complete());
+    let outcomes: Vec<&Outcome> = read.trials.iter().map(|trial| &trial.record.outcome).collect();
+    assert!(
+        matches!(
+            outcomes[..],
+            [
+                Outcome::Completed,
+                Outcome::OutOfMemory { phase: Phase::Load, .. },
+                Outcome::TimedOut { phase: Phase::Load, .. },
+                Outcome::Failed { .. },
+                Outcome::Crashed { phase: Phase::Load, .. },
+                Outcome::Completed,
+            ]
+        ),
+        "{outcomes:?}"
+    );
+    assert!(matches!(outcomes[3], Outcome::Failed { message, .. } if message.contains("there is no engine")));
+}
+
+#[test]
+fn a_killed_run_is_taken_up_where_it_was_and_its_target_is_gone() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let mut harness = start(runs.path());
+    let (folder, target) = wait_for_decode(runs.path());
+    harness.kill().expect("it runs");
+    harness.wait().expect("it ends");
+    wait_until_gone(target);
+
+    // Everything up to the kill can be read back.
+    let killed = Run::load(&folder).expect("run.json is whole");
+    assert!(!killed.record.is_complete());
+    assert_eq!(killed.trials.len(), 2);
+    assert_eq!(killed.trials[0].record.outcome, Outcome::Completed);
+    let torn = &killed.trials[1];
+    assert_eq!(torn.record.outcome, Outcome::Interrupted);
+    assert_eq!(torn.record.phases.len(), 3, "idle, load and prefill had ended");
+    assert!(torn.series.measured().is_some_and(|series| series.samples.len() > 10));
+
+    // This program has the same hash as the one that was killed: it is the same file.
+    let only = [
+        long_scenario().expand().cells[0].id.0.clone(),
+        long_scenario().expand().cells[2].id.0[..6].to_owned(),
+    ];
+    let (end, notes) = sweep(&long_scenario(), runs.path(), &only, false, None);
+    assert_eq!(notes, ["2 cells, 1 trials, resumed: true", "good.a-0 taken over", "good.c-0 run"]);
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    assert_eq!(end.folder.record().resumed_from, name);
+    let taken = Run::load(end.folder.path()).expect("whole");
+    assert_eq!(taken.trials[0].record.resumed_from, name);
+    assert_eq!(taken.trials[0].series, killed.trials[0].series);
+    assert_eq!(taken.trials[1].record.resumed_from, None);
+
+    let (_, notes) = sweep(&long_scenario(), runs.path(), &only[..1], true, None);
+    assert_eq!(notes, ["1 cells, 1 trials, resumed: false", "good.a-0 run"], "--fresh takes over nothing");
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_saves_its_state() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let mut harness = start(runs.path());
+    let (folder, target) = wait_for_decode(runs.path());
+    let pid = rustix::process::Pid::from_child(&harness);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    let status = harness.wait().expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    wait_until_gone(target);
+    let run = Run::load(&folder).expect("whole");
+    assert!(!run.record.is_complete(), "an interrupted run can be taken up");
+    assert_eq!(run.trials.len(), 2);
+    assert_eq!(run.trials[1].record.outcome, Outcome::Interrupted);
+    assert!(folder.join("trials").join(format!("{}-0.json", run.trials[1].record.cell.id.0)).exists());
+}

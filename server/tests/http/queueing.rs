@@ -1,0 +1,90 @@
+//! Several clients, and clients that go away.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+use server::ServeOptions;
+
+use crate::client::Exchange;
+use crate::fake::{Server, any_port, engine, no_memory};
+
+fn request(server: &Server, id: u32, stream: bool) -> Exchange {
+    let body = json!({"prompt": [id], "max_tokens": 5, "stream": stream}).to_string();
+    Exchange::post(server.address, "/v1/completions", &body)
+}
+
+#[test]
+fn a_client_that_vanishes_in_a_stream_ends_its_generation() {
+    let server = Server::start();
+    server.control.permit(Some(1));
+    let mut exchange = request(&server, 1, true);
+    assert!(exchange.first_event().contains(r#""text":"o""#));
+    drop(exchange);
+    // The engine is blocked on its next token, as in a long prefill; it hears of it all the same.
+    server.control.wait_until(|control| control.ended.load(Ordering::SeqCst) == 1);
+    assert_eq!(server.control.made.load(Ordering::SeqCst), 1);
+    server.control.permit(None);
+    server.assert_works();
+}
+
+#[test]
+fn a_client_that_vanishes_while_it_waits_for_the_whole_ends_its_generation() {
+    let server = Server::start();
+    server.control.permit(Some(2));
+    let exchange = request(&server, 1, false);
+    server.control.wait_until(|control| control.made.load(Ordering::SeqCst) == 2);
+    drop(exchange);
+    server.control.wait_until(|control| control.ended.load(Ordering::SeqCst) == 1);
+    assert_eq!(server.control.made.load(Ordering::SeqCst), 2);
+    server.control.permit(None);
+    server.assert_works();
+}
+
+#[test]
+fn requests_run_in_the_order_in_which_they_came() {
+    let mut options = ServeOptions::new(any_port(), "fake");
+    options.queue_limit = 2;
+    let server = Server::start_with(options, no_memory(), engine);
+    server.control.permit(Some(0));
+    let mut exchanges = vec![request(&server, 1, false)];
+    server.control.wait_until(|control| control.started() == 1);
+    for id in [2, 3] {
+        exchanges.push(request(&server, id, false));
+        wait_for_queue(&server, id - 1);
+    }
+    let refused = request(&server, 4, false).response();
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (503, &json!("queue_full")));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    server.control.permit(None);
+    for exchange in exchanges {
+        let reply = exchange.response().json();
+        assert_eq!(reply["choices"][0]["text"], "one t");
+    }
+    assert_eq!(*server.control.prompts.lock().unwrap(), [[1], [2], [3]]);
+}
+
+#[test]
+fn a_waiting_request_whose_client_vanishes_never_runs() {
+    let mut options = ServeOptions::new(any_port(), "fake");
+    options.queue_limit = 1;
+    let server = Server::start_with(options, no_memory(), engine);
+    server.control.permit(Some(0));
+    let first = request(&server, 1, true);
+    server.control.wait_until(|control| control.started() == 1);
+    let second = request(&server, 2, true);
+    wait_for_queue(&server, 1);
+    drop(second);
+    wait_for_queue(&server, 0);
+    // Its place is free again.
+    let third = request(&server, 3, true);
+    wait_for_queue(&server, 1);
+    server.control.permit(None);
+    assert_eq!(first.response().chunks().len(), 6);
+    assert_eq!(third.response().chunks().len(), 6);
+    assert_eq!(*server.control.prompts.lock().unwrap(), [[1], [3]]);
+    assert_eq!(server.control.made.load(Ordering::SeqCst), 10);
+}
+
+fn wait_for_queue(server: &Server, length: u32) {
+    server.control.wait_until(|_| server.get("/health").json()["waiting"] == length);
+}
