@@ -161,7 +161,7 @@ impl Tile<'_> {
                 };
                 let Some(&rescale) = self.rescale[first..].first_chunk() else { break };
                 let ahead = if panel == 0 { next } else { &[] };
-                panel_outputs::<V, E>(weights, v, most, rescale, out, width, ahead);
+                panel_outputs::<V, E>(weights, &v[..most * width], rescale, out, width, ahead);
             }
         }
     }
@@ -249,12 +249,11 @@ fn softmax<V: Vector>(scores: &mut ScoreRow, visible: usize, maximum: &mut f32, 
     rescale
 }
 
-/// `out = out * rescale + weights * V` for four rows, over the first `visible` slots.
+/// `out = out * rescale + weights * V` for four rows, over the slots that `v` has.
 #[inline(always)]
 fn panel_outputs<V: Vector, E: Element>(
     weights: &[ScoreRow; PANEL_ROWS],
     v: &[E],
-    visible: usize,
     rescale: [f32; PANEL_ROWS],
     out: &mut [f32],
     width: usize,
@@ -263,15 +262,15 @@ fn panel_outputs<V: Vector, E: Element>(
     let registers = width / V::LANES;
     let mut register = 0;
     while V::LANES >= 16 && register + 4 <= registers {
-        output_columns::<V, E, 4>(weights, v, visible, rescale, out, width, register, ahead);
+        output_columns::<V, E, 4>(weights, v, rescale, out, width, register, ahead);
         register += 4;
     }
     while register + 2 <= registers {
-        output_columns::<V, E, 2>(weights, v, visible, rescale, out, width, register, ahead);
+        output_columns::<V, E, 2>(weights, v, rescale, out, width, register, ahead);
         register += 2;
     }
     while register < registers {
-        output_columns::<V, E, 1>(weights, v, visible, rescale, out, width, register, ahead);
+        output_columns::<V, E, 1>(weights, v, rescale, out, width, register, ahead);
         register += 1;
     }
 }
@@ -281,7 +280,6 @@ fn panel_outputs<V: Vector, E: Element>(
 fn output_columns<V: Vector, E: Element, const N: usize>(
     weights: &[ScoreRow; PANEL_ROWS],
     v: &[E],
-    visible: usize,
     rescale: [f32; PANEL_ROWS],
     out: &mut [f32],
     width: usize,
@@ -296,7 +294,7 @@ fn output_columns<V: Vector, E: Element, const N: usize>(
         }
     }
     let first_ahead = register * V::LANES * BLOCK_TOKENS;
-    for (slot, v) in v.chunks_exact(width).enumerate().take(visible.min(BLOCK_TOKENS)) {
+    for (slot, v) in v.chunks_exact(width).enumerate().take(BLOCK_TOKENS) {
         prefetch::<V, E, N>(ahead, first_ahead + slot * N * V::LANES);
         let v = &E::chunks::<V>(v)[register..register + N];
         let mut loaded = [V::splat(0.0); N];
