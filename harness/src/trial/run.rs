@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ledger::{Bytes, Micros, Phase};
 
@@ -13,9 +14,9 @@ use super::phases::{Deadline, Session};
 use crate::clock::{TrialClock, wall_clock};
 use crate::engines::Engine;
 use crate::interrupt::Interrupt;
-use crate::probe::{Gpu, MemoryProbe, ProcRoot, Sampler, SamplerOptions, SystemMemory};
+use crate::probe::{Gpu, GpuSeries, MemoryProbe, ProcRoot, Sampler, SamplerOptions, SystemMemory};
 use crate::record::{
-    EdgeReading, Journal, Outcome, PhaseRecord, Reading, TrialEvent, TrialPaths, TrialRecord,
+    EdgeReading, Journal, Outcome, PhaseRecord, Reading, SamplerHealth, TrialEvent, TrialPaths, TrialRecord,
 };
 use crate::scenario::{Cell, Scenario};
 use crate::target::{Child, ChildOptions, Client, Guardian, Launch, MemoryCgroup, Target};
@@ -36,7 +37,7 @@ pub struct TrialPlan<'a> {
     /// Where the record goes.
     pub paths: &'a TrialPaths,
     /// GPU memory, or why there is none.
-    pub gpu: &'a Gpu,
+    pub gpu: &'a Arc<Gpu>,
     /// Whether someone asks to stop.
     pub interrupt: &'a Interrupt,
 }
@@ -87,7 +88,7 @@ async fn run(
 
     let port_file = plan.paths.log.with_extension("port");
     let started = start(&plan, &mut held, &port_file, waits_for_go, &root);
-    let (child, sampler) = match started.and_then(|child| sample(&plan, child, clock, &root)) {
+    let (child, series) = match started.and_then(|child| sample(&plan, child, clock, &root)) {
         Ok(started) => started,
         Err(error) => {
             let message = format!("the target {} cannot be started: {error}", plan.target.name());
@@ -103,7 +104,7 @@ async fn run(
         guardian.watch(pid);
     }
     journal.append(TrialEvent::TargetStarted { pid, at_us: clock.now() }).map_err(failed)?;
-    let probes = vec![sampler.process().card(), system.card(), plan.gpu.card()];
+    let probes = vec![child.memory().card(), system.card(), plan.gpu.card()];
     journal.append(TrialEvent::Probes(probes)).map_err(failed)?;
     if phases.idle.is_some() && !waits_for_go {
         let warning = format!("the target {} has no idle state: that phase was left out", plan.target.name());
@@ -122,12 +123,12 @@ async fn run(
         sent: 0,
         open: None,
     };
-    let mut trial = Trial { plan, session, sampler, system, journal, clock, planned: false };
+    let mut trial = Trial { plan, session, series, system, journal, clock, planned: false };
     let stopped = trial.phases(waits_for_go, entered).await.map_err(failed)?;
     let _ = std::fs::remove_file(&port_file);
 
     // Whatever happened, nothing of the target is left after this.
-    let Trial { mut session, sampler, system, mut journal, .. } = trial;
+    let Trial { mut session, series, system, mut journal, .. } = trial;
     session.open = None;
     let (ending, left) = session.child.kill_tree();
     plan.interrupt.guard_group(0);
@@ -138,7 +139,7 @@ async fn run(
         let warning = format!("the target ended and left {left} of its processes behind; they were killed");
         journal.append(TrialEvent::Warning(warning)).map_err(failed)?;
     }
-    match sampler.finish() {
+    match series.finish() {
         Ok(health) => journal.append(TrialEvent::Sampler(health)).map_err(failed)?,
         Err(source) => return Err(TrialError::Record { path: plan.paths.samples.clone(), source }),
     }
@@ -208,12 +209,27 @@ fn start(
     Child::start(command, ChildOptions { log, address_space: held.address_space, cgroup }, root)
 }
 
+/// The series of a trial.
+struct SeriesOfTrial {
+    sampler: Sampler,
+    gpu: Option<GpuSeries>,
+}
+
+impl SeriesOfTrial {
+    fn finish(self) -> io::Result<SamplerHealth> {
+        if let Some(gpu) = self.gpu {
+            gpu.finish()?;
+        }
+        self.sampler.finish()
+    }
+}
+
 fn sample(
     plan: &TrialPlan<'_>,
     child: Child,
     clock: TrialClock,
     root: &ProcRoot,
-) -> io::Result<(Child, Sampler)> {
+) -> io::Result<(Child, SeriesOfTrial)> {
     let options = SamplerOptions {
         interval: plan.scenario.sample_every,
         process: child.memory().clone(),
@@ -221,14 +237,16 @@ fn sample(
         clock,
     };
     let sampler = Sampler::start(options, &plan.paths.samples)?;
-    Ok((child, sampler))
+    let gpu =
+        GpuSeries::start(plan.gpu, child.memory(), clock, &plan.paths.samples.with_extension("gpu.csv"))?;
+    Ok((child, SeriesOfTrial { sampler, gpu }))
 }
 
 /// A trial while its phases run.
 struct Trial<'a> {
     plan: TrialPlan<'a>,
     session: Session<'a>,
-    sampler: Sampler,
+    series: SeriesOfTrial,
     system: SystemMemory,
     journal: Journal,
     clock: TrialClock,
@@ -307,13 +325,13 @@ impl Trial<'_> {
     }
 
     fn begin(&mut self, phase: Phase) -> io::Result<Micros> {
-        self.sampler.process().refresh();
-        if let Err(why) = self.sampler.process().reset_peak() {
+        self.series.sampler.process().refresh();
+        if let Err(why) = self.series.sampler.process().reset_peak() {
             self.journal.append(TrialEvent::Warning(format!(
                 "the peak of {phase} may be that of an earlier phase: {why}"
             )))?;
         }
-        self.sampler.take_high_water();
+        self.series.sampler.take_high_water();
         let started = self.clock.now();
         self.journal.append(TrialEvent::PhaseStarted { phase, at_us: started })?;
         Ok(started)
@@ -346,9 +364,9 @@ impl Trial<'_> {
 
     /// The kernel's high-water mark, or the highest one that the sampler saw where the process is gone.
     fn peak(&mut self, phase: Phase, stop: Option<&Stop>) -> io::Result<Reading<Bytes>> {
-        self.sampler.process().refresh();
-        let seen = self.sampler.take_high_water();
-        let Some(tree) = self.sampler.process().read_now() else {
+        self.series.sampler.process().refresh();
+        let seen = self.series.sampler.take_high_water();
+        let Some(tree) = self.series.sampler.process().read_now() else {
             if stop.is_some() && seen.is_some() {
                 let warning = format!(
                     "the peak of {phase} is a lower bound: the process ended before it could be read"
@@ -369,7 +387,8 @@ impl Trial<'_> {
     }
 
     async fn edge(&mut self, stop: Option<&Stop>) -> io::Result<EdgeReading> {
-        let probes = EdgeProbes { process: self.sampler.process(), system: &self.system, gpu: self.plan.gpu };
+        let probes =
+            EdgeProbes { process: self.series.sampler.process(), system: &self.system, gpu: self.plan.gpu };
         let client: Result<&Client, &str> = match stop {
             Some(_) => Err("the phase did not come to its end, so the target was not asked"),
             None => self.session.client.as_ref().ok_or("the target has no address"),
