@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod engines;
 pub mod interrupt;

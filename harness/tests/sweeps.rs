@@ -66,14 +66,14 @@ fn sweep(
     (end, notes.0.into_inner())
 }
 
-/// Three cells, of which the second takes longer than the test.
+/// Three cells, of which the second has children and takes longer than the test.
 fn long_scenario() -> Scenario {
-    scenario(&["good.a", "hang_stream.b", "good.c"], |text| {
+    scenario(&["good.a", "fork_and_hang.b", "good.c"], |text| {
         text.replace("outputTokens: 6, timeout: 10 s", "outputTokens: 6, timeout: 2 min")
     })
 }
 
-/// The same cell ids with a target that does not hang can only come from the same scenario, so the hang is in the name.
+/// Where the process that a test kills puts its run.
 fn work_folder() -> Option<PathBuf> {
     std::env::var_os("FAKE_SWEEP").map(PathBuf::from)
 }

@@ -1,8 +1,12 @@
 //! Engines for cells: where they come from is not the harness's business.
 
+mod none;
+
 use std::path::PathBuf;
 
 use ledger::{Bytes, MemoryPlan, Millis};
+
+pub use none::NoEngines;
 
 use crate::scenario::{BuildOptions, Cell, ModelSource};
 

@@ -1,0 +1,78 @@
+//! What goes wrong before there is a verdict, and the exit code that says so.
+
+use std::io;
+
+use crate::engines::EngineError;
+use crate::record::RunFolderError;
+use crate::scenario::ScenarioError;
+use crate::sweep::SweepError;
+use crate::verdict::ExitCode;
+
+/// Why a verb did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The scenario cannot be used.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// The run could not be made.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// A run folder cannot be read.
+    #[error(transparent)]
+    Run(#[from] RunFolderError),
+    /// There is no engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// There is no run to look at.
+    #[error("there is no run in {folder}")]
+    NoRun {
+        /// Where runs were looked for.
+        folder: String,
+    },
+    /// This machine cannot do it.
+    #[error("{what}: {source}")]
+    Environment {
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Outputs cannot be made.
+    #[error("{0}")]
+    Output(String),
+    /// Whoever reads has gone.
+    #[error("nobody reads the output")]
+    BrokenPipe,
+}
+
+impl CliError {
+    /// The exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            CliError::Scenario(_)
+            | CliError::Run(_)
+            | CliError::NoRun { .. }
+            | CliError::Sweep(SweepError::UnknownCell { .. }) => ExitCode::Usage,
+            CliError::Engine(error) if error.interrupted => ExitCode::Interrupted,
+            CliError::Engine(_) | CliError::Environment { .. } | CliError::Sweep(_) => {
+                ExitCode::EnvironmentRefused
+            }
+            CliError::Output(_) => ExitCode::Internal,
+            CliError::BrokenPipe => ExitCode::Pass,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            CliError::Scenario(ScenarioError::Unreadable { .. }) => {
+                "`sweep list` shows the scenarios; relative paths start at the current folder"
+            }
+            CliError::Sweep(SweepError::UnknownCell { .. }) => "`sweep plan` shows the cells of a scenario",
+            CliError::NoRun { .. } => "`sweep run` makes one",
+            CliError::Sweep(SweepError::Folder { .. }) => "`--output DIR` puts it somewhere else",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

@@ -1,0 +1,53 @@
+//! `sweep check` and `sweep report`: verdicts from records, on any machine, at any later time.
+
+use std::path::{Path, PathBuf};
+
+use super::arguments::RecordArguments;
+use super::{CliError, Printer};
+use crate::record::Run;
+use crate::report;
+use crate::verdict::{ExitCode, RunVerdict, judge, table};
+
+/// The verdict on the run in `folder`.
+pub(super) fn verdict_of(folder: &Path) -> Result<RunVerdict, CliError> {
+    Ok(judge(&Run::load(folder)?))
+}
+
+/// Prints the verdict on a run, and returns its exit code.
+pub(super) fn check(arguments: &RecordArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+    let verdict = verdict_of(&find(arguments)?)?;
+    show(&verdict, arguments.json, printer)
+}
+
+/// Writes the report of a run again.
+pub(super) fn report(arguments: &RecordArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+    conclude(&find(arguments)?, arguments.json, printer)?;
+    Ok(ExitCode::Pass)
+}
+
+/// Writes every output of the run in `folder`, prints the verdict, and returns its exit code.
+pub(super) fn conclude(folder: &Path, json: bool, printer: &Printer) -> Result<ExitCode, CliError> {
+    let outputs = report::write(folder).map_err(|error| CliError::Output(error.to_string()))?;
+    show(&outputs.verdict, json, printer)
+}
+
+fn show(verdict: &RunVerdict, json: bool, printer: &Printer) -> Result<ExitCode, CliError> {
+    if json {
+        printer.json(verdict)?
+    } else {
+        printer.text(&table(verdict))?
+    }
+    Ok(verdict.exit_code)
+}
+
+/// The run that is meant: a folder, the name of one, or the newest.
+fn find(arguments: &RecordArguments) -> Result<PathBuf, CliError> {
+    match &arguments.run {
+        Some(run) if run.join("run.json").is_file() => Ok(run.clone()),
+        Some(run) => Ok(arguments.output.join(run)),
+        None => {
+            let newest = super::list::runs(&arguments.output).pop();
+            newest.ok_or_else(|| CliError::NoRun { folder: arguments.output.display().to_string() })
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `sweep list`.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::arguments::ListArguments;
+use super::print::table;
+use super::{CliError, Printer};
+use crate::record::Run;
+use crate::scenario::load;
+use crate::verdict::ExitCode;
+
+#[derive(Serialize)]
+struct Listing {
+    scenarios: Vec<ScenarioLine>,
+    runs: Vec<RunLine>,
+}
+
+#[derive(Serialize)]
+struct ScenarioLine {
+    path: PathBuf,
+    /// `None` where the file has mistakes.
+    cells: Option<usize>,
+    why: String,
+}
+
+#[derive(Serialize)]
+struct RunLine {
+    path: PathBuf,
+    scenario: String,
+    finished: bool,
+    /// `None` while it runs, and where it was killed.
+    exit_code: Option<u8>,
+}
+
+/// Lists scenarios and runs.
+pub(super) fn list(arguments: &ListArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+    let listing = Listing {
+        scenarios: files(&arguments.scenarios, "yaml").into_iter().map(describe).collect(),
+        runs: runs(&arguments.output).into_iter().filter_map(|path| run_line(&path)).collect(),
+    };
+    if arguments.json {
+        printer.json(&listing)?;
+        return Ok(ExitCode::Pass);
+    }
+    printer.line("Scenarios")?;
+    let scenarios = listing.scenarios.iter().map(|scenario| {
+        let cells = scenario.cells.map_or("invalid".to_owned(), |cells| format!("{cells} cells"));
+        format!("  {}  ({cells})\n      {}\n", scenario.path.display(), scenario.why)
+    });
+    printer.text(&scenarios.collect::<String>())?;
+    printer.line("Runs")?;
+    if listing.runs.is_empty() {
+        printer.line("  none yet: `sweep run` makes one")?;
+    }
+    let rows: Vec<Vec<String>> = listing
+        .runs
+        .iter()
+        .map(|run| {
+            let state = match (run.finished, run.exit_code.map(ExitCode::try_from)) {
+                (_, Some(Ok(code))) => format!("{} ({})", code.meaning(), code.code()),
+                _ => "not finished".to_owned(),
+            };
+            vec![format!("  {}", run.path.display()), run.scenario.clone(), state]
+        })
+        .collect();
+    printer.text(&table(&rows))?;
+    Ok(ExitCode::Pass)
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    files.sort();
+    files
+}
+
+fn describe(path: PathBuf) -> ScenarioLine {
+    match load(&path) {
+        Ok(scenario) => ScenarioLine { path, cells: Some(scenario.expand().cells.len()), why: scenario.why },
+        Err(_) => {
+            let why = format!("it has mistakes: `sweep plan {}` shows them", path.display());
+            ScenarioLine { path, cells: None, why }
+        }
+    }
+}
+
+/// The run folders below `folder`, oldest first: they are named by time.
+pub(super) fn runs(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut runs: Vec<PathBuf> = entries.filter(|path| path.join("run.json").is_file()).collect();
+    runs.sort();
+    runs
+}
+
+fn run_line(path: &Path) -> Option<RunLine> {
+    let record = Run::load(path).ok()?.record;
+    Some(RunLine {
+        path: path.to_owned(),
+        finished: record.is_complete(),
+        exit_code: record.exit_code,
+        scenario: record.scenario.name,
+    })
+}

@@ -1,0 +1,83 @@
+//! The command line: what can be typed, and what is answered.
+//!
+//! - `arguments`: the verbs and their flags.
+//! - `run`, `plan`, `judge`, `list`: one file a verb.
+//! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
+//! - `error`: what goes wrong, and the exit code that says so.
+
+mod arguments;
+mod error;
+mod judge;
+mod list;
+mod plan;
+mod print;
+mod progress;
+mod run;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::Parser;
+
+pub use error::CliError;
+pub use print::Printer;
+
+use crate::engines::EngineProvider;
+use crate::scenario::schema_text;
+use crate::target::guard;
+use crate::verdict::ExitCode;
+use arguments::{Arguments, RunArguments, Verb};
+
+/// Does what `arguments` say, the program's name first, and returns the exit code. Errors are printed here, once.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, engines: &dyn EngineProvider) -> ExitCode {
+    let printer = Printer;
+    let parsed = match Arguments::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help and version are answers, not errors; clap knows where each belongs.
+            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Pass };
+            let _ = error.print();
+            return code;
+        }
+    };
+    match dispatch(parsed.verb.unwrap_or(Verb::Run(RunArguments::default())), engines, &printer) {
+        Ok(code) => code,
+        // Whoever reads has read enough.
+        Err(CliError::BrokenPipe) => ExitCode::Pass,
+        Err(error) => {
+            printer.error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Result<ExitCode, CliError> {
+    match verb {
+        Verb::Run(arguments) => run::run(&arguments, engines, printer),
+        Verb::Plan(arguments) => plan::plan(&arguments, engines, printer),
+        Verb::Report(arguments) => judge::report(&arguments, printer),
+        Verb::Check(arguments) => judge::check(&arguments, printer),
+        Verb::List(arguments) => list::list(&arguments, printer),
+        Verb::Schema => printer.text(&schema_text()).map(|()| ExitCode::Pass),
+        Verb::Guard => {
+            guard(std::io::stdin().lock());
+            Ok(ExitCode::Pass)
+        }
+    }
+}
+
+/// Where scenarios are, from the repository's root.
+const SCENARIOS: &str = "scenarios";
+
+/// Where run folders go, from the repository's root.
+const RUNS: &str = "reports/runs";
+
+/// The file that `named` means: a path, or the name of a committed scenario.
+fn scenario_path(named: &Path) -> std::path::PathBuf {
+    let committed = Path::new(SCENARIOS).join(named).with_extension("yaml");
+    if !named.exists() && named.components().count() == 1 && named.extension().is_none() {
+        committed
+    } else {
+        named.to_owned()
+    }
+}

@@ -1,0 +1,201 @@
+//! `sweep plan`: what every cell will need, without running it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ledger::{BufferClass, Bytes, Millis, Phase, Tokens};
+use serde::Serialize;
+
+use super::arguments::PlanArguments;
+use super::print::table;
+use super::{CliError, Printer, scenario_path};
+use crate::engines::{EngineProvider, Forecast};
+use crate::record::{BudgetLimit, BudgetSubject, CellRecord, ExcludedCell};
+use crate::scenario::{Cell, Scenario, load};
+use crate::verdict::ExitCode;
+
+/// Version of the JSON form.
+const FORMAT_VERSION: u32 = 1;
+
+/// Columns of cells that stand side by side on a screen.
+const CELLS_A_TABLE: usize = 6;
+
+#[derive(Serialize)]
+struct PlannedRun {
+    format_version: u32,
+    scenario: String,
+    cells: Vec<PlannedCell>,
+    excluded: Vec<ExcludedCell>,
+    /// Builds and trials together; `None` where one of them cannot be foretold.
+    total_ms: Option<Millis>,
+}
+
+#[derive(Serialize)]
+struct PlannedCell {
+    cell: CellRecord,
+    /// The phase that needs most.
+    peak_phase: Phase,
+    /// Tokens in the cache when it does.
+    context_tokens: Tokens,
+    by_class_bytes: BTreeMap<BufferClass, Bytes>,
+    total_bytes: Bytes,
+    /// The smallest total that fails a budget for this cell.
+    budget_bytes: Option<Bytes>,
+    trial_ms: Option<Millis>,
+    build_ms: Option<Millis>,
+}
+
+/// Prints the plan of a scenario.
+pub(super) fn plan(
+    arguments: &PlanArguments,
+    engines: &dyn EngineProvider,
+    printer: &Printer,
+) -> Result<ExitCode, CliError> {
+    let path = scenario_path(&arguments.scenario);
+    let scenario = load(&path)?;
+    let expansion = scenario.expand();
+    let mut cells = Vec::new();
+    for cell in &expansion.cells {
+        cells.push(planned(&scenario, cell, engines.forecast(cell)?));
+    }
+    let total_ms = total_time(&cells, scenario.trials);
+    let run = PlannedRun {
+        format_version: FORMAT_VERSION,
+        scenario: scenario.name.clone(),
+        cells,
+        excluded: expansion.excluded,
+        total_ms,
+    };
+    if arguments.json {
+        printer.json(&run)?
+    } else {
+        printer.text(&text(&run, &path, scenario.trials))?
+    }
+    Ok(ExitCode::Pass)
+}
+
+fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell {
+    let context = scenario.phases.context(cell.settings.max_input_len);
+    let need = |phase: &Phase| forecast.plan.total_in(*phase, context);
+    let peak_phase = scenario.phases.listed().into_iter().max_by_key(need).unwrap_or(Phase::Load);
+    let mut by_class_bytes = forecast.plan.by_class(peak_phase, context);
+    *by_class_bytes.entry(BufferClass::Program).or_default() += forecast.program;
+    let record = cell.record();
+    let fails = scenario.budgets.iter().filter(|budget| record.matches(&budget.when));
+    let fails = fails.filter_map(|budget| match (budget.subject, budget.fail) {
+        (BudgetSubject::Total, Some(BudgetLimit::Bytes(limit))) => Some(limit),
+        _ => None,
+    });
+    PlannedCell {
+        peak_phase,
+        context_tokens: context,
+        total_bytes: by_class_bytes.values().copied().sum(),
+        by_class_bytes,
+        budget_bytes: fails.min(),
+        trial_ms: forecast.trial_time,
+        build_ms: forecast.build_time,
+        cell: record,
+    }
+}
+
+/// Trials of every cell, and each engine's build once.
+fn total_time(cells: &[PlannedCell], trials: u32) -> Option<Millis> {
+    let mut builds: BTreeMap<String, f64> = BTreeMap::new();
+    let mut total = 0.0;
+    for cell in cells {
+        total += cell.trial_ms?.0 * f64::from(trials);
+        let engine = format!("{} {:?}", cell.cell.source, cell.cell.build);
+        builds.insert(engine, cell.build_ms.map_or(0.0, |time| time.0));
+    }
+    Some(Millis(total + builds.values().sum::<f64>()))
+}
+
+fn text(run: &PlannedRun, path: &Path, trials: u32) -> String {
+    let mut text = format!(
+        "{}: {} cells, {trials} trial(s) each. Predicted memory of the phase that needs most:\n",
+        path.display(),
+        run.cells.len()
+    );
+    for cells in run.cells.chunks(CELLS_A_TABLE) {
+        text.push('\n');
+        text.push_str(&table(&rows(cells)));
+    }
+    for excluded in &run.excluded {
+        let axes: Vec<String> = excluded.axes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        text.push_str(&format!("\nexcluded: {} ({})", axes.join(" "), excluded.why));
+    }
+    if !run.excluded.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&format!("\nestimated time: {}\n", time(run.total_ms)));
+    text
+}
+
+fn rows(cells: &[PlannedCell]) -> Vec<Vec<String>> {
+    let row = |title: &str, value: &dyn Fn(&PlannedCell) -> String| {
+        std::iter::once(title.to_owned()).chain(cells.iter().map(value)).collect::<Vec<String>>()
+    };
+    let mut rows = vec![row("cell", &|cell| cell.cell.id.0.clone())];
+    let axes: Vec<&String> = cells[0].cell.axes.iter().map(|(name, _)| name).collect();
+    for axis in axes {
+        rows.push(row(axis, &|cell| cell.cell.value(axis).unwrap_or_default().to_owned()));
+    }
+    rows.push(row("phase", &|cell| cell.peak_phase.to_string()));
+    rows.push(row("context", &|cell| format!("{} tokens", cell.context_tokens.0)));
+    for class in BufferClass::ALL {
+        if cells.iter().any(|cell| cell.by_class_bytes.contains_key(class)) {
+            let size = |cell: &PlannedCell| {
+                cell.by_class_bytes.get(class).map_or(String::new(), |bytes| mib(*bytes))
+            };
+            rows.push(row(class.name(), &size));
+        }
+    }
+    rows.push(row("total", &|cell| mib(cell.total_bytes)));
+    rows.push(row("budget", &|cell| cell.budget_bytes.map_or("none".to_owned(), mib)));
+    rows.push(row("trial", &|cell| time(cell.trial_ms)));
+    rows.push(row("build", &|cell| cell.build_ms.map_or("cached".to_owned(), |at| time(Some(at)))));
+    rows
+}
+
+/// One unit for a whole table, so that columns can be compared by eye.
+fn mib(bytes: Bytes) -> String {
+    format!("{:.1} MiB", bytes.as_mib())
+}
+
+fn time(time: Option<Millis>) -> String {
+    match time {
+        None => "unknown".to_owned(),
+        Some(Millis(ms)) if ms >= 120_000.0 => format!("{:.0} min", ms / 60_000.0),
+        Some(Millis(ms)) => format!("{:.0} s", ms / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_count_once_and_an_unknown_time_is_not_zero() {
+        let cell = |source: &str, trial_ms: Option<f64>| PlannedCell {
+            cell: CellRecord {
+                id: crate::record::CellId(source.to_owned()),
+                model: "m".to_owned(),
+                axes: Vec::new(),
+                settings: BTreeMap::new(),
+                build: BTreeMap::new(),
+                source: source.to_owned(),
+                synthetic_weights: true,
+            },
+            peak_phase: Phase::Load,
+            context_tokens: Tokens(1),
+            by_class_bytes: BTreeMap::new(),
+            total_bytes: Bytes::ZERO,
+            budget_bytes: None,
+            trial_ms: trial_ms.map(Millis),
+            build_ms: Some(Millis(1000.0)),
+        };
+        let cells = [cell("a", Some(10.0)), cell("a", Some(20.0)), cell("b", Some(30.0))];
+        assert_eq!(total_time(&cells, 2), Some(Millis(2120.0)));
+        assert_eq!(total_time(&[cell("a", Some(10.0)), cell("b", None)], 1), None);
+    }
+}

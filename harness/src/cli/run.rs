@@ -1,0 +1,55 @@
+//! `sweep run`.
+
+use std::io;
+use std::process::Command;
+
+use super::arguments::RunArguments;
+use super::judge::conclude;
+use super::progress::Screen;
+use super::{CliError, Printer, scenario_path};
+use crate::clock::wall_clock;
+use crate::engines::EngineProvider;
+use crate::interrupt::Interrupt;
+use crate::scenario::{TargetKind, load};
+use crate::sweep::{self, Sweep, SweepEnd};
+use crate::target::{Builtin, Target};
+use crate::verdict::ExitCode;
+
+/// Runs the scenario, judges it and writes its report.
+pub(super) fn run(
+    arguments: &RunArguments,
+    engines: &dyn EngineProvider,
+    printer: &Printer,
+) -> Result<ExitCode, CliError> {
+    let scenario = load(&scenario_path(&arguments.scenario))?;
+    let environment = |what: &'static str| move |source: io::Error| CliError::Environment { what, source };
+    let interrupt = Interrupt::listen().map_err(environment("listen for Ctrl-C"))?;
+    let program = std::env::current_exe().map_err(environment("find this program's own file"))?;
+    let target: Box<dyn Target> = match scenario.target {
+        TargetKind::Builtin => Box::new(Builtin::new().map_err(environment("find the built-in runtime"))?),
+    };
+    let mut guardian = Command::new(program);
+    guardian.arg("guard");
+    let SweepEnd { mut folder, interrupted } = sweep::run(Sweep {
+        scenario: &scenario,
+        only: &arguments.cells,
+        runs: &arguments.output,
+        fresh: arguments.fresh,
+        engines,
+        target: target.as_ref(),
+        guardian: Some(guardian),
+        interrupt: &interrupt,
+        observer: &Screen::new(*printer, &interrupt),
+    })?;
+    let written = |source| CliError::Environment { what: "write run.json", source };
+    if interrupted {
+        folder.finish(wall_clock(), ExitCode::Interrupted.code()).map_err(written)?;
+        conclude(folder.path(), arguments.json, printer)?;
+        printer.note("interrupted: what was finished is saved, and the same command takes it up again");
+        return Ok(ExitCode::Interrupted);
+    }
+    // The code is part of the record, and the record is what the report is made from.
+    let verdict = super::judge::verdict_of(folder.path())?;
+    folder.finish(wall_clock(), verdict.exit_code.code()).map_err(written)?;
+    conclude(folder.path(), arguments.json, printer)
+}
