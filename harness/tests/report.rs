@@ -1,18 +1,33 @@
-//! The report over a run on disk.
+//! The report over a run on disk: one file, nothing from outside, nothing that a name in it could break.
 
 mod sample_run;
 
 use std::fs;
 use std::path::Path;
 
-use harness::record::{Reading, Run};
-use harness::report;
-use sample_run::{run, run_of, six_cells, write};
+use harness::record::{Outcome, Reading, Run};
+use harness::report::svg::class_bars::{Bar, class_bars};
+use harness::report::svg::intervals::intervals;
+use harness::report::svg::palette::Kind;
+use harness::report::svg::series::{Line, series};
+use harness::report::svg::waterfall::{Step, waterfall};
+use harness::report::{self, ReportError, csv};
+use harness::verdict::judge;
+use ledger::{BufferClass, Bytes, Phase};
+use sample_run::{Fate, Model, for_each_trial, run, run_of, six_cells, trial, write};
+
+/// The most that a report of forty cells may take.
+const SIZE_OF_FORTY_CELLS: usize = 1_500_000;
 
 fn written(run: &Run, folder: &Path) -> String {
     write(run, folder);
     let outputs = report::write(folder).unwrap();
     fs::read_to_string(outputs.html).unwrap()
+}
+
+/// How often `part` stands in `text`.
+fn count(text: &str, part: &str) -> usize {
+    text.matches(part).count()
 }
 
 #[test]
@@ -32,9 +47,257 @@ fn a_run_reads_back_as_it_was_written() {
     }
 }
 
-/// Writes the sample run where `SWEEP_SAMPLE_REPORT` says, for eyes.
 #[test]
-fn peek() {
-    let Ok(folder) = std::env::var("SWEEP_SAMPLE_REPORT") else { return };
-    written(&run(), Path::new(&folder));
+fn all_outputs_are_written_and_are_the_same_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let html = written(&run(), folder.path());
+    let names = ["report.html", "cells.csv", "verdict.json"];
+    let read = || names.map(|name| fs::read(folder.path().join(name)).unwrap());
+    let first = read();
+    report::write(folder.path()).unwrap();
+    assert!(read() == first);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let same_name = elsewhere.path().join(folder.path().file_name().unwrap());
+    fs::create_dir(&same_name).unwrap();
+    assert!(written(&run(), &same_name) == html, "the page must not depend on where the run lies");
+    let verdict: serde_json::Value = serde_json::from_slice(&first[2]).unwrap();
+    assert_eq!(verdict["format_version"], 1);
+    assert_eq!(verdict["word"], "OOM");
+    assert_eq!(verdict["exit_code"], 5);
+    assert_eq!(verdict["cells"][0]["budgets"][0]["id"], "qwen3.5-on-the-edge");
+}
+
+#[test]
+fn the_page_needs_nothing_from_outside_and_runs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let html = written(&run(), folder.path());
+    for forbidden in [
+        "<script",
+        "<link",
+        "<img",
+        "<iframe",
+        "@import",
+        "http:",
+        "https:",
+        " style=",
+        " onload",
+        "url(\"http",
+    ] {
+        assert!(!html.contains(forbidden), "{forbidden}");
+    }
+    assert_eq!(
+        count(&html, "url("),
+        count(&html, "url(#p-"),
+        "only patterns of the page itself are referred to"
+    );
+    assert!(
+        html.contains("default-src 'none'; style-src 'sha256-") || html.contains("default-src &#x27;none")
+    );
+}
+
+#[test]
+fn every_chart_says_its_finding_and_has_its_numbers_as_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let html = written(&run(), folder.path());
+    let charts = count(&html, "<svg class=\"chart");
+    // One of all cells; time, waterfall and intervals of each of the six.
+    assert_eq!(charts, 1 + 6 * 3);
+    assert_eq!(count(&html, "role=\"img\" aria-label=\""), charts);
+    assert_eq!(count(&html, "The numbers behind this chart"), 1 + 6);
+    assert_eq!(
+        count(&html, "<svg"),
+        charts + count(&html, "aria-hidden=\"true\""),
+        "the others are ornaments"
+    );
+    assert!(html.contains("above the budget of 2,900.0 MiB"));
+    assert!(html.contains("synthetic weights"));
+}
+
+#[test]
+fn names_and_logs_cannot_become_markup() {
+    let hostile = "\"><script>alert(1)</script><b onload='x'>{{ 7919 * 7907 }}";
+    let mut run = run();
+    run.record.scenario.name = hostile.to_owned();
+    run.record.scenario.text = hostile.to_owned();
+    run.record.machine.cpu = hostile.to_owned();
+    run.record.budgets[0].id = hostile.to_owned();
+    for cell in &mut run.record.cells {
+        cell.model = hostile.to_owned();
+        cell.axes[0] = (hostile.to_owned(), hostile.to_owned());
+    }
+    run.record.budgets.iter_mut().for_each(|budget| budget.when.clear());
+    for_each_trial(&mut run, |trial| {
+        trial.record.outcome = Outcome::Failed { phase: Phase::Decode, message: hostile.to_owned() };
+        trial.record.log_tail = vec![hostile.to_owned(); 200];
+        trial.record.warnings = vec![hostile.to_owned()];
+        trial.record.plan.as_mut().unwrap().buffers[0].name = hostile.to_owned();
+        trial.record.phases[1].end.gpu_bytes = Reading::Unavailable(hostile.to_owned());
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let html = written(&run, folder.path());
+    assert!(!html.contains("<script") && !html.contains("<b onload"));
+    assert!(!html.contains("62615533"), "text is not read as a template");
+    assert!(html.contains("&lt;script&gt;"));
+}
+
+#[test]
+fn forty_cells_stay_within_the_size_that_was_set() {
+    let cells: Vec<(Model, u32, Fate)> = (0..40)
+        .map(|number| {
+            let (model, _, fate) = six_cells()[number % 6];
+            (model, 512 + 192 * number as u32, fate)
+        })
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let html = written(&run_of(&cells), folder.path());
+    assert!(html.len() <= SIZE_OF_FORTY_CELLS, "{} bytes", html.len());
+    assert!(count(&html, "<details class=\"cell\">") > 0, "cells that pass are folded");
+}
+
+#[test]
+fn a_trial_that_cannot_be_read_is_said_and_leaves_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run();
+    write(&run, folder.path());
+    let victim = |folder: &str, ext: &str| format!("{folder}/{}.{ext}", run.record.trials[0].stem);
+    fs::write(folder.path().join(victim("trials", "json")), "{\"format_version\": 1,").unwrap();
+    let outputs = report::write(folder.path()).unwrap();
+    assert_eq!(outputs.verdict.exit_code.code(), 5);
+    assert_eq!(outputs.verdict.cells.len(), 6);
+    assert!(fs::read_to_string(outputs.html).unwrap().contains("failed to understand"));
+
+    write(&run, folder.path());
+    fs::remove_file(folder.path().join(victim("samples", "csv"))).unwrap();
+    let outputs = report::write(folder.path()).unwrap();
+    assert!(
+        outputs.verdict.cells.iter().any(|cell| cell.doubts.iter().any(|doubt| doubt.contains("no series")))
+    );
+}
+
+#[test]
+fn numbers_beyond_measure_are_refused_and_do_not_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = run_of(&six_cells()[..1]);
+    run.trials[0].record.phases[1].peak_resident_bytes = Reading::Measured(Bytes(u64::MAX));
+    run.trials[1].record.plan.as_mut().unwrap().buffers.iter_mut().for_each(|buffer| {
+        if let Some(growth) = &mut buffer.growth {
+            growth.tokens.0 = 0;
+        }
+    });
+    write(&run, folder.path());
+    let read = Run::load(folder.path()).unwrap();
+    assert_eq!(read.unreadable.len(), 2);
+    assert_eq!(report::write(folder.path()).unwrap().verdict.exit_code.code(), 5);
+}
+
+#[test]
+fn a_name_that_leads_out_of_the_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = run_of(&six_cells()[..1]);
+    run.record.trials[0].stem = "../run".to_owned();
+    write(&run, folder.path());
+    let read = Run::load(folder.path()).unwrap();
+    assert!(read.unreadable[0].why.contains("not a plain file name"));
+}
+
+#[test]
+fn a_folder_that_is_no_run_is_an_error_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = report::write(folder.path()).unwrap_err();
+    assert!(matches!(error, ReportError::Run(_)));
+    assert!(
+        error.to_string().contains("run.json") && error.to_string().contains("is this the folder of a run?")
+    );
+}
+
+#[test]
+fn a_run_without_trials_still_has_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = run();
+    run.trials.clear();
+    run.record.trials.clear();
+    let html = written(&run, folder.path());
+    assert!(html.contains("INCOMPLETE") && html.contains("No trial was recorded."));
+}
+
+#[test]
+fn the_table_of_cells() {
+    let text = String::from_utf8(csv::cells(&judge(&run())).unwrap()).unwrap();
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_chart_of_all_cells() {
+    let bar = |model: &str, peak, limit| Bar {
+        model: model.to_owned(),
+        axes: "maxInputLen 4096".to_owned(),
+        word: "PASS".to_owned(),
+        parts: vec![
+            (Kind::Class(BufferClass::WeightsLinear), Bytes::mib(60)),
+            (Kind::Class(BufferClass::KvCache), Bytes::mib(30)),
+            (Kind::Released, Bytes::mib(10)),
+        ],
+        peak: Some(Bytes::mib(peak)),
+        silent: None,
+        limit: Some(Bytes::mib(limit)),
+    };
+    let silent = Bar {
+        parts: Vec::new(),
+        peak: None,
+        limit: None,
+        silent: Some("no trial was recorded".to_owned()),
+        ..bar("silent", 0, 0)
+    };
+    insta::assert_snapshot!(class_bars(
+        &[bar("within", 100, 120), bar("over", 100, 90), silent],
+        "a finding"
+    ));
+}
+
+#[test]
+fn the_chart_over_time() {
+    let mut trial = trial(Model::Qwen35, 256, 0, Fate::Completes);
+    let Reading::Measured(samples) = &mut trial.series else { unreachable!() };
+    samples.samples.retain(|sample| sample.at.0 % 100_000 < 10_000 || sample.at.0 < 2_000_000);
+    let line = Line { label: "edge".to_owned(), limit: Bytes::mib(2720), fails: true };
+    insta::assert_snapshot!(series(samples, &trial.record.phases, &[line], "a finding"));
+}
+
+#[test]
+fn a_single_sample_is_seen_in_the_chart() {
+    let mut trial = trial(Model::Qwen35, 1024, 0, Fate::Completes);
+    let Reading::Measured(samples) = &mut trial.series else { unreachable!() };
+    let drawn = |samples: &harness::record::Series| series(samples, &trial.record.phases, &[], "a finding");
+    let before = drawn(samples);
+    let middle = samples.samples.len() / 2;
+    let low = samples.samples[middle].anonymous.unwrap();
+    samples.samples[middle].anonymous = Some(low + Bytes::mib(400));
+    assert!(drawn(samples) != before);
+    samples.samples[middle].anonymous = Some(low);
+    assert!(drawn(samples) == before);
+}
+
+#[test]
+fn the_waterfall() {
+    let steps = [
+        Step { kind: Kind::Class(BufferClass::WeightsLinear), bytes: 60 << 20 },
+        Step { kind: Kind::Class(BufferClass::KvCache), bytes: 50 << 20 },
+        Step { kind: Kind::Class(BufferClass::Unaccounted), bytes: -(10 << 20) },
+    ];
+    insta::assert_snapshot!(waterfall(&steps, Bytes::mib(100), Some(Bytes::mib(90)), "a finding"));
+}
+
+#[test]
+fn the_chart_of_intervals() {
+    let health = trial(Model::Qwen35, 1024, 1, Fate::ProbesMissing).record.sampler;
+    insta::assert_snapshot!(intervals(&health.interval_histogram, "a finding"));
+}
+
+/// Writes the sample report to the folder that `SWEEP_SAMPLE_REPORT` names, to be looked at.
+#[test]
+fn the_sample_report_can_be_looked_at() {
+    let named = std::env::var_os("SWEEP_SAMPLE_REPORT");
+    let scratch = tempfile::tempdir().unwrap();
+    let html = written(&run(), named.as_deref().map_or(scratch.path(), Path::new));
+    assert!(html.ends_with("</html>\n") || html.ends_with("</html>"));
 }

@@ -69,7 +69,11 @@ fn one_bar(drawing: &mut Drawing, bar: &Bar, scale: &Scale, top: f64) {
     }
     if let Some(limit) = bar.limit {
         let x = LEFT + scale.at(limit.as_mib());
-        let look = if bar.peak.is_some_and(|peak| peak > limit) { "limit over" } else { "limit" };
+        let is_over = bar.peak.is_some_and(|peak| peak > limit);
+        if is_over {
+            drawing.line((x, top + 3.0), (x, top + 39.0), "halo");
+        }
+        let look = if is_over { "limit over" } else { "limit" };
         drawing.line((x, top + 3.0), (x, top + 39.0), look);
     }
     let peak = bar.peak.map_or_else(|| "n/a".to_owned(), mib);

@@ -89,18 +89,23 @@ impl Chart {
     /// Bands, with their names above them: a name goes up a row where it would run into the one before it.
     fn bands(&self, drawing: &mut Drawing, phases: &[PhaseRecord]) {
         let mut taken = [f64::MIN; 2];
+        let mut names: Vec<(f64, f64, &str)> = Vec::new();
         for (index, phase) in phases.iter().enumerate() {
             let (from, to) = (self.x(phase.started_us), self.x(phase.ended_us));
             let look = if index % 2 == 0 { "class=\"band\"" } else { "class=\"band odd\"" };
             drawing.rect(from, TOP, to - from, PLOT_HEIGHT, look);
             let name = phase.phase.name();
             let wide = name.len() as f64 * LETTER + 8.0;
-            let start = (from + 3.0).min(WIDTH - wide);
+            let start = (from + 4.0).min(WIDTH - wide);
             let Some(row) = (0..taken.len()).find(|row| taken[*row] <= start) else { continue };
             taken[row] = start + wide;
             let y = TOP - 6.0 - row as f64 * 15.0;
             drawing.line((from, y - 9.0), (from, TOP + PLOT_HEIGHT), "edge");
-            drawing.text(start + 1.0, y, Anchor::Start, "phase", name);
+            names.push((start, y, name));
+        }
+        // After all lines, so that none runs through a name.
+        for (x, y, name) in names {
+            drawing.text(x, y, Anchor::Start, "phase", name);
         }
     }
 
