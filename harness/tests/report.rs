@@ -115,7 +115,7 @@ fn every_chart_says_its_finding_and_has_its_numbers_as_a_table() {
 
 #[test]
 fn names_and_logs_cannot_become_markup() {
-    let hostile = "\"><script>alert(1)</script><b onload='x'>{{ 7 * 7 }}";
+    let hostile = "\"><script>alert(1)</script><b onload='x'>{{ 7919 * 7907 }}";
     let mut run = run();
     run.record.scenario.name = hostile.to_owned();
     run.record.scenario.text = hostile.to_owned();
@@ -136,7 +136,7 @@ fn names_and_logs_cannot_become_markup() {
     let folder = tempfile::tempdir().unwrap();
     let html = written(&run, folder.path());
     assert!(!html.contains("<script") && !html.contains("<b onload"));
-    assert!(!html.contains("49"), "text is not read as a template");
+    assert!(!html.contains("62615533"), "text is not read as a template");
     assert!(html.contains("&lt;script&gt;"));
 }
 

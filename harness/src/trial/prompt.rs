@@ -37,6 +37,7 @@ mod tests {
         assert!(one.iter().all(|id| (FIRST_ID..END_ID).contains(id)));
         assert!(prompt(7, 0, Tokens(100), 16).iter().all(|id| (10..16).contains(id)));
         assert!(prompt(7, 0, Tokens(100), 4).iter().all(|id| *id < 4));
-        assert_eq!(one[..3], [3384, 5953, 6741]);
+        // From an independent implementation.
+        assert_eq!(one[..3], [5647, 2734, 6256]);
     }
 }

@@ -69,6 +69,13 @@ impl EngineProvider for FakeEngines {
     ) -> Result<Engine, EngineError> {
         match source {
             ModelSource::Engine(path) => Ok(Engine { folder: PathBuf::from(path), vocab_size: 1000 }),
+            ModelSource::Checkpoint(path) if path == "slow" => {
+                // A build that never asks whether it should stop.
+                let runs = env::var_os("FAKE_SWEEP").map(PathBuf::from).unwrap_or_default();
+                std::fs::write(runs.join("building"), "").expect("writable");
+                std::thread::sleep(Duration::from_secs(60));
+                Ok(Engine { folder: runs, vocab_size: 1000 })
+            }
             other => Err(EngineError {
                 what: format!("build an engine from {}", other.describe()),
                 hint: None,
@@ -158,7 +165,7 @@ fn load(state: &State) -> io::Result<()> {
                 hoard.push(vec![1_u8; 16 << 20]);
             }
         }
-        "fork" => {
+        "fork" | "fork_and_hang" => {
             Command::new("sleep").arg("1000").spawn()?;
             // The shell ends at once, so that its child loses its parent.
             Command::new("/bin/sh").args(["-c", "sleep 1000 & exit 0"]).status()?;
@@ -226,7 +233,7 @@ fn complete(mut stream: &TcpStream, behaviour: &str, request: &serde_json::Value
     for token in 0..tokens {
         match (behaviour, token) {
             ("garbage", 1) => write!(stream, "data: this is not JSON\n\n")?,
-            ("hang_stream", 2) => std::thread::sleep(Duration::from_secs(1000)),
+            ("hang_stream" | "fork_and_hang", 2) => std::thread::sleep(Duration::from_secs(1000)),
             ("crash_stream", 2) => {
                 // Long enough for the end of prefill to be read.
                 std::thread::sleep(Duration::from_millis(300));

@@ -7,7 +7,7 @@ use super::scale::Scale;
 use crate::number::{count, grouped};
 
 const WIDTH: f64 = 420.0;
-const LEFT: f64 = 84.0;
+const LEFT: f64 = 92.0;
 const RIGHT: f64 = 64.0;
 const ROW: f64 = 18.0;
 
@@ -24,7 +24,7 @@ pub fn intervals(histogram: &[(Micros, u64)], finding: &str) -> String {
         let bound = if bound.0 >= LONGEST_SHOWN_US {
             "longer".to_owned()
         } else {
-            format!("≤ {} ms", grouped(bound.as_millis().0, 1))
+            format!("≤ {} ms", grouped(bound.as_millis().0, usize::from(bound.0 % 1000 != 0)))
         };
         drawing.text(LEFT - 8.0, top + 13.0, Anchor::End, "tick", &bound);
         if *ticks > 0 {

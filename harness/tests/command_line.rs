@@ -1,0 +1,113 @@
+//! The program as people and scripts meet it: what it says, where it says it, and what it answers.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use harness::record::{Outcome, Run};
+
+fn sweep(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sweep")).args(arguments).current_dir(folder).output().expect("it starts")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it exits by itself")
+}
+
+fn error(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn empty() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// A scenario whose engine is missing.
+const NO_ENGINE: &str = "name: small
+why: A test.
+models: {a: {engine: no/such/engine}}
+axes: {grid: {maxInputLen: [64, 128]}}
+target: builtin
+trials: 1
+phases: [{load: {timeout: 1 s}}, {prefill: {promptTokens: 8, timeout: 1 s}}]
+budgets: [{id: total, total: {fail: 1 GiB}, why: a test}]
+";
+
+#[test]
+fn wrong_commands_and_missing_files_are_usage_errors_with_a_hint() {
+    let folder = empty();
+    assert_eq!(code(&sweep(folder.path(), &["frobnicate"])), 2);
+    assert_eq!(code(&sweep(folder.path(), &["run", "--no-such-flag"])), 2);
+    assert_eq!(code(&sweep(folder.path(), &["--help"])), 0);
+    let output = sweep(folder.path(), &[]);
+    assert_eq!(code(&output), 2);
+    let said = error(&output);
+    assert!(said.starts_with("error: read the scenario scenarios/quick.yaml: "), "{said}");
+    assert!(said.contains("\nhint: "), "{said}");
+    assert!(output.stdout.is_empty());
+    let output = sweep(folder.path(), &["check"]);
+    assert_eq!((code(&output), error(&output).contains("no run")), (2, true));
+}
+
+#[test]
+fn a_mistake_in_a_scenario_is_shown_once_and_where_it_is() {
+    let folder = empty();
+    std::fs::write(folder.path().join("s.yaml"), NO_ENGINE.replace("trials: 1", "trials: one"))
+        .expect("writable");
+    for verb in ["run", "plan"] {
+        let output = sweep(folder.path(), &[verb, "s.yaml"]);
+        let said = error(&output);
+        assert_eq!(code(&output), 2);
+        assert!(said.contains("--> s.yaml:6:9") && said.contains("6 | trials: one"), "{said}");
+        assert_eq!(said.matches("error:").count(), 1, "{said}");
+    }
+    assert!(!folder.path().join("reports").exists(), "nothing is written for a scenario that cannot run");
+}
+
+#[test]
+fn the_schema_is_the_committed_one() {
+    let output = sweep(empty().path(), &["schema"]);
+    assert_eq!(code(&output), 0);
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/schema.json");
+    assert!(output.stdout == std::fs::read(committed).expect("committed"));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sweep"))
+        .arg("schema")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((code(&output), error(&output)), (0, String::new()));
+}
+
+#[test]
+fn cells_without_an_engine_make_a_run_incomplete_and_it_can_be_judged_again() {
+    let folder = empty();
+    std::fs::write(folder.path().join("s.yaml"), NO_ENGINE).expect("writable");
+    let output = sweep(folder.path(), &["run", "s.yaml", "--json"]);
+    assert_eq!(code(&output), 5, "{}", error(&output));
+    let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON and nothing else");
+    assert_eq!(verdict["exit_code"], 5);
+    assert!(error(&output).contains("FAILED in load: there is no engine"), "{}", error(&output));
+
+    let runs = std::fs::read_dir(folder.path().join("reports/runs")).expect("a run").flatten();
+    let runs: Vec<_> = runs.map(|entry| entry.path()).collect();
+    let run = Run::load(&runs[0]).expect("whole");
+    assert_eq!((run.record.exit_code, run.trials.len()), (Some(5), 2));
+    assert!(run.trials.iter().all(|trial| matches!(trial.record.outcome, Outcome::Failed { .. })));
+    assert!(runs[0].join("report.html").is_file());
+
+    assert_eq!(code(&sweep(folder.path(), &["check"])), 5);
+    let name = runs[0].file_name().expect("a name").to_string_lossy().into_owned();
+    assert_eq!(code(&sweep(folder.path(), &["report", &name])), 0);
+    let listed = sweep(folder.path(), &["list"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains(&name) && listed.contains("incomplete (5)"), "{listed}");
+
+    let output = sweep(folder.path(), &["run", "s.yaml", "--cell", "nonsense"]);
+    assert_eq!((code(&output), error(&output).contains("there is no cell `nonsense`")), (2, true));
+}
