@@ -1,5 +1,7 @@
 //! The operators against golden files, which an independent implementation computed in f64 (`fixtures/recipe/operators.py`).
 
+#![expect(clippy::unwrap_used, reason = "where a fixture cannot be read, the test fails")]
+
 use std::collections::HashMap;
 use std::path::Path;
 
