@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use ledger::{BufferClass, Bytes, Millis, Phase, Tokens};
 use serde::Serialize;
@@ -9,9 +10,9 @@ use serde::Serialize;
 use super::arguments::PlanArguments;
 use super::print::table;
 use super::{CliError, Printer, scenario_path};
-use crate::engines::{EngineProvider, Forecast};
+use crate::engines::{EngineProvider, Forecast, Rates};
 use crate::record::{BudgetLimit, BudgetSubject, CellRecord, ExcludedCell};
-use crate::scenario::{Cell, Scenario, load};
+use crate::scenario::{Cell, Phases, PromptTokens, Scenario, load};
 use crate::verdict::ExitCode;
 
 /// Version of the JSON form.
@@ -92,10 +93,22 @@ fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell 
         total_bytes: by_class_bytes.values().copied().sum(),
         by_class_bytes,
         budget_bytes: fails.min(),
-        trial_ms: forecast.trial_time,
+        trial_ms: forecast.rates.map(|rates| trial_time(&scenario.phases, cell.settings.max_input_len, rates)),
         build_ms: forecast.build_time,
         cell: record,
     }
+}
+
+/// Every phase of a trial, and what it takes to start and to stop a process.
+fn trial_time(phases: &Phases, max_input_len: Tokens, rates: Rates) -> Millis {
+    const PROCESS: Duration = Duration::from_millis(200);
+    let prefill = |prompt: PromptTokens| f64::from(prompt.resolve(max_input_len).0) * rates.prefill_token.0;
+    let waits = phases.idle.iter().chain(&phases.settle).map(|wait| wait.lasts).sum::<Duration>() + PROCESS;
+    let prompts = phases.prefill.map_or(0.0, |phase| prefill(phase.prompt) * f64::from(phase.requests));
+    let decode = phases.decode.map_or(0.0, |phase| {
+        phase.prompt.map_or(0.0, prefill) + f64::from(phase.output.0) * rates.decode_token.0
+    });
+    Millis(waits.as_secs_f64() * 1000.0 + rates.load.0 + prompts + decode)
 }
 
 /// Trials of every cell, and each engine's build once.

@@ -10,7 +10,7 @@ use runtime::engine_dir::{self, BuildProgress, EngineDir, SegmentRecord};
 use runtime::plan::{self, RuntimeOptions};
 use sha2::{Digest, Sha256};
 
-use super::{Engine, EngineError, EngineProvider, Forecast, Progress};
+use super::{Engine, EngineError, EngineProvider, Forecast, Progress, Rates};
 use crate::scenario::{self, BuildOptions, Cell, ModelSource};
 
 /// Where engines are kept when nothing else is said; ignored by git.
@@ -89,7 +89,7 @@ impl EngineProvider for BuiltinEngines {
         Ok(Forecast {
             plan,
             program: PROGRAM,
-            trial_time: None,
+            rates: Some(rates(&segments, options.threads)),
             build_time: missing.then(|| build_time(&segments)),
         })
     }
@@ -216,6 +216,23 @@ fn contents(folder: &Path) -> String {
         .collect();
     files.sort();
     files.join("\n")
+}
+
+/// How fast a model of `segments` runs on `threads`, at the rates of a modest x86 core. Decoding waits for every weight once a
+/// token, reading a prompt for one multiplication a weight and token; the table is read for the last token alone.
+fn rates(segments: &[SegmentRecord], threads: usize) -> Rates {
+    const LOAD_BYTES_PER_SECOND: f64 = 2e9;
+    const READ_BYTES_PER_SECOND: f64 = 12e9;
+    const PRODUCTS_PER_SECOND: f64 = 130e9;
+    let bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
+    let layers = segments.iter().filter(|segment| segment.layer.is_some()).flat_map(|segment| &segment.tensors);
+    let weights: f64 = layers.map(|tensor| (tensor.rows * tensor.columns) as f64).sum();
+    let threads = threads as f64;
+    Rates {
+        load: Millis(bytes.0 as f64 * 1000.0 / LOAD_BYTES_PER_SECOND),
+        prefill_token: Millis(weights * 1000.0 / (PRODUCTS_PER_SECOND * threads)),
+        decode_token: Millis(bytes.0 as f64 * 1000.0 / (READ_BYTES_PER_SECOND * threads)),
+    }
 }
 
 /// How long a build of `segments` takes, at the rate of a slow disk: packing is faster than that.

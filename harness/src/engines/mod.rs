@@ -19,6 +19,17 @@ pub struct Engine {
     pub vocab_size: u32,
 }
 
+/// How long a target takes for each piece of work: a guess, to plan a run by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// From start to ready.
+    pub load: Millis,
+    /// For each token of a prompt.
+    pub prefill_token: Millis,
+    /// For each token of output.
+    pub decode_token: Millis,
+}
+
 /// What a cell will need, said without running it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Forecast {
@@ -26,8 +37,8 @@ pub struct Forecast {
     pub plan: MemoryPlan,
     /// Code, libraries, stacks and heap of the target.
     pub program: Bytes,
-    /// How long one trial will take, where that can be said.
-    pub trial_time: Option<Millis>,
+    /// How fast it will run, where that can be said.
+    pub rates: Option<Rates>,
     /// Whether the engine must be built first, and how long that will take.
     pub build_time: Option<Millis>,
 }
