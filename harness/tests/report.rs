@@ -1,5 +1,7 @@
 //! The report over a run on disk: one file, nothing from outside, nothing that a name in it could break.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod sample_run;
 
 use std::fs;

@@ -168,8 +168,8 @@ pub fn write(run: &Run, folder: &Path) {
 }
 
 /// Changes every trial of `run`.
-pub fn for_each_trial(run: &mut Run, mut change: impl FnMut(&mut RecordedTrial)) {
-    run.trials.iter_mut().for_each(|trial| change(trial));
+pub fn for_each_trial(run: &mut Run, change: impl FnMut(&mut RecordedTrial)) {
+    run.trials.iter_mut().for_each(change);
 }
 
 /// Sets the exact peak of one phase of a trial.
