@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use fake::{FakeEngines, FakeTarget, scenario};
 use harness::engines::Progress;
 use harness::interrupt::Interrupt;
+use harness::probe::{ProcRoot, ProcessIdentity};
 use harness::record::{Outcome, Run, TrialRecord};
 use harness::scenario::{Cell, Scenario};
 use harness::sweep::{Observer, Sweep, SweepEnd, run};
 use harness::target::guard;
+use harness::verdict::{ExitCode, judge};
 use ledger::{Bytes, Phase};
 
 #[derive(Default)]
@@ -84,7 +86,12 @@ fn run_in_a_process() {
     let Some(runs) = work_folder() else { return };
     let mut guardian = Command::new(std::env::current_exe().expect("a program"));
     guardian.args(["--exact", "guard_in_a_process", "--nocapture"]).env("FAKE_GUARD", "yes");
-    let (mut end, _) = sweep(&long_scenario(), &runs, &[], false, Some(guardian));
+    let scenario = if std::env::var_os("FAKE_SLOW_BUILD").is_some() {
+        scenario(&["good"], |text| text.replace("{engine: nowhere}", "{checkpoint: slow}"))
+    } else {
+        long_scenario()
+    };
+    let (mut end, _) = sweep(&scenario, &runs, &[], false, Some(guardian));
     let code = if end.interrupted { 130 } else { 0 };
     end.folder.finish(harness::clock::wall_clock(), code).expect("writable");
     std::process::exit(i32::from(code));
@@ -126,10 +133,21 @@ fn wait_for_decode(runs: &Path) -> (PathBuf, u32) {
     panic!("the second cell was never reached");
 }
 
-fn wait_until_gone(pid: u32) {
+/// Waits until the target is gone, and with it everything that it has started.
+fn wait_until_gone(target: u32) {
     let until = Instant::now() + Duration::from_secs(10);
-    while Path::new(&format!("/proc/{pid}")).exists() {
-        assert!(Instant::now() < until, "the target {pid} has survived");
+    loop {
+        let numbers = std::fs::read_dir("/proc").expect("readable").flatten();
+        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let left: Vec<u32> = numbers
+            .filter_map(|pid| ProcessIdentity::read(&ProcRoot::default(), pid))
+            .filter(|process| process.session == target || process.pid == target)
+            .map(|process| process.pid)
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < until, "of the target {target}, these are left: {left:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -222,4 +240,55 @@ fn a_run_that_is_asked_to_stop_saves_its_state() {
     assert_eq!(run.trials.len(), 2);
     assert_eq!(run.trials[1].record.outcome, Outcome::Interrupted);
     assert!(folder.join("trials").join(format!("{}-0.json", run.trials[1].record.cell.id.0)).exists());
+}
+
+#[test]
+fn the_second_request_to_stop_does_not_wait() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(std::env::current_exe().expect("a program"));
+    command.args(["--exact", "run_in_a_process", "--nocapture", "--test-threads=1"]);
+    command.env("FAKE_SWEEP", runs.path()).env("FAKE_SLOW_BUILD", "yes");
+    let mut harness = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let building = runs.path().join("building");
+    let until = Instant::now() + Duration::from_secs(30);
+    while !building.exists() {
+        assert!(Instant::now() < until, "the build has not begun");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = rustix::process::Pid::from_child(&harness);
+    for _ in 0..2 {
+        assert_eq!(
+            harness.try_wait().expect("it can be asked"),
+            None,
+            "a build that does not listen goes on"
+        );
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert_eq!(harness.wait().expect("it ends").code(), Some(130));
+}
+
+#[test]
+fn budgets_are_held_against_what_was_measured() {
+    let judged = |total: &str, unaccounted: &str| {
+        let runs = tempfile::tempdir().expect("a folder");
+        let budgets = format!(
+            "budgets:\n  - {{id: total, total: {{fail: {total}}}, why: a test}}\n  \
+             - {{id: weights, class: weights.linear, phase: decode, bytes: {{fail: 48 MiB}}, why: exactly}}\n  \
+             - {{id: rest, class: unaccounted, share: {{fail: {unaccounted}}}, why: a test}}\n"
+        );
+        let scenario = scenario(&["good"], |text| text + &budgets);
+        let (mut end, _) = sweep(&scenario, runs.path(), &[], false, None);
+        let verdict = judge(&Run::load(end.folder.path()).expect("whole"));
+        end.folder.finish(harness::clock::wall_clock(), verdict.exit_code.code()).expect("writable");
+        let outputs = harness::report::write(end.folder.path()).expect("a report");
+        assert_eq!(outputs.verdict.exit_code, verdict.exit_code);
+        assert!(outputs.html.is_file());
+        let results = verdict.budgets.iter().map(|budget| (budget.id.clone(), format!("{:?}", budget.word)));
+        (verdict.exit_code, results.collect::<Vec<_>>(), verdict.problems)
+    };
+    let (code, results, problems) = judged("200 MiB", "60 %");
+    assert_eq!(code, ExitCode::Pass, "{results:?} {problems:?}");
+    let (code, results, problems) = judged("20 MiB", "60 %");
+    assert_eq!(code, ExitCode::BudgetFailed, "{results:?} {problems:?}");
 }

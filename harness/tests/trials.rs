@@ -3,6 +3,7 @@
 mod fake;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use fake::{FakeTarget, WEIGHTS, scenario};
 use harness::engines::Engine;
@@ -28,7 +29,7 @@ fn trial_of(scenario: &Scenario, can_wait: bool) -> (TrialRecord, Series) {
         engine: &Engine { folder: "nowhere".into(), vocab_size: 1000 },
         target: &FakeTarget { can_wait },
         paths: &paths,
-        gpu: &Gpu::Absent("no GPU: this is a test".to_owned()),
+        gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),
         interrupt: &Interrupt::never(),
     };
     let record = run_trial(plan, None, &mut |_| {}).expect("the harness itself works");

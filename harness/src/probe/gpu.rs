@@ -89,7 +89,7 @@ impl MemoryProbe for Gpu {
 
     fn cadence(&self) -> Reading<String> {
         match self {
-            Gpu::Present(_) => Reading::Measured("at phase edges".to_owned()),
+            Gpu::Present(_) => Reading::Measured("every 500 ms, and at phase edges".to_owned()),
             Gpu::Absent(why) => Reading::Unavailable(why.clone()),
         }
     }

@@ -4,11 +4,12 @@
 //! - `tree`: the target's processes, by identity rather than by number.
 //! - `process`: resident memory of the tree, exact peaks, proportional set size.
 //! - `system`: memory of the machine, and the machine itself.
-//! - `gpu`: memory of discrete GPUs, where there are any.
+//! - `gpu`, `gpu_series`: memory of discrete GPUs, where there are any.
 //! - `sampler`, `ring`, `health`: the 10 ms series and how far it can be trusted.
 //! - `sys`: the one unsafe call, between `fork` and `exec`.
 
 mod gpu;
+mod gpu_series;
 mod health;
 mod machine;
 mod process;
@@ -22,6 +23,7 @@ mod system;
 mod tree;
 
 pub use gpu::Gpu;
+pub use gpu_series::GpuSeries;
 pub use health::IntervalHistogram;
 pub use machine::machine_card;
 pub use process::ProcessMemory;

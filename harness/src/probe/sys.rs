@@ -30,7 +30,7 @@ pub fn hold(command: &mut Command, limits: ChildLimits) {
             rustix::io::write(cgroup, b"0")?;
         }
         if let Some(limit) = &address_space {
-            setrlimit(Resource::As, limit.clone())?;
+            setrlimit(Resource::As, *limit)?;
         }
         Ok(())
     };

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use ledger::Phase;
 
@@ -98,7 +99,7 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let program_sha256 = program_sha256().map_err(SweepError::Program)?;
     let name = &sweep.scenario.name;
     let mut earlier = if sweep.fresh { None } else { unfinished(sweep.runs, name, &program_sha256) };
-    let gpu = Gpu::probe();
+    let gpu = Arc::new(Gpu::probe());
     let folder = sweep.runs.join(folder_name());
     let budgets = sweep.scenario.budgets.iter();
     let record = RunRecord {

@@ -165,9 +165,10 @@ fn is_running(process: &ProcessIdentity) -> bool {
 
 /// Kills exactly this process: the descriptor cannot come to mean another one between the check and the signal.
 fn kill(process: &ProcessIdentity) {
-    if let Ok(descriptor) = pidfd_open(pid_of(process.pid), PidfdFlags::empty()) {
-        if is_running(process) {
-            let _ = pidfd_send_signal(descriptor, Signal::KILL);
-        }
+    let descriptor = pidfd_open(pid_of(process.pid), PidfdFlags::empty());
+    if let Ok(descriptor) = descriptor
+        && is_running(process)
+    {
+        let _ = pidfd_send_signal(descriptor, Signal::KILL);
     }
 }

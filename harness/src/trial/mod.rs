@@ -1,6 +1,7 @@
 //! One trial: a fresh process goes through the phases while it is measured, and whatever happens becomes a record.
 //!
-//! - `run`: from the start of the process to the end of its tree.
+//! - `run`: from the start of the process to the end of its tree; `start`: that start.
+//! - `passage`: the way through the phases, and what happens around each.
 //! - `phases`: what each phase asks of the target.
 //! - `arrivals`: when tokens come.
 //! - `edge`: what is read where a phase ends.
@@ -11,8 +12,10 @@ mod arrivals;
 mod edge;
 mod log_tail;
 mod outcome;
+mod passage;
 mod phases;
 mod prompt;
 mod run;
+mod start;
 
 pub use run::{TrialError, TrialPlan, run_trial};

@@ -1,0 +1,95 @@
+//! Starting a target: within its memory limit, and sampled from its first moment.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use ledger::Bytes;
+
+use super::TrialPlan;
+use crate::clock::TrialClock;
+use crate::probe::{GpuSeries, ProcRoot, Sampler, SamplerOptions, SystemMemory};
+use crate::record::{Journal, SamplerHealth, TrialEvent};
+use crate::target::{Child, ChildOptions, Launch, MemoryCgroup};
+
+/// What keeps a target within its memory limit.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) cgroup: Option<MemoryCgroup>,
+    address_space: Option<Bytes>,
+}
+
+impl Held {
+    /// A cgroup where one can be made, else a limit on the address space, and a word about it.
+    pub(super) fn for_trial(plan: &TrialPlan<'_>, journal: &mut Journal) -> io::Result<Held> {
+        let Some(limit) = plan.scenario.memory_limit else { return Ok(Held::default()) };
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let name = format!("sweep-{}-{}-{}", std::process::id(), plan.cell.id.0, plan.trial);
+        match MemoryCgroup::create(Path::new("/sys/fs/cgroup"), &own, &name, limit) {
+            Ok(cgroup) => Ok(Held { cgroup: Some(cgroup), address_space: None }),
+            Err(error) => {
+                let warning = format!(
+                    "no memory cgroup can be made ({error}): the limit of {limit} holds for the address space instead"
+                );
+                journal.append(TrialEvent::Warning(warning))?;
+                Ok(Held { cgroup: None, address_space: Some(limit) })
+            }
+        }
+    }
+}
+
+/// Starts the target.
+pub(super) fn start(
+    plan: &TrialPlan<'_>,
+    held: &mut Held,
+    port_file: &Path,
+    waits_for_go: bool,
+    root: &ProcRoot,
+) -> io::Result<Child> {
+    let _ = std::fs::remove_file(port_file);
+    let command = plan.target.command(&Launch {
+        engine: &plan.engine.folder,
+        settings: &plan.cell.settings,
+        model: &plan.cell.model,
+        port_file,
+        waits_for_go,
+    })?;
+    let cgroup = held.cgroup.as_ref().map(MemoryCgroup::entrance).transpose()?;
+    let log = File::options().create(true).append(true).open(&plan.paths.log)?;
+    Child::start(command, ChildOptions { log, address_space: held.address_space, cgroup }, root)
+}
+
+/// The series of a trial.
+pub(super) struct SeriesOfTrial {
+    pub(super) sampler: Sampler,
+    gpu: Option<GpuSeries>,
+}
+
+impl SeriesOfTrial {
+    /// Stops, and says how well it went.
+    pub(super) fn finish(self) -> io::Result<SamplerHealth> {
+        if let Some(gpu) = self.gpu {
+            gpu.finish()?;
+        }
+        self.sampler.finish()
+    }
+}
+
+/// Starts measuring it.
+pub(super) fn sample(
+    plan: &TrialPlan<'_>,
+    child: Child,
+    clock: TrialClock,
+    root: &ProcRoot,
+) -> io::Result<(Child, SeriesOfTrial)> {
+    let options = SamplerOptions {
+        interval: plan.scenario.sample_every,
+        process: child.memory().clone(),
+        system: SystemMemory::open(root),
+        clock,
+    };
+    let sampler = Sampler::start(options, &plan.paths.samples)?;
+    let gpu =
+        GpuSeries::start(plan.gpu, child.memory(), clock, &plan.paths.samples.with_extension("gpu.csv"))?;
+    Ok((child, SeriesOfTrial { sampler, gpu }))
+}
