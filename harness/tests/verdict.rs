@@ -1,5 +1,7 @@
 //! Verdicts over records: the worst trial decides, and what was not measured never passes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod sample_run;
 
 use harness::record::{BudgetLimit, BudgetRecord, BudgetSubject, Outcome, Reading, Run};
@@ -233,7 +235,7 @@ fn a_gap_over_a_phase_edge_makes_the_series_a_lower_bound() {
 fn plan_and_ledger_must_agree_to_the_byte() {
     let mut run = with(one_cell(), vec![total(Bytes::gib(100))]);
     let Reading::Measured(ledger) = &mut run.trials[0].record.ledger else { unreachable!() };
-    ledger.entries[0].peak = ledger.entries[0].peak + Bytes(1);
+    ledger.entries[0].peak += Bytes(1);
     ledger.entries[1].peak = ledger.entries[1].peak - Bytes(1);
     let verdict = judge(&run);
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Everything that people and programs read, computed from records alone: the same records give the same bytes.
 //!
-//! - [`outputs`]: writes all of it into a run folder.
-//! - [`csv`]: `cells.csv`.
+//! - [`write()`] puts all of it into a run folder.
+//! - [`mod@csv`] makes `cells.csv`.
 //! - [`page`]: `report.html`, one file that needs nothing beside itself.
 //! - [`svg`]: its charts.
 //! - [`downsample`]: what is shown of many numbers.

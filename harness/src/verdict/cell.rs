@@ -177,10 +177,10 @@ fn decide(verdict: &mut CellVerdict, trials: &[&RecordedTrial]) {
             Reading::Unavailable(why) => said.push((Word::Inconclusive, why.clone())),
         }
     }
-    if let Reading::Measured(mismatch) = verdict.plan_mismatch_bytes {
-        if mismatch > Bytes::ZERO {
-            said.push((Word::Warn, format!("plan and ledger disagree by {} B", mismatch.0)));
-        }
+    if let Reading::Measured(mismatch) = verdict.plan_mismatch_bytes
+        && mismatch > Bytes::ZERO
+    {
+        said.push((Word::Warn, format!("plan and ledger disagree by {} B", mismatch.0)));
     }
     verdict.exit_codes = said.iter().map(|(word, _)| word.exit_code()).collect();
     // The first of the worst: budgets in the scenario's order, outcomes before budgets.

@@ -161,10 +161,10 @@ fn blind_phases(trial: &TrialRecord, series: &Series) -> Vec<Phase> {
     let mut gaps: Vec<(Micros, Micros)> = series.gaps(LONGEST_GAP_AT_AN_EDGE).collect();
     // Before the first sample and after the last one nothing was seen either. The target ends in `unload`, so that
     // the end of the series is expected there.
-    if let (Some(first), Some(start)) = (series.samples.first(), trial.phases.first()) {
-        if first.at.0 > start.started_us.0.saturating_add(LONGEST_GAP_AT_AN_EDGE.0) {
-            gaps.push((start.started_us, first.at));
-        }
+    if let (Some(first), Some(start)) = (series.samples.first(), trial.phases.first())
+        && first.at.0 > start.started_us.0.saturating_add(LONGEST_GAP_AT_AN_EDGE.0)
+    {
+        gaps.push((start.started_us, first.at));
     }
     if let Some(last) = series.samples.last() {
         gaps.push((Micros(last.at.0.saturating_add(LONGEST_GAP_AT_AN_EDGE.0)), Micros(u64::MAX)));
@@ -196,14 +196,14 @@ pub fn doubts(trial: &RecordedTrial) -> Vec<String> {
             phases.join(", ")
         ));
     }
-    if let (Some(sampled), Some(exact)) = (sampled.peak_bytes.measured(), trial.record.peak_resident()) {
-        if *sampled > exact + COUNTER_SLACK {
-            doubts.push(format!(
-                "trial {number}: the highest sample ({} MiB) exceeds the kernel's high-water mark ({} MiB)",
-                mib(*sampled),
-                mib(exact)
-            ));
-        }
+    if let (Some(sampled), Some(exact)) = (sampled.peak_bytes.measured(), trial.record.peak_resident())
+        && *sampled > exact + COUNTER_SLACK
+    {
+        doubts.push(format!(
+            "trial {number}: the highest sample ({} MiB) exceeds the kernel's high-water mark ({} MiB)",
+            mib(*sampled),
+            mib(exact)
+        ));
     }
     if let Reading::Unavailable(why) = &trial.series {
         doubts.push(format!("trial {number}: there is no series to draw: {why}"));
@@ -215,10 +215,10 @@ pub fn doubts(trial: &RecordedTrial) -> Vec<String> {
             mib(swapped)
         ));
     }
-    if let Reading::Measured(mismatch) = plan_mismatch(&trial.record) {
-        if mismatch > Bytes::ZERO {
-            doubts.push(format!("trial {number}: plan and ledger disagree by {} B", mismatch.0));
-        }
+    if let Reading::Measured(mismatch) = plan_mismatch(&trial.record)
+        && mismatch > Bytes::ZERO
+    {
+        doubts.push(format!("trial {number}: plan and ledger disagree by {} B", mismatch.0));
     }
     doubts
 }

@@ -54,10 +54,10 @@ pub fn responsible(
         .or_else(|| trial.phases.iter().filter(attributed).max_by_key(resident))?;
     let mut classes: Vec<(BufferClass, Bytes)> =
         edge.end.by_class_bytes.measured()?.iter().map(|(class, bytes)| (*class, *bytes)).collect();
-    if let Some(unaccounted) = edge.end.unaccounted_bytes.measured() {
-        if *unaccounted > 0 || only == Some(BufferClass::Unaccounted) {
-            classes.push((BufferClass::Unaccounted, Bytes(unaccounted.unsigned_abs())));
-        }
+    if let Some(unaccounted) = edge.end.unaccounted_bytes.measured()
+        && (*unaccounted > 0 || only == Some(BufferClass::Unaccounted))
+    {
+        classes.push((BufferClass::Unaccounted, Bytes(unaccounted.unsigned_abs())));
     }
     if let Some(only) = only {
         classes.retain(|(class, _)| *class == only);

@@ -127,7 +127,7 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
             },
         ],
         trials: files,
-        resumed_from: None,
+        resumed_from: Some("2026-05-26T21-02-11Z".to_owned()),
         exit_code: None,
     };
     Run { folder: PathBuf::from("reports/runs/quick"), record, trials, unreadable: Vec::new() }
@@ -168,8 +168,8 @@ pub fn write(run: &Run, folder: &Path) {
 }
 
 /// Changes every trial of `run`.
-pub fn for_each_trial(run: &mut Run, mut change: impl FnMut(&mut RecordedTrial)) {
-    run.trials.iter_mut().for_each(|trial| change(trial));
+pub fn for_each_trial(run: &mut Run, change: impl FnMut(&mut RecordedTrial)) {
+    run.trials.iter_mut().for_each(change);
 }
 
 /// Sets the exact peak of one phase of a trial.

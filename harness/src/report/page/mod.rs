@@ -5,6 +5,7 @@
 //! - [`attribution`]: which classes stand behind a peak.
 //! - [`accounts`]: plan, ledger and kernel at each phase edge.
 //! - [`buffers`]: the largest buffers of the plan.
+//! - [`log`]: the last words of a target.
 //! - [`machine`]: where it ran.
 //! - [`policy`]: what the page allows itself.
 //! - [`render`]: all of it put together.
@@ -13,6 +14,7 @@ mod accounts;
 mod attribution;
 mod buffers;
 mod cell;
+mod log;
 mod machine;
 mod overview;
 mod policy;
