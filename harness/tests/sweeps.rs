@@ -292,3 +292,52 @@ fn budgets_are_held_against_what_was_measured() {
     let (code, results, problems) = judged("20 MiB", "60 %");
     assert_eq!(code, ExitCode::BudgetFailed, "{results:?} {problems:?}");
 }
+
+/// Does what the environment says on the command line, with engines that exist.
+#[test]
+fn command_line_in_a_process() {
+    if let Ok(words) = std::env::var("FAKE_COMMAND_LINE") {
+        let words = ["sweep"].into_iter().chain(words.split(' ')).map(Into::into).collect::<Vec<_>>();
+        std::process::exit(i32::from(harness::cli::main(words, &FakeEngines).code()));
+    }
+}
+
+#[test]
+fn a_plan_shows_every_cell_by_class_without_running_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let excluded = "exclude: [{when: {model: good.b, maxInputLen: 128}, why: too long}]\n";
+    let budget = "budgets: [{id: t, when: {model: good.b}, total: {fail: 1 GiB}, why: a test}]\n";
+    let text = scenario(&["good.a", "good.b"], |text| {
+        text.replace("maxInputLen: [64]", "maxInputLen: [64, 128]") + excluded + budget
+    })
+    .text;
+    std::fs::write(folder.path().join("s.yaml"), text).expect("writable");
+    let plan = |words: &str| {
+        let mut command = Command::new(std::env::current_exe().expect("a program"));
+        command.args(["--exact", "command_line_in_a_process", "--nocapture"]).env("FAKE_COMMAND_LINE", words);
+        let output = command.current_dir(folder.path()).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let text = plan("plan s.yaml");
+    let row = |title: &str| {
+        let line =
+            text.lines().find(|line| line.starts_with(title)).unwrap_or_else(|| panic!("{title}: {text}"));
+        line[title.len()..].split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row("model"), "good.a good.a good.b");
+    assert_eq!(row("maxInputLen"), "64 128 64");
+    assert_eq!(row("weights.linear"), "48.0 MiB 48.0 MiB 48.0 MiB");
+    assert_eq!(row("program"), "4.0 MiB 4.0 MiB 4.0 MiB");
+    assert_eq!(row("total"), "52.0 MiB 52.0 MiB 52.0 MiB");
+    assert_eq!(row("budget"), "none none 1024.0 MiB");
+    assert_eq!(row("excluded:"), "model=good.b maxInputLen=128 (too long)");
+    assert_eq!(row("estimated time:"), "unknown");
+    let json = plan("plan s.yaml --json");
+    let json = &json[json.find("{\n").expect("an object")..];
+    let json: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    assert_eq!(json["cells"].as_array().map(Vec::len), Some(3));
+    assert_eq!(json["cells"][0]["total_bytes"], 52 << 20);
+    assert_eq!(json["cells"][0]["trial_ms"], serde_json::Value::Null);
+    assert!(!folder.path().join("reports").exists());
+}
