@@ -93,7 +93,9 @@ fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell 
         total_bytes: by_class_bytes.values().copied().sum(),
         by_class_bytes,
         budget_bytes: fails.min(),
-        trial_ms: forecast.rates.map(|rates| trial_time(&scenario.phases, cell.settings.max_input_len, rates)),
+        trial_ms: forecast
+            .rates
+            .map(|rates| trial_time(&scenario.phases, cell.settings.max_input_len, rates)),
         build_ms: forecast.build_time,
         cell: record,
     }

@@ -17,7 +17,7 @@ use crate::scenario::{self, BuildOptions, Cell, ModelSource};
 pub const CACHE: &str = "engines";
 
 /// Resident memory of `sweep serve` beside the engine's buffers, as measured: code, libraries, stacks and heap.
-const PROGRAM: Bytes = Bytes::mib(16);
+const PROGRAM: Bytes = Bytes::mib(12);
 
 /// Engines in a folder.
 #[derive(Debug, Clone)]
@@ -225,7 +225,8 @@ fn rates(segments: &[SegmentRecord], threads: usize) -> Rates {
     const READ_BYTES_PER_SECOND: f64 = 12e9;
     const PRODUCTS_PER_SECOND: f64 = 130e9;
     let bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
-    let layers = segments.iter().filter(|segment| segment.layer.is_some()).flat_map(|segment| &segment.tensors);
+    let layers =
+        segments.iter().filter(|segment| segment.layer.is_some()).flat_map(|segment| &segment.tensors);
     let weights: f64 = layers.map(|tensor| (tensor.rows * tensor.columns) as f64).sum();
     let threads = threads as f64;
     Rates {

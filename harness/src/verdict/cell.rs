@@ -137,12 +137,13 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
         worst_unaccounted_share: worst_share(&trials),
         prefill_tokens_per_second: median_speed(
             &trials,
-            Phase::Prefill,
+            &[Phase::Prefill],
             RequestRecord::prefill_tokens_per_second,
         ),
         decode_tokens_per_second: median_speed(
             &trials,
-            Phase::Decode,
+            // A stream that begins in prefill goes on through decode; one without a second token has no such time.
+            &[Phase::Prefill, Phase::Decode],
             RequestRecord::decode_tokens_per_second,
         ),
         budgets,
@@ -239,15 +240,17 @@ fn worst_share(trials: &[&RecordedTrial]) -> Reading<f64> {
 
 fn median_speed(
     trials: &[&RecordedTrial],
-    phase: Phase,
+    phases: &[Phase],
     speed: impl Fn(&RequestRecord) -> Option<f64>,
 ) -> Reading<f64> {
-    let requests =
-        trials.iter().flat_map(|trial| &trial.record.requests).filter(|request| request.phase == phase);
+    let requests = trials
+        .iter()
+        .flat_map(|trial| &trial.record.requests)
+        .filter(|request| phases.contains(&request.phase));
     let mut speeds: Vec<f64> = requests.filter_map(speed).collect();
     speeds.sort_unstable_by(f64::total_cmp);
     match speeds.as_slice() {
-        [] => Reading::Unavailable(format!("no request of {phase} was timed")),
+        [] => Reading::Unavailable("no request was timed".to_owned()),
         odd if odd.len() % 2 == 1 => Reading::Measured(odd[odd.len() / 2]),
         even => Reading::Measured((even[even.len() / 2 - 1] + even[even.len() / 2]) / 2.0),
     }
