@@ -7,7 +7,7 @@ use ledger::{BufferClass, Bytes, LedgerEntry, Micros, Phase, PlannedBuffer, Toke
 use serde::Serialize;
 
 use crate::number::mib;
-use crate::record::{Outcome, PhaseRecord, Reading, RecordedTrial, Series, TrialRecord};
+use crate::record::{Outcome, PhaseRecord, Reading, RecordedTrial, RequestRecord, Series, TrialRecord};
 
 /// A gap in the series above which the moments around a phase edge count as unseen.
 pub const LONGEST_GAP_AT_AN_EDGE: Micros = Micros(50_000);
@@ -19,15 +19,19 @@ const COUNTER_SLACK: Bytes = Bytes::mib(4);
 /// Tokens that the longest sequence of `phase` held: prompt for prefill, prompt and output for decode, none elsewhere.
 /// `None` where sequences were open and no request tells how long they were.
 pub fn context_in(trial: &TrialRecord, phase: Phase) -> Option<Tokens> {
-    let held = |prompt: Tokens, output: Tokens| match phase {
-        Phase::Prefill => prompt,
-        _ => Tokens(prompt.0.saturating_add(output.0)),
+    let context = |request: &RequestRecord| match phase {
+        Phase::Prefill => request.prompt_tokens,
+        _ => Tokens(request.prompt_tokens.0.saturating_add(request.completion_tokens.0)),
     };
     if !matches!(phase, Phase::Prefill | Phase::Decode) {
         return Some(Tokens(0));
     }
-    let of_phase = trial.requests.iter().filter(|request| request.phase == phase);
-    of_phase.map(|request| held(request.prompt_tokens, request.completion_tokens)).max()
+    // A stream that was begun in prefill and has more than its first token went on through decode.
+    let goes_on = |request: &RequestRecord| {
+        phase == Phase::Decode && request.phase == Phase::Prefill && request.completion_tokens.0 > 1
+    };
+    let held = trial.requests.iter().filter(|request| request.phase == phase || goes_on(request));
+    held.map(context).max()
 }
 
 /// What the plan holds in `phase` with its longest sequence, by class. `None` where there is no plan, or no request

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{BufferClass, Bytes, Phase};
+use ledger::{BufferClass, Bytes, Lifetime, Phase};
 
 use crate::record::{PhaseRecord, TrialRecord};
 use crate::report::svg::palette::Kind;
@@ -36,17 +36,21 @@ impl Attribution {
             .find(|(phase, _)| phase.phase == peak_phase.phase)
             .or_else(|| attributed().max_by_key(|(_, (resident, ..))| *resident))?;
         let peak = peak_phase.peak_resident_bytes.measured().copied()?;
+        let mut classes = classes.clone();
+        let mut remainder = peak.signed_difference(resident);
+        if edge.phase == Phase::Prefill && peak_phase.phase == Phase::Prefill {
+            for (class, bytes) in chunk_buffers(trial, &classes) {
+                *classes.entry(class).or_insert(Bytes::ZERO) += bytes;
+                remainder -= bytes.signed_difference(Bytes::ZERO);
+            }
+        }
         Some(Attribution {
             edge: edge.phase,
             peak_phase: peak_phase.phase,
             peak,
-            classes: classes
-                .iter()
-                .filter(|(_, bytes)| bytes.0 > 0)
-                .map(|(class, bytes)| (*class, *bytes))
-                .collect(),
+            classes: classes.into_iter().filter(|(_, bytes)| bytes.0 > 0).collect(),
             unaccounted,
-            remainder: peak.signed_difference(resident),
+            remainder,
         })
     }
 
@@ -74,6 +78,27 @@ impl Attribution {
             format!("the peak was in {}, the last ledger is from the end of {}", self.peak_phase, self.edge)
         }
     }
+}
+
+/// What the ledger saw at most of each buffer that lives for a prompt chunk: it is gone by the time that the phase ends. Nothing
+/// where the edge was read while chunks were still in hand.
+fn chunk_buffers(
+    trial: &TrialRecord,
+    at_edge: &BTreeMap<BufferClass, Bytes>,
+) -> BTreeMap<BufferClass, Bytes> {
+    let mut held = BTreeMap::new();
+    let in_hand = at_edge.get(&BufferClass::PrefillWorkspace).is_some_and(|bytes| bytes.0 > 0);
+    let (Some(plan), Some(ledger), false) = (&trial.plan, trial.ledger.measured(), in_hand) else {
+        return held;
+    };
+    let peaks: BTreeMap<&str, Bytes> =
+        ledger.entries.iter().map(|entry| (entry.key.as_str(), entry.peak)).collect();
+    for buffer in plan.buffers.iter().filter(|buffer| buffer.lifetime == Lifetime::PerPrefillChunk) {
+        if let Some(peak) = peaks.get(buffer.key().as_str()) {
+            *held.entry(buffer.class).or_insert(Bytes::ZERO) += *peak;
+        }
+    }
+    held
 }
 
 type Edge<'a> = (Bytes, &'a BTreeMap<BufferClass, Bytes>, i64);
