@@ -223,7 +223,7 @@ unsafe fn add_group<const BITS: usize, const TILES: usize, const TOKENS: usize>(
                 [stored, stored]
             };
         }
-        // Indexed in this order on purpose: with the halves outside, the registers do not suffice for eight tokens.
+        // Weights are kept [tile][half] on purpose: [half][tile] measured 5 % slower for eight tokens and 4 bits.
         #[expect(clippy::needless_range_loop)]
         for half in 0..8 / BITS {
             for token in 0..TOKENS {
