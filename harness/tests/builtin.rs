@@ -1,0 +1,199 @@
+//! The whole program on the built-in runtime, with a small committed checkpoint.
+
+#![expect(clippy::unwrap_used, reason = "where the program cannot be run, the test fails")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn checkpoint(name: &str) -> PathBuf {
+    root().join("fixtures/checkpoints").join(name)
+}
+
+fn sweep(arguments: &[&str], folder: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sweep")).args(arguments).current_dir(folder).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const SCENARIO: &str = "
+name: small
+why: The pipeline on a model that takes milliseconds.
+models:
+  dense:  {checkpoint: DENSE}
+  hybrid: {checkpoint: HYBRID}
+settings: {maxKVCacheCapacity: 512, gdnPrefillMaxSeq: 64, threads: 1}
+axes:
+  grid:
+    model: [dense, hybrid]
+    maxInputLen: [128, 400]
+target: builtin
+trials: 1
+phases:
+  - idle:    {for: 100 ms, timeout: 10 s}
+  - load:    {timeout: 30 s}
+  - prefill: {promptTokens: 100, timeout: 30 s}
+  - decode:  {outputTokens: 8, timeout: 30 s}
+  - settle:  {for: 100 ms, timeout: 10 s}
+  - unload:  {timeout: 10 s}
+budgets:
+  - {id: total, total: {fail: 64 MiB}, why: A model of a megabyte leaves the program itself.}
+  - {id: kv, class: kv_cache, bytes: {fail: 1 MiB}, why: Two blocks of 64 tokens.}
+";
+
+#[test]
+fn a_scenario_runs_is_judged_and_leaves_its_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = SCENARIO
+        .replace("DENSE", checkpoint("dense-awq").to_str().unwrap())
+        .replace("HYBRID", checkpoint("hybrid-awq").to_str().unwrap());
+    std::fs::write(folder.path().join("small.yaml"), scenario).unwrap();
+
+    let planned = sweep(&["plan", "small.yaml", "--json"], folder.path());
+    assert!(planned.status.success(), "{}", text(&planned.stderr));
+    let planned: Value = serde_json::from_slice(&planned.stdout).unwrap();
+
+    let output = sweep(&["run", "small.yaml", "--json"], folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cells = verdict["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 4);
+    for cell in cells {
+        assert_eq!(cell["plan_mismatch_bytes"], json!({"measured": 0}), "{cell}");
+    }
+
+    let runs: Vec<_> = std::fs::read_dir(folder.path().join("reports/runs")).unwrap().collect();
+    let run = runs[0].as_ref().unwrap().path();
+    for name in ["report.html", "cells.csv", "run.json", "verdict.json"] {
+        assert!(run.join(name).is_file(), "{name}");
+    }
+    for cell in planned["cells"].as_array().unwrap() {
+        let id = cell["cell"]["id"].as_str().unwrap();
+        let record = std::fs::read(run.join(format!("trials/{id}-0.json"))).unwrap();
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        let predicted = &cell["by_class_bytes"]["weights.linear"];
+        for phase in ["load", "prefill", "decode", "settle"] {
+            let phases = record["phases"].as_array().unwrap();
+            let end = &phases.iter().find(|entry| entry["phase"] == phase).unwrap()["end"];
+            assert_eq!(&end["by_class_bytes"]["measured"]["weights.linear"], predicted, "{phase}");
+        }
+    }
+}
+
+#[test]
+fn scores_are_those_of_the_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint("hybrid-ct");
+    let reference: Value =
+        serde_json::from_slice(&std::fs::read(path.join("reference.json")).unwrap()).unwrap();
+    let prompt = &reference["prompts"][0];
+    let listed =
+        |ids: &Value| ids.as_array().unwrap().iter().map(Value::to_string).collect::<Vec<_>>().join(",");
+    let ids = listed(&prompt["ids"]);
+    let arguments = ["logits", "--checkpoint", path.to_str().unwrap(), "--ids", &ids, "--json"];
+    let greedy = sweep(&[&arguments[..], &["--steps", "16"]].concat(), folder.path());
+    let greedy: Value = serde_json::from_slice(&greedy.stdout).unwrap();
+    assert_eq!(greedy["ids"], prompt["greedy"]);
+
+    let forced = listed(&prompt["greedy"]);
+    let chunked = ["--force", &forced, "--prefill-chunk", "3", "--precision", "fast"];
+    let forced = sweep(&[&arguments[..], &chunked].concat(), folder.path());
+    let forced: Value = serde_json::from_slice(&forced.stdout).unwrap();
+    assert_eq!(forced["steps"].as_array().unwrap().len(), 16);
+    assert_eq!(forced["ids"], prompt["greedy"]);
+    let pairs = forced["greedy"].as_array().unwrap().iter().zip(prompt["greedy"].as_array().unwrap());
+    assert!(pairs.filter(|(found, expected)| found == expected).count() >= 14);
+}
+
+/// A served engine, killed when the test ends.
+struct Served {
+    process: Child,
+    address: String,
+}
+
+impl Served {
+    fn start(name: &str, folder: &Path) -> Served {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_sweep"))
+            .args(["serve", "--port", "0", "--model-id", "small", "--max-input-len", "256", "--checkpoint"])
+            .arg(checkpoint(name))
+            .current_dir(folder)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let address = lines
+            .find_map(|line| line.unwrap().strip_prefix("listening on http://").map(str::to_owned))
+            .unwrap();
+        let served = Served { process, address };
+        while served.ask("GET", "/health", None).0 != 200 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        served
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split_whitespace().nth(1).unwrap().parse().unwrap();
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_checkpoint_is_served_with_its_text_and_its_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start("hybrid-awq", folder.path());
+    let reference = std::fs::read(checkpoint("hybrid-awq").join("reference.json")).unwrap();
+    let reference: Value = serde_json::from_slice(&reference).unwrap();
+    let prompt = &reference["prompts"][0];
+
+    let request = json!({"model": "small", "prompt": prompt["ids"], "max_tokens": 4, "temperature": 0, "ignore_eos": true});
+    let (status, answer) = served.ask("POST", "/v1/completions", Some(request));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["usage"]["completion_tokens"], 4);
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+
+    let chat = json!({"model": "small", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3, "temperature": 0.8, "seed": 5});
+    let first = served.ask("POST", "/v1/chat/completions", Some(chat.clone()));
+    assert_eq!(first.0, 200, "{}", first.1);
+    let second = served.ask("POST", "/v1/chat/completions", Some(chat));
+    assert_eq!(first.1["choices"], second.1["choices"], "one seed, one text");
+
+    let long: Vec<u32> = vec![5; 300];
+    let request = json!({"model": "small", "prompt": long, "max_tokens": 1});
+    let (status, answer) = served.ask("POST", "/v1/completions", Some(request));
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!("context_length_exceeded")), "{answer}");
+
+    let (status, memory) = served.ask("GET", "/v1/memory", None);
+    assert_eq!(status, 200);
+    let held = |class: &str| memory["by_class_bytes"][class].as_u64().unwrap_or(0);
+    assert!(held("weights.linear") > 0 && held("tokenizer") > 0 && held("program") > 0, "{memory}");
+    assert_eq!(held("kv_cache"), 0, "no sequence is open");
+    let peaks = memory["ledger"]["entries"].as_array().unwrap();
+    assert!(peaks.iter().any(|entry| entry["class"] == "kv_cache" && entry["peak"].as_u64().unwrap() > 0));
+}
