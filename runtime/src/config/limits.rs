@@ -14,6 +14,9 @@ pub(super) const POSITIONS: u64 = 1 << 31;
 /// Columns of a linear layer come in blocks of this many, the smallest quantisation group.
 const COLUMN_BLOCK: usize = 32;
 
+/// Values of an attention head come in blocks of this many: a full register of the widest kernel.
+const HEAD_BLOCK: usize = 16;
+
 /// `value` as a `usize`, if it is in `least..=most`.
 pub(super) fn checked(value: u64, key: &'static str, least: u64, most: u64) -> Result<usize, ConfigProblem> {
     let out_of_range = || ConfigProblem::OutOfRange { key, value: value.to_string(), least, most };
@@ -47,6 +50,9 @@ pub(super) fn check(config: &ModelConfig) -> Result<(), ConfigProblem> {
             format!("{name} is {value}, which is not a multiple of {COLUMN_BLOCK}")
         })?;
     }
+    ensure(attention.head_dim.is_multiple_of(HEAD_BLOCK), || {
+        format!("`head_dim` is {}, which is not a multiple of {HEAD_BLOCK}", attention.head_dim)
+    })?;
     for (name, value, part_name, part) in multiples {
         ensure(value.is_multiple_of(part), || {
             format!("`{name}` is {value}, which is not a multiple of `{part_name}` {part}")

@@ -105,7 +105,7 @@ impl Engine {
             tokens if tokens > sequence.room() => return Err(self.full()),
             _ => {}
         }
-        let chunk = self.options.gdn_prefill_max_seq.0 as usize;
+        let chunk = self.options.prefill_chunk();
         let mut workspace = Workspace::allocate(&self.device, &self.config, Stage::Prefill, chunk)?;
         let mut read = 0;
         for chunk in ids.chunks(chunk) {

@@ -25,15 +25,13 @@ pub enum EngineError {
     },
     /// A matrix cannot be quantised because its inputs do not divide into groups.
     #[error(
-        "`{module}` has {columns} inputs, which do not divide into groups of {group_size}; keep it in 16 bits (linears: keep, lmHead: f16)"
+        "`{module}` has {columns} inputs, which do not divide into groups of 32; keep it in 16 bits (linears: keep, lmHead: f16)"
     )]
     GroupsDoNotDivide {
         /// Canonical name.
         module: String,
         /// Its inputs.
         columns: usize,
-        /// The group size.
-        group_size: usize,
     },
     /// A zero point that four bits cannot hold.
     #[error(

@@ -18,10 +18,10 @@ pub const WEIGHTS: &str = "weights.bin";
 /// Alignment of a tensor part within its segment: a cache line, and a full vector register.
 pub(super) const PART_ALIGNMENT: u64 = 64;
 
-/// Rows that a kernel works on at once; a matrix is stored in whole tiles.
-pub const TILE_ROWS: usize = 16;
-
-use crate::ops::HalfType;
+use crate::ops::matmul_dense::dense_bytes;
+use crate::ops::matmul_int4::int4_bytes;
+use crate::ops::matmul_int8::int8_bytes;
+use crate::ops::{DenseType, HalfType, MatrixError, TILE_ROWS};
 
 /// How a tensor's numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,47 +62,29 @@ pub enum PartKind {
 
 impl TensorFormat {
     /// The parts of a [rows, columns] tensor in this format with their sizes, alignment not included.
-    pub fn parts(&self, rows: usize, columns: usize) -> Vec<(PartKind, u64)> {
-        let tiled_rows = rows.next_multiple_of(TILE_ROWS) as u64;
-        let columns_u64 = columns as u64;
-        match *self {
+    ///
+    /// # Errors
+    /// When the group size does not divide the columns, or a size overflows.
+    pub fn parts(&self, rows: usize, columns: usize) -> Result<Vec<(PartKind, u64)>, MatrixError> {
+        let (packed, zero_points) = match *self {
             TensorFormat::Int4 { group_size, zero_points, .. } => {
-                let groups = (columns / group_size) as u64;
-                let mut parts = vec![
-                    (PartKind::Values, tiled_rows * columns_u64 / 2),
-                    (PartKind::Scales, tiled_rows * groups * 2),
-                ];
-                if zero_points {
-                    parts.push((PartKind::ZeroPoints, tiled_rows * groups / 2));
-                }
-                parts
+                (int4_bytes(rows, columns, group_size, zero_points)?, zero_points)
             }
-            TensorFormat::Int8 { group_size } => {
-                let groups = (columns / group_size) as u64;
-                vec![
-                    (PartKind::Values, tiled_rows * columns_u64),
-                    (PartKind::Scales, tiled_rows * groups * 2),
-                ]
-            }
+            TensorFormat::Int8 { group_size } => (int8_bytes(rows, columns, group_size)?, false),
             TensorFormat::Dense { element } => {
-                let width = if element == ElementType::F32 { 4 } else { 2 };
-                vec![(PartKind::Values, rows as u64 * columns_u64 * width)]
-            }
-        }
-    }
-
-    /// [`TensorFormat::parts`] for numbers that were read from a file: `None` where they cannot be a tensor's.
-    pub fn checked_parts(&self, rows: usize, columns: usize) -> Option<Vec<(PartKind, u64)>> {
-        let bounded = rows > 0 && columns > 0 && rows.checked_mul(columns)? <= 1 << 40;
-        let groups = match *self {
-            TensorFormat::Int4 { group_size, .. } | TensorFormat::Int8 { group_size } => {
-                group_size > 0 && group_size.is_multiple_of(32) && columns.is_multiple_of(group_size)
-            }
-            TensorFormat::Dense { element } => {
-                matches!(element, ElementType::F32 | ElementType::F16 | ElementType::Bf16)
+                let element = match element {
+                    ElementType::F16 => DenseType::F16,
+                    ElementType::Bf16 => DenseType::Bf16,
+                    _ => DenseType::F32,
+                };
+                return Ok(vec![(PartKind::Values, dense_bytes(rows, columns, element)?.0)]);
             }
         };
-        (bounded && groups).then(|| self.parts(rows, columns))
+        let mut parts = vec![(PartKind::Values, packed.values.0), (PartKind::Scales, packed.scales.0)];
+        if zero_points {
+            parts.push((PartKind::ZeroPoints, packed.zero_points.0));
+        }
+        Ok(parts)
     }
 
     /// Columns that share a scale; `None` for numbers of one type.

@@ -1,6 +1,6 @@
 //! Where each tensor will stand in `weights.bin`: decided from the configuration alone, before a byte is written.
 
-use ledger::{Bytes, ElementType, Role};
+use ledger::{Bytes, ElementType};
 use serde::{Deserialize, Serialize};
 
 use super::EngineError;
@@ -10,8 +10,11 @@ use crate::memory::PAGE;
 use crate::model::modules::{Group, Module, Shape, groups};
 use crate::ops::HalfType;
 
-/// Columns that share a scale where this program quantises by itself.
-pub const OWN_GROUP_SIZE: usize = 128;
+/// Columns that share a scale where this program quantises by itself: the largest of these that divides a matrix.
+const OWN_GROUP_SIZES: [usize; 3] = [128, 64, 32];
+
+/// The usual one, which divides every published size.
+pub const OWN_GROUP_SIZE: usize = OWN_GROUP_SIZES[0];
 
 /// How the table that serves look-up and head is stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -88,9 +91,10 @@ fn lay_out_group(
     let mut tensors = Vec::new();
     for module in &group.modules {
         let start = end;
-        let (rows, columns, format) = stored(source, options, module, group.role)?;
+        let (rows, columns, format) = stored(source, options, module)?;
         let mut parts = Vec::new();
-        for (kind, bytes) in format.parts(rows, columns) {
+        let sizes = format.parts(rows, columns).map_err(|cause| EngineError::matrix(module, cause))?;
+        for (kind, bytes) in sizes {
             parts.push(PartRecord { kind, offset: end, bytes });
             end = (end + bytes).next_multiple_of(PART_ALIGNMENT);
         }
@@ -122,43 +126,25 @@ fn stored(
     source: &dyn CheckpointSource,
     options: &BuildOptions,
     module: &Module,
-    role: Role,
 ) -> Result<(usize, usize, TensorFormat), EngineError> {
     let f32 = TensorFormat::Dense { element: ElementType::F32 };
-    let int4 =
-        TensorFormat::Int4 { group_size: OWN_GROUP_SIZE, scale_type: HalfType::F16, zero_points: true };
-    let int8 = TensorFormat::Int8 { group_size: OWN_GROUP_SIZE };
-    let kind = |name: &str| source.linear_kind(name).map_err(EngineError::from);
     Ok(match module.shape {
         Shape::Table { rows, columns } => {
-            let format = match (kind(&module.name)?, options.lm_head) {
-                (LinearKind::Absent, _) => return Err(absent(module)),
-                (LinearKind::Int4 { group_size, zero_points, scale_type }, _) => {
-                    TensorFormat::Int4 { group_size, scale_type, zero_points }
-                }
-                (LinearKind::Dense(_), LmHead::Int8) => int8,
-                (LinearKind::Dense(_), LmHead::Int4) => int4,
-                (LinearKind::Dense(element), LmHead::F16) => {
-                    TensorFormat::Dense { element: halved(element).into() }
-                }
-            };
-            (rows, columns, divisible(format, columns, module)?)
+            let format = matrix_format(source, module, columns, |element| match options.lm_head {
+                LmHead::Int8 => Packing::Int8,
+                LmHead::Int4 => Packing::Int4,
+                LmHead::F16 => Packing::Dense(halved(element)),
+            })?;
+            (rows, columns, format)
         }
         Shape::Matrix { rows, columns, requantisable } => {
-            // The draft is packed whichever way it is stored: its cost is what it saves.
-            let requantise = if requantisable { options.linears } else { Linears::Keep };
-            let format = match (kind(&module.name)?, requantise, role) {
-                (LinearKind::Absent, ..) => return Err(absent(module)),
-                (LinearKind::Int4 { group_size, zero_points, scale_type }, ..) => {
-                    TensorFormat::Int4 { group_size, scale_type, zero_points }
-                }
-                (LinearKind::Dense(element), Linears::Keep, _) => {
-                    TensorFormat::Dense { element: element.into() }
-                }
-                (LinearKind::Dense(_), Linears::Int4, _) => int4,
-                (LinearKind::Dense(_), Linears::Int8, _) => int8,
-            };
-            (rows, columns, divisible(format, columns, module)?)
+            let linears = if requantisable { options.linears } else { Linears::Keep };
+            let format = matrix_format(source, module, columns, |element| match linears {
+                Linears::Keep => Packing::Dense(element),
+                Linears::Int4 => Packing::Int4,
+                Linears::Int8 => Packing::Int8,
+            })?;
+            (rows, columns, format)
         }
         Shape::ConvTaps { channels, width } => (width, channels, f32),
         Shape::NormFactor { length, .. } | Shape::NegatedDecay { length } | Shape::Vector { length } => {
@@ -167,22 +153,46 @@ fn stored(
     })
 }
 
+/// What becomes of a matrix that the checkpoint holds in plain numbers.
+enum Packing {
+    Dense(DenseType),
+    Int8,
+    Int4,
+}
+
+/// The format of a matrix: what is quantised stays as it is, everything else follows `packing`.
+fn matrix_format(
+    source: &dyn CheckpointSource,
+    module: &Module,
+    columns: usize,
+    packing: impl FnOnce(DenseType) -> Packing,
+) -> Result<TensorFormat, EngineError> {
+    let element = match source.linear_kind(&module.name)? {
+        LinearKind::Absent => return Err(EngineError::ModuleMissing { module: module.name.clone() }),
+        LinearKind::Int4 { group_size, zero_points, scale_type } => {
+            return Ok(TensorFormat::Int4 { group_size, scale_type, zero_points });
+        }
+        LinearKind::Dense(element) => element,
+    };
+    Ok(match packing(element) {
+        Packing::Dense(element) => TensorFormat::Dense { element: element.into() },
+        Packing::Int8 => TensorFormat::Int8 { group_size: own_group_size(columns, module)? },
+        Packing::Int4 => TensorFormat::Int4 {
+            group_size: own_group_size(columns, module)?,
+            scale_type: HalfType::F16,
+            zero_points: true,
+        },
+    })
+}
+
 fn halved(element: DenseType) -> DenseType {
     if element == DenseType::F32 { DenseType::F16 } else { element }
 }
 
-fn absent(module: &Module) -> EngineError {
-    EngineError::ModuleMissing { module: module.name.clone() }
-}
-
-/// Refuses to quantise a matrix whose inputs do not divide into groups.
-fn divisible(format: TensorFormat, columns: usize, module: &Module) -> Result<TensorFormat, EngineError> {
-    match format {
-        TensorFormat::Int4 { group_size, .. } | TensorFormat::Int8 { group_size }
-            if !columns.is_multiple_of(group_size) =>
-        {
-            Err(EngineError::GroupsDoNotDivide { module: module.name.clone(), columns, group_size })
-        }
-        _ => Ok(format),
-    }
+/// The group size that this program would quantise a matrix with.
+fn own_group_size(columns: usize, module: &Module) -> Result<usize, EngineError> {
+    OWN_GROUP_SIZES
+        .into_iter()
+        .find(|group_size| columns.is_multiple_of(*group_size))
+        .ok_or_else(|| EngineError::GroupsDoNotDivide { module: module.name.clone(), columns })
 }

@@ -96,16 +96,21 @@ fn inconsistency(manifest: &Manifest) -> Option<String> {
             return Some(format!("segment `{}` lies outside the weights' file", segment.name));
         }
         for tensor in &segment.tensors {
-            let expected = tensor.format.checked_parts(tensor.rows, tensor.columns);
-            let fits = expected.is_some_and(|expected| {
-                expected.len() == tensor.parts.len()
-                    && expected.iter().zip(&tensor.parts).all(|((kind, bytes), part)| {
-                        part.kind == *kind
-                            && part.bytes == *bytes
-                            && part.offset.is_multiple_of(super::format::PART_ALIGNMENT)
-                            && part.offset.checked_add(part.bytes).is_some_and(|end| end <= segment.bytes.0)
-                    })
-            });
+            let expected = tensor.format.parts(tensor.rows, tensor.columns);
+            let fits = tensor.rows > 0
+                && tensor.columns > 0
+                && expected.is_ok_and(|expected| {
+                    expected.len() == tensor.parts.len()
+                        && expected.iter().zip(&tensor.parts).all(|((kind, bytes), part)| {
+                            part.kind == *kind
+                                && part.bytes == *bytes
+                                && part.offset.is_multiple_of(super::format::PART_ALIGNMENT)
+                                && part
+                                    .offset
+                                    .checked_add(part.bytes)
+                                    .is_some_and(|end| end <= segment.bytes.0)
+                        })
+                });
             if !fits {
                 return Some(format!("the parts of `{}` do not fit its shape or its segment", tensor.name));
             }

@@ -6,10 +6,10 @@ use half::{bf16, f16};
 use ledger::ElementType;
 
 use super::EngineError;
-use super::format::{PartKind, TILE_ROWS, TensorFormat, TensorRecord};
+use super::format::{PartKind, TensorFormat, TensorRecord};
 use crate::checkpoint::{CheckpointSource, Int4Rows, LinearKind};
 use crate::model::modules::{Module, Shape};
-use crate::ops::{HalfType, matmul_int4, matmul_int8};
+use crate::ops::{HalfType, TILE_ROWS, matmul_int4, matmul_int8};
 
 /// Values that a block holds at most, but for a single tile of a very wide matrix.
 const BLOCK_VALUES: usize = 2 << 20;
@@ -150,7 +150,7 @@ fn row_offset(block: &Block<'_>, width: usize) -> u64 {
 }
 
 fn pack_int4(block: &Block<'_>, rows: &Int4Rows) -> Result<Vec<Run>, EngineError> {
-    let mut runs = empty_runs(block);
+    let mut runs = empty_runs(block)?;
     let source = matmul_int4::RowMajorInt4::new(
         rows.rows,
         rows.columns,
@@ -186,7 +186,7 @@ fn pack_int8(
     values: &[i8],
     scales: &[u16],
 ) -> Result<Vec<Run>, EngineError> {
-    let mut runs = empty_runs(block);
+    let mut runs = empty_runs(block)?;
     let source =
         matmul_int8::RowMajorInt8::new(block.rows.len(), block.record.columns, group_size, values, scales)
             .map_err(|cause| EngineError::matrix(block.module, cause))?;
@@ -200,16 +200,20 @@ fn pack_int8(
 }
 
 /// The runs that a block's parts will fill: the tiles of a part lie one after the other.
-fn empty_runs(block: &Block<'_>) -> Vec<(PartKind, Run)> {
+fn empty_runs(block: &Block<'_>) -> Result<Vec<(PartKind, Run)>, EngineError> {
     let Block { record, rows, .. } = block;
-    let before = record.format.parts(rows.start, record.columns);
-    let lengths = record.format.parts(rows.len(), record.columns);
-    record
+    let parts = |rows: usize| {
+        let parts = record.format.parts(rows, record.columns);
+        parts.map_err(|cause| EngineError::matrix(block.module, cause))
+    };
+    let before = parts(rows.start)?;
+    let lengths = parts(rows.len())?;
+    Ok(record
         .parts
         .iter()
         .zip(before.iter().zip(lengths))
         .map(|(part, ((_, skip), (_, length)))| (part.kind, (part.offset + skip, vec![0; length as usize])))
-        .collect()
+        .collect())
 }
 
 fn part(runs: &[(PartKind, Run)], kind: PartKind) -> &[u8] {

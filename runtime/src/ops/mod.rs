@@ -34,3 +34,4 @@ pub use half_type::{DenseType, HalfType};
 pub use heads::Heads;
 pub use linear::Store;
 pub use matrix_error::MatrixError;
+pub(crate) use tiles::TILE_ROWS;

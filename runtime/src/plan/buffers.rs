@@ -46,7 +46,7 @@ pub fn plan(
             _ => kv_cache(layer, &config.attention, options, &mut buffers),
         }
     }
-    let chunk = options.gdn_prefill_max_seq.0 as usize;
+    let chunk = options.prefill_chunk();
     let group_size = smallest_group(segments);
     workspace(config, options, group_size, Stage::Prefill, chunk, &mut buffers);
     workspace(config, options, group_size, Stage::Decode, 1, &mut buffers);

@@ -78,6 +78,11 @@ impl RuntimeOptions {
         }
     }
 
+    /// Tokens that a prefill chunk really holds: never more than the longest prompt.
+    pub fn prefill_chunk(&self) -> usize {
+        self.gdn_prefill_max_seq.min(self.max_input_len).0 as usize
+    }
+
     /// Checks the options against each other and against the model.
     pub fn check(&self, config: &ModelConfig) -> Result<(), OptionsError> {
         let positions = u32::try_from(config.max_position_embeddings).unwrap_or(u32::MAX);
