@@ -31,11 +31,12 @@ why: The pipeline on a model that takes milliseconds.
 models:
   dense:  {checkpoint: DENSE}
   hybrid: {checkpoint: HYBRID}
-settings: {maxKVCacheCapacity: 512, gdnPrefillMaxSeq: 64, threads: 1}
+settings: {maxKVCacheCapacity: 512, threads: 1}
 axes:
   grid:
     model: [dense, hybrid]
     maxInputLen: [128, 400]
+    gdnPrefillMaxSeq: [64, 128]
 target: builtin
 trials: 1
 phases:
@@ -66,7 +67,7 @@ fn a_scenario_runs_is_judged_and_leaves_its_report() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
     let cells = verdict["cells"].as_array().unwrap();
-    assert_eq!(cells.len(), 4);
+    assert_eq!(cells.len(), 8);
     for cell in cells {
         assert_eq!(cell["plan_mismatch_bytes"], json!({"measured": 0}), "{cell}");
     }

@@ -42,7 +42,7 @@ pub enum Lifetime {
     Resident,
     /// While a sequence lives; `bytes_per_step` says how it grows.
     PerSequence,
-    /// While a prompt chunk is in hand.
+    /// While a prompt chunk is in hand: as much as its tokens need.
     PerPrefillChunk,
     /// While a token is being decoded.
     PerStep,
@@ -58,7 +58,10 @@ pub enum Backing {
     MappedFile,
 }
 
-/// How a per-sequence buffer is committed: in steps of `tokens`, each of `bytes`.
+/// Size of a page on the machines that this runs on: what memory is committed in.
+pub const PAGE: u64 = 4096;
+
+/// How a buffer is committed that follows its tokens: in steps of `tokens`, each of `bytes`, in whole pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Growth {
     /// Tokens of context that one step holds.
@@ -70,7 +73,7 @@ pub struct Growth {
 impl Growth {
     /// Bytes committed when `context` tokens are held.
     pub fn committed(&self, context: Tokens) -> Bytes {
-        Bytes(u64::from(context.0.div_ceil(self.tokens.0)) * self.bytes.0)
+        Bytes(u64::from(context.0.div_ceil(self.tokens.0)) * self.bytes.0).round_up(PAGE)
     }
 }
 
@@ -95,7 +98,7 @@ pub struct PlannedBuffer {
     pub lifetime: Lifetime,
     /// What stands behind them.
     pub backing: Backing,
-    /// Set for a buffer that is committed as its sequence grows.
+    /// Set for a buffer that is committed as its sequence, or its prompt chunk, grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
     /// The size in words, with the symbols of the model's configuration.

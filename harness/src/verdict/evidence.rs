@@ -2,8 +2,9 @@
 //! the clock.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
-use ledger::{BufferClass, Bytes, LedgerEntry, Micros, Phase, PlannedBuffer, Tokens};
+use ledger::{BufferClass, Bytes, LedgerEntry, Lifetime, Micros, Phase, PlannedBuffer, Tokens};
 use serde::Serialize;
 
 use crate::number::mib;
@@ -70,31 +71,36 @@ pub fn plan_mismatch(trial: &TrialRecord) -> Reading<Bytes> {
     if trial.outcome != Outcome::Completed {
         return unavailable("the trial did not run to its end");
     }
-    let longest = trial
-        .requests
-        .iter()
-        .map(|request| request.prompt_tokens.0.saturating_add(request.completion_tokens.0))
-        .max();
-    let context = Tokens(longest.unwrap_or(0));
+    let longest = |tokens: fn(&RequestRecord) -> u32| {
+        Tokens(trial.requests.iter().map(tokens).max().unwrap_or_default())
+    };
+    let prompt = longest(|request| request.prompt_tokens.0);
+    let context = longest(|request| request.prompt_tokens.0.saturating_add(request.completion_tokens.0));
     let mut entries: BTreeMap<&str, &LedgerEntry> =
         ledger.entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();
     let mut mismatch = Bytes::ZERO;
     for buffer in &plan.buffers {
         let key = buffer.key();
         let allocated = entries.remove(key.as_str()).map_or(Bytes::ZERO, |entry| entry.peak);
+        let context = match buffer.lifetime {
+            Lifetime::PerPrefillChunk => prompt..=prompt,
+            // The last token of a sequence needs no place when nothing follows it.
+            _ => Tokens(context.0.saturating_sub(1))..=context,
+        };
         mismatch += distance(buffer, context, allocated);
     }
     mismatch += entries.values().map(|unplanned| unplanned.peak).sum();
     Reading::Measured(mismatch)
 }
 
-fn distance(buffer: &PlannedBuffer, context: Tokens, allocated: Bytes) -> Bytes {
+/// How far `allocated` lies outside what `buffer` needs for any of `contexts`.
+fn distance(buffer: &PlannedBuffer, contexts: RangeInclusive<Tokens>, allocated: Bytes) -> Bytes {
     let (least, most) = match &buffer.growth {
         // A step of no tokens cannot be divided by; the buffer then counts as committed at once.
-        Some(growth) if growth.tokens.0 > 0 => {
-            let shorter = Tokens(context.0.saturating_sub(1));
-            (growth.committed(shorter).min(buffer.bytes), growth.committed(context).min(buffer.bytes))
-        }
+        Some(growth) if growth.tokens.0 > 0 => (
+            growth.committed(*contexts.start()).min(buffer.bytes),
+            growth.committed(*contexts.end()).min(buffer.bytes),
+        ),
         _ => (buffer.bytes, buffer.bytes),
     };
     if allocated < least { least - allocated } else { allocated.saturating_sub(most) }

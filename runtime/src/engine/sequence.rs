@@ -80,9 +80,11 @@ impl Engine {
     pub fn open_sequence(&self) -> Result<Sequence, SequenceError> {
         let capacity = self.options.max_kv_cache_capacity.0 as usize;
         let kv_cache_type = self.options.kv_cache_type;
+        let mut decode = Workspace::reserve(&self.device, &self.config, Stage::Decode, 1)?;
+        decode.hold(1)?;
         Ok(Sequence {
             state: SequenceState::new(&self.device, &self.config, kv_cache_type, capacity)?,
-            decode: Workspace::allocate(&self.device, &self.config, Stage::Decode, 1)?,
+            decode,
             logits: self.device.allocate(&format!("target/logits/{}", keys::LOGITS))?,
         })
     }
@@ -106,7 +108,7 @@ impl Engine {
             _ => {}
         }
         let chunk = self.options.prefill_chunk();
-        let mut workspace = Workspace::allocate(&self.device, &self.config, Stage::Prefill, chunk)?;
+        let mut workspace = Workspace::reserve(&self.device, &self.config, Stage::Prefill, chunk)?;
         let mut read = 0;
         for chunk in ids.chunks(chunk) {
             if before_chunk() == Flow::Stop {

@@ -17,8 +17,7 @@ pub use region::{FileRegion, Region};
 
 use ledger::Bytes;
 
-/// Size of a page on the machines that this runs on; buffers are whole pages.
-pub const PAGE: u64 = 4096;
+pub use ledger::plan::PAGE;
 
 /// What a buffer of `payload` bytes takes: whole pages.
 pub const fn whole_pages(payload: u64) -> Bytes {

@@ -11,7 +11,7 @@ use crate::memory::MemoryError;
 use crate::model::shapes::{attention_shape, delta_shape};
 use crate::ops::{Heads, Store};
 
-/// Runs `ids` (at most `workspace.tokens` of them) behind what `sequence` holds. Afterwards `workspace.hidden` holds
+/// Runs `ids` (at most as many as `workspace` has room for) behind what `sequence` holds. Afterwards `workspace.hidden` holds
 /// their residual stream before the last norm.
 pub fn forward<O: Operators>(
     operators: &O,
@@ -21,8 +21,9 @@ pub fn forward<O: Operators>(
     workspace: &mut Workspace<O::Tensor>,
     ids: &[u32],
 ) -> Result<(), MemoryError> {
-    debug_assert!(ids.len() <= workspace.tokens && ids.len() <= sequence.room());
+    debug_assert!(ids.len() <= sequence.room());
     sequence.grow(ids.len())?;
+    workspace.hold(ids.len())?;
     let first = sequence.length();
     let pass = Pass { operators, config, first, tokens: ids.len() };
     operators.embed(&weights.embed_tokens, ids, &mut workspace.hidden);

@@ -1,6 +1,6 @@
-//! The activations of one chunk: allocated by plan key when a stage begins, returned when it ends.
+//! The activations of one chunk: address space when a stage begins, memory for the chunk in hand, nothing when it ends.
 
-use super::operators::Operators;
+use super::operators::{Operators, Tensor};
 use crate::config::ModelConfig;
 use crate::memory::MemoryError;
 use crate::plan::{Stage, Widths};
@@ -8,8 +8,8 @@ use crate::plan::{Stage, Widths};
 /// Activations of up to `tokens` tokens. See [`Widths`] for what shares a buffer.
 #[derive(Debug)]
 pub struct Workspace<T> {
-    /// Tokens that it holds.
-    pub tokens: usize,
+    widths: Widths,
+    capacity: usize,
     /// The residual stream.
     pub hidden: T,
     /// A block's normed input.
@@ -36,19 +36,24 @@ pub struct Workspace<T> {
     pub scores: T,
 }
 
-impl<T> Workspace<T> {
-    /// The planned workspace of `stage`.
-    pub fn allocate<O: Operators<Tensor = T>>(
+impl<T: Tensor> Workspace<T> {
+    /// Address space for the planned workspace of `stage`, which holds up to `capacity` tokens. What operators need for
+    /// themselves is committed at once, activations by [`Workspace::hold`].
+    pub fn reserve<O: Operators<Tensor = T>>(
         operators: &O,
         config: &ModelConfig,
         stage: Stage,
-        tokens: usize,
+        capacity: usize,
     ) -> Result<Workspace<T>, MemoryError> {
-        let own = |name: &str| operators.allocate(&format!("target/{}/{name}", stage.class()));
-        let angles = |name: &str| operators.allocate(&format!("target/rope/{} {name}", stage.name()));
-        let linear = Widths::of(config).gates > 0;
+        let key = |name: &str| format!("target/{}/{name}", stage.class());
+        let own = |name: &str| operators.reserve(&key(name));
+        let scratch = |name: &str| operators.allocate(&key(name));
+        let angles = |name: &str| operators.reserve(&format!("target/rope/{} {name}", stage.name()));
+        let widths = Widths::of(config);
+        let linear = widths.gates > 0;
         Ok(Workspace {
-            tokens,
+            widths,
+            capacity,
             hidden: own("hidden")?,
             normed: own("normed")?,
             first: own("first")?,
@@ -59,8 +64,28 @@ impl<T> Workspace<T> {
             gates: if linear { Some((own("decay")?, own("beta")?)) } else { None },
             cos: angles("cos")?,
             sin: angles("sin")?,
-            quantised: own("quantised")?,
-            scores: own("scores")?,
+            quantised: scratch("quantised")?,
+            scores: scratch("scores")?,
         })
+    }
+
+    /// Commits what `tokens` tokens need; what an earlier chunk needed stays until the workspace goes.
+    pub fn hold(&mut self, tokens: usize) -> Result<(), MemoryError> {
+        debug_assert!(tokens <= self.capacity);
+        let bytes = |width: usize| (tokens * width * size_of::<f32>()) as u64;
+        let Widths { hidden, first, second, mixed, kv, gates, angles } = self.widths;
+        self.hidden.commit(bytes(hidden))?;
+        self.normed.commit(bytes(hidden))?;
+        self.first.commit(bytes(first))?;
+        self.second.commit(bytes(second))?;
+        self.mixed.commit(bytes(mixed))?;
+        self.keys.commit(bytes(kv))?;
+        self.values.commit(bytes(kv))?;
+        if let Some((decay, beta)) = &mut self.gates {
+            decay.commit(bytes(gates))?;
+            beta.commit(bytes(gates))?;
+        }
+        self.cos.commit(bytes(angles))?;
+        self.sin.commit(bytes(angles))
     }
 }

@@ -289,8 +289,12 @@ fn workspace(
     let mut push = |class: BufferClass, name: &str, width: usize, what: &str| {
         if width > 0 {
             let shape = vec![tokens as u64, width as u64];
-            let formula = format!("{tokens} tokens · {width} · 4 B: {what}");
-            buffers.push(anonymous(class, stage.lifetime(), name, ElementType::F32, shape, formula));
+            let formula = format!("up to {tokens} tokens · {width} · 4 B: {what}");
+            let token = Growth { tokens: Tokens(1), bytes: Bytes(width as u64 * 4) };
+            buffers.push(PlannedBuffer {
+                growth: (stage == Stage::Prefill).then_some(token),
+                ..anonymous(class, stage.lifetime(), name, ElementType::F32, shape, formula)
+            });
         }
     };
     let class = stage.class();
