@@ -14,7 +14,7 @@ pub mod units;
 pub use class::BufferClass;
 pub use phase::Phase;
 pub use plan::{Backing, ElementType, Lifetime, MemoryPlan, PlannedBuffer, Role};
-pub use report::{LedgerEntry, LedgerSnapshot, MemoryReport, ProgramMemory};
+pub use report::{LedgerEntry, LedgerSnapshot, MemoryReport, PhasePeak, ProgramMemory};
 pub use units::{Bytes, Micros, Millis, Tokens};
 
 /// Version of the JSON forms in this crate. It grows when a field changes its meaning or goes away.

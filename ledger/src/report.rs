@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BufferClass, Bytes, MemoryPlan, Role};
+use crate::{BufferClass, Bytes, MemoryPlan, Phase, Role};
 
 /// One buffer of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,17 @@ pub struct LedgerEntry {
     pub reserved: Bytes,
 }
 
+/// The moment of a phase at which most was held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhasePeak {
+    /// The phase, as the target itself goes through it.
+    pub phase: Phase,
+    /// What all buffers together held then.
+    pub total: Bytes,
+    /// The same by class; classes that held nothing are left out.
+    pub by_class: BTreeMap<BufferClass, Bytes>,
+}
+
 /// The ledger at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LedgerSnapshot {
@@ -32,12 +43,20 @@ pub struct LedgerSnapshot {
     pub entries: Vec<LedgerEntry>,
     /// The most that all buffers together ever held at one moment.
     pub peak_total: Bytes,
+    /// The peak of each phase that was entered, in order of phases, over all sequences so far.
+    #[serde(default)]
+    pub phases: Vec<PhasePeak>,
 }
 
 impl LedgerSnapshot {
     /// Bytes committed at this moment, over all buffers.
     pub fn total_now(&self) -> Bytes {
         self.entries.iter().map(|entry| entry.now).sum()
+    }
+
+    /// What was held by class when `phase` held most; `None` where it was never entered.
+    pub fn at_peak_of(&self, phase: Phase) -> Option<&PhasePeak> {
+        self.phases.iter().find(|peak| peak.phase == phase)
     }
 
     /// Bytes committed at this moment, by class.

@@ -269,7 +269,7 @@ fn memory(state: &State) -> MemoryReport {
     MemoryReport {
         format_version: ledger::FORMAT_VERSION,
         plan: plan(),
-        ledger: LedgerSnapshot { entries: vec![entry], peak_total: held },
+        ledger: LedgerSnapshot { entries: vec![entry], peak_total: held, phases: Vec::new() },
         program,
         by_class_bytes: BTreeMap::from([
             (BufferClass::WeightsLinear, held),

@@ -7,7 +7,9 @@ use harness::record::{
     EdgeReading, FORMAT_VERSION, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading, RecordedTrial,
     RequestRecord, ResidentMemory, Sample, SamplerHealth, Series, TrialRecord,
 };
-use ledger::{BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryPlan, Micros, Millis, Phase, Tokens};
+use ledger::{
+    BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryPlan, Micros, Millis, Phase, PhasePeak, Tokens,
+};
 
 use super::Model;
 
@@ -200,7 +202,12 @@ fn ledger(plan: &MemoryPlan, context: Tokens) -> LedgerSnapshot {
             reserved: buffer.bytes,
         }
     });
-    LedgerSnapshot { entries: entries.collect(), peak_total: plan.peak(context) }
+    let phases = [Phase::Load, Phase::Prefill, Phase::Decode, Phase::Settle].map(|phase| PhasePeak {
+        phase,
+        total: plan.total_in(phase, context),
+        by_class: plan.by_class(phase, context),
+    });
+    LedgerSnapshot { entries: entries.collect(), peak_total: plan.peak(context), phases: phases.into() }
 }
 
 fn requests(model: Model, prompt: Tokens, last: Phase, number: u32) -> Vec<RequestRecord> {

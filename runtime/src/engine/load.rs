@@ -23,7 +23,7 @@ pub struct Engine {
     pub(super) weights: Weights<Weight>,
     tokenizer: Option<Arc<Tokenizer>>,
     plan: MemoryPlan,
-    ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 /// Why an engine could not be loaded.

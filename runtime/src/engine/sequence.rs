@@ -1,8 +1,11 @@
 //! One sequence: a prompt in chunks, then token after token.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use crate::memory::{Buffer, MemoryError};
+use ledger::Phase;
+
+use crate::memory::{Buffer, Ledger, MemoryError};
 use crate::model::forward::{forward, head};
 use crate::model::operators::Operators;
 use crate::model::state::SequenceState;
@@ -61,6 +64,20 @@ pub struct Sequence {
     state: SequenceState<Buffer>,
     decode: Workspace<Buffer>,
     logits: Buffer,
+    /// Last, so that it goes when the buffers are gone.
+    _end: EndOfSequence,
+}
+
+/// Tells the ledger that what comes is no part of a sequence.
+#[derive(Debug)]
+struct EndOfSequence {
+    ledger: Arc<Ledger>,
+}
+
+impl Drop for EndOfSequence {
+    fn drop(&mut self) {
+        self.ledger.enter(Phase::Settle);
+    }
 }
 
 impl Sequence {
@@ -80,12 +97,16 @@ impl Engine {
     pub fn open_sequence(&self) -> Result<Sequence, SequenceError> {
         let capacity = self.options.max_kv_cache_capacity.0 as usize;
         let kv_cache_type = self.options.kv_cache_type;
+        let ledger = self.ledger();
+        ledger.enter(Phase::Prefill);
+        let end = EndOfSequence { ledger };
         let mut decode = Workspace::reserve(&self.device, &self.config, Stage::Decode, 1)?;
         decode.hold(1)?;
         Ok(Sequence {
             state: SequenceState::new(&self.device, &self.config, kv_cache_type, capacity)?,
             decode,
             logits: self.device.allocate(&format!("target/logits/{}", keys::LOGITS))?,
+            _end: end,
         })
     }
 
@@ -107,6 +128,7 @@ impl Engine {
             tokens if tokens > sequence.room() => return Err(self.full()),
             _ => {}
         }
+        self.ledger.enter(Phase::Prefill);
         let chunk = self.options.prefill_chunk();
         let mut workspace = Workspace::reserve(&self.device, &self.config, Stage::Prefill, chunk)?;
         let mut read = 0;
@@ -130,7 +152,8 @@ impl Engine {
         if sequence.room() == 0 {
             return Err(self.full());
         }
-        let Sequence { state, decode, logits } = sequence;
+        self.ledger.enter(Phase::Decode);
+        let Sequence { state, decode, logits, .. } = sequence;
         forward(&self.device, &self.config, &self.weights, state, decode, &[id])?;
         head(&self.device, &self.config, &self.weights, decode, 0, logits);
         Ok(())

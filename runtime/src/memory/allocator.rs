@@ -1,9 +1,9 @@
 //! The one allocator: it gives what the plan lists, and keeps the ledger.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ledger::{Bytes, LedgerEntry, LedgerSnapshot, MemoryPlan};
+use ledger::{BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryPlan, Phase, PhasePeak};
 
 use super::{MemoryError, Region, whole_pages};
 
@@ -20,6 +20,26 @@ struct Accounts {
     entries: Vec<LedgerEntry>,
     total: Bytes,
     peak_total: Bytes,
+    by_class: BTreeMap<BufferClass, Bytes>,
+    phase: Phase,
+    phases: BTreeMap<Phase, PhasePeak>,
+}
+
+impl Accounts {
+    /// Notes what is held, if the phase never held more.
+    fn note_peak(&mut self) {
+        self.peak_total = self.peak_total.max(self.total);
+        let (phase, total) = (self.phase, self.total);
+        let peak = self.phases.entry(phase).or_insert_with(|| PhasePeak {
+            phase,
+            total: Bytes::ZERO,
+            by_class: BTreeMap::new(),
+        });
+        if total >= peak.total {
+            peak.total = total;
+            peak.by_class.clone_from(&self.by_class);
+        }
+    }
 }
 
 impl Ledger {
@@ -33,7 +53,25 @@ impl Ledger {
         LedgerSnapshot {
             entries: accounts.entries.iter().filter(|entry| entry.reserved > Bytes::ZERO).cloned().collect(),
             peak_total: accounts.peak_total,
+            phases: accounts
+                .phases
+                .values()
+                .map(|peak| {
+                    let by_class = peak.by_class.iter().filter(|(_, bytes)| **bytes > Bytes::ZERO);
+                    PhasePeak {
+                        by_class: by_class.map(|(class, bytes)| (*class, *bytes)).collect(),
+                        ..peak.clone()
+                    }
+                })
+                .collect(),
         }
+    }
+
+    /// Counts what is held from now on towards `phase`.
+    pub fn enter(&self, phase: Phase) {
+        let mut accounts = self.accounts();
+        accounts.phase = phase;
+        accounts.note_peak();
     }
 
     fn set(&self, index: usize, now: Bytes, reserved: Bytes) {
@@ -43,8 +81,11 @@ impl Ledger {
         entry.now = now;
         entry.peak = entry.peak.max(now);
         entry.reserved = reserved.max(entry.reserved);
+        let class = entry.class;
         accounts.total = accounts.total + now - before;
-        accounts.peak_total = accounts.peak_total.max(accounts.total);
+        let held = accounts.by_class.entry(class).or_insert(Bytes::ZERO);
+        *held = *held + now - before;
+        accounts.note_peak();
     }
 }
 
@@ -72,7 +113,14 @@ impl Allocator {
             .collect();
         let index_of = entries.iter().enumerate().map(|(index, entry)| (entry.key.clone(), index)).collect();
         let planned = plan.buffers.iter().map(|buffer| buffer.bytes).collect();
-        let accounts = Mutex::new(Accounts { entries, total: Bytes::ZERO, peak_total: Bytes::ZERO });
+        let accounts = Mutex::new(Accounts {
+            entries,
+            total: Bytes::ZERO,
+            peak_total: Bytes::ZERO,
+            by_class: BTreeMap::new(),
+            phase: Phase::Load,
+            phases: BTreeMap::new(),
+        });
         Allocator { ledger: Arc::new(Ledger { index_of, planned, accounts }) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{BufferClass, Bytes, Lifetime, Phase};
+use ledger::{BufferClass, Bytes, Phase};
 
 use crate::record::{PhaseRecord, TrialRecord};
 use crate::report::svg::palette::Kind;
@@ -38,10 +38,10 @@ impl Attribution {
         let peak = peak_phase.peak_resident_bytes.measured().copied()?;
         let mut classes = classes.clone();
         let mut remainder = peak.signed_difference(resident);
-        if edge.phase == Phase::Prefill && peak_phase.phase == Phase::Prefill {
-            for (class, bytes) in chunk_buffers(trial, &classes) {
-                *classes.entry(class).or_insert(Bytes::ZERO) += bytes;
-                remainder -= bytes.signed_difference(Bytes::ZERO);
+        if edge.phase == peak_phase.phase {
+            for (class, released) in released_since_peak(trial, edge.phase, &classes) {
+                *classes.entry(class).or_insert(Bytes::ZERO) += released;
+                remainder -= released.signed_difference(Bytes::ZERO);
             }
         }
         Some(Attribution {
@@ -80,25 +80,17 @@ impl Attribution {
     }
 }
 
-/// What the ledger saw at most of each buffer that lives for a prompt chunk: it is gone by the time that the phase ends. Nothing
-/// where the edge was read while chunks were still in hand.
-fn chunk_buffers(
+/// What each class held more at its phase's peak, by the target's own ledger, than when the phase ended.
+fn released_since_peak(
     trial: &TrialRecord,
+    phase: Phase,
     at_edge: &BTreeMap<BufferClass, Bytes>,
 ) -> BTreeMap<BufferClass, Bytes> {
-    let mut held = BTreeMap::new();
-    let in_hand = at_edge.get(&BufferClass::PrefillWorkspace).is_some_and(|bytes| bytes.0 > 0);
-    let (Some(plan), Some(ledger), false) = (&trial.plan, trial.ledger.measured(), in_hand) else {
-        return held;
+    let Some(peak) = trial.ledger.measured().and_then(|ledger| ledger.at_peak_of(phase)) else {
+        return BTreeMap::new();
     };
-    let peaks: BTreeMap<&str, Bytes> =
-        ledger.entries.iter().map(|entry| (entry.key.as_str(), entry.peak)).collect();
-    for buffer in plan.buffers.iter().filter(|buffer| buffer.lifetime == Lifetime::PerPrefillChunk) {
-        if let Some(peak) = peaks.get(buffer.key().as_str()) {
-            *held.entry(buffer.class).or_insert(Bytes::ZERO) += *peak;
-        }
-    }
-    held
+    let held = |class: &BufferClass| at_edge.get(class).copied().unwrap_or_default();
+    peak.by_class.iter().map(|(class, bytes)| (*class, bytes.saturating_sub(held(class)))).collect()
 }
 
 type Edge<'a> = (Bytes, &'a BTreeMap<BufferClass, Bytes>, i64);
