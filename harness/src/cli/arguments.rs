@@ -1,8 +1,8 @@
 //! What can be typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use runtime::plan::RuntimeOptions;
 
 use super::{RUNS, SCENARIOS};
@@ -148,9 +148,14 @@ pub(super) struct PackArguments {
 
 /// `sweep build`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("source").required(true).args(["checkpoint", "synthetic"])))]
 pub(super) struct BuildArguments {
-    #[command(flatten)]
-    pub(super) source: SourceArguments,
+    /// A folder in Hugging Face layout
+    #[arg(long, value_name = "DIR")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// A published architecture with synthetic weights, for example Qwen3.5-4B
+    #[arg(long, value_name = "ARCHITECTURE")]
+    pub(super) synthetic: Option<String>,
     #[command(flatten)]
     pub(super) pack: PackArguments,
     /// The engine directory to make; without it, one in the folder of engines
@@ -245,12 +250,23 @@ pub(super) enum PrecisionArgument {
 impl SourceArguments {
     /// The source that was named; clap makes sure that it is exactly one.
     pub(super) fn model_source(&self, seed: u64) -> ModelSource {
-        match (&self.engine, &self.checkpoint, &self.synthetic) {
-            (Some(path), ..) => ModelSource::Engine(path.to_string_lossy().into_owned()),
-            (_, Some(path), _) => ModelSource::Checkpoint(path.to_string_lossy().into_owned()),
-            (.., architecture) => {
-                ModelSource::Synthetic { architecture: architecture.clone().unwrap_or_default(), seed }
-            }
+        match &self.engine {
+            Some(path) => ModelSource::Engine(path.to_string_lossy().into_owned()),
+            None => checkpoint_source(self.checkpoint.as_deref(), self.synthetic.as_deref(), seed),
         }
+    }
+}
+
+impl BuildArguments {
+    /// The source that was named; clap makes sure that it is exactly one.
+    pub(super) fn model_source(&self) -> ModelSource {
+        checkpoint_source(self.checkpoint.as_deref(), self.synthetic.as_deref(), self.pack.seed)
+    }
+}
+
+fn checkpoint_source(checkpoint: Option<&Path>, architecture: Option<&str>, seed: u64) -> ModelSource {
+    match checkpoint {
+        Some(path) => ModelSource::Checkpoint(path.to_string_lossy().into_owned()),
+        None => ModelSource::Synthetic { architecture: architecture.unwrap_or_default().to_owned(), seed },
     }
 }

@@ -14,7 +14,7 @@ use crate::verdict::ExitCode;
 
 /// Builds an engine and says where it is and how large.
 pub(super) fn build(arguments: &BuildArguments, printer: &Printer) -> Result<ExitCode, CliError> {
-    let source = arguments.source.model_source(arguments.pack.seed);
+    let source = arguments.model_source();
     let options = options(&arguments.pack, LmHead::Int8);
     let directory = match &arguments.output {
         Some(directory) => directory.clone(),

@@ -42,7 +42,7 @@ impl BuiltinEngines {
             ModelSource::Checkpoint(path) => {
                 let place = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
                 let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let identity = format!("{}\n{}", place.display(), contents(&place));
+                let identity = format!("{}\n{}", place.display(), source.contents());
                 self.cache.join(format!("{name}-{}", fingerprint(&identity, build)))
             }
         }
@@ -171,7 +171,6 @@ pub fn build_options(build: &BuildOptions) -> engine_dir::BuildOptions {
             scenario::Linears::Int4 => engine_dir::Linears::Int4,
             scenario::Linears::Int8 => engine_dir::Linears::Int8,
         },
-        drop_draft: false,
     }
 }
 
@@ -200,22 +199,6 @@ fn fingerprint(identity: &str, build: &BuildOptions) -> String {
     let mut hasher = Sha256::new();
     hasher.update(format!("{identity}\n{:?}\n{}", build.to_map(), engine_dir::FORMAT_VERSION));
     hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The names, lengths and moments of change of a folder's files: they stand for what is in them.
-fn contents(folder: &Path) -> String {
-    let Ok(entries) = std::fs::read_dir(folder) else { return String::new() };
-    let mut files: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let metadata = entry.metadata().ok()?;
-            let changed = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            Some(format!("{name} {} {}", metadata.len(), changed.as_nanos()))
-        })
-        .collect();
-    files.sort();
-    files.join("\n")
 }
 
 /// How fast a model of `segments` runs on `threads`, at the rates of a modest x86 core. Decoding waits for every weight once a

@@ -31,7 +31,7 @@ pub struct RunRecord {
     pub trials_per_cell: u32,
     /// What the measurements are held against.
     pub budgets: Vec<BudgetRecord>,
-    /// Every trial that is on disk, in the order in which they ended.
+    /// Every trial that is on disk, in the order in which they began.
     pub trials: Vec<TrialFile>,
     /// Name of the run from which finished trials were taken over, where there was one.
     pub resumed_from: Option<String>,

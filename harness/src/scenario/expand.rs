@@ -107,6 +107,7 @@ impl Scenario {
             "settings": settings.to_map(),
             "build": build.to_map(),
             "source": source.describe(),
+            "contents": source.contents(),
             "model": model,
             "target": format!("{:?}", self.target),
             "phases": format!("{:?}", self.phases),

@@ -79,6 +79,24 @@ impl ModelSource {
         }
     }
 
+    /// The names, lengths and moments of change of the source's files: they stand for what is in them. Empty where there is
+    /// no folder to look at.
+    pub fn contents(&self) -> String {
+        let (ModelSource::Checkpoint(path) | ModelSource::Engine(path)) = self else { return String::new() };
+        let Ok(entries) = std::fs::read_dir(path) else { return String::new() };
+        let mut files: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let metadata = entry.metadata().ok()?;
+                let changed = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                Some(format!("{name} {} {}", metadata.len(), changed.as_nanos()))
+            })
+            .collect();
+        files.sort();
+        files.join("\n")
+    }
+
     /// True where the weights are random numbers.
     pub fn is_synthetic(&self) -> bool {
         matches!(self, ModelSource::Synthetic { .. })

@@ -41,7 +41,7 @@ pub struct CellVerdict {
     pub peak_resident_bytes: Reading<Bytes>,
     /// The phase of that peak.
     pub peak_phase: Option<Phase>,
-    /// The highest sample of the worst trial, which may be less.
+    /// The highest sample of the worst trial. It may be less than the kernel's mark, or more by what the kernel's counters lag.
     pub sampled: SampledPeak,
     /// The most that the plan holds in any phase, in the worst trial.
     pub planned_peak_bytes: Reading<Bytes>,

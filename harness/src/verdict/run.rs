@@ -118,6 +118,8 @@ pub fn judge(run: &Run) -> RunVerdict {
         words.push(Word::Inconclusive);
     }
     codes.extend(words.iter().map(|word| word.exit_code()));
+    // A run that was asked to stop says so, whatever its cells that were not run would say.
+    codes.extend((record.exit_code == Some(ExitCode::Interrupted.code())).then_some(ExitCode::Interrupted));
     let exit_code = ExitCode::strongest(codes);
     let word = words.into_iter().max().unwrap_or(Word::Inconclusive);
     RunVerdict {

@@ -65,7 +65,7 @@ pub fn build(
     threads: usize,
     progress: &mut dyn FnMut(BuildProgress) -> BuildFlow,
 ) -> Result<Manifest, EngineError> {
-    let groups = groups_of(source, options)?;
+    let groups = groups_of(source)?;
     let mut segments = layout(source, options)?;
     let weights_bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
     let partial = partial_path(directory);

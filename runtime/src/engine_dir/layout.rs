@@ -20,7 +20,7 @@ pub const OWN_GROUP_SIZE: usize = OWN_GROUP_SIZES[0];
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LmHead {
-    /// Symmetric bytes, a scale for each 128.
+    /// Symmetric bytes, a scale for each 128 inputs, or 64 or 32 where these divide a row and 128 does not.
     #[default]
     Int8,
     /// Nibbles, a scale and a zero point for each 128.
@@ -50,8 +50,6 @@ pub struct BuildOptions {
     pub lm_head: LmHead,
     /// 16-bit linear modules.
     pub linears: Linears,
-    /// Whether the MTP draft is packed, where the checkpoint has one. Its pages are loaded only when it is used.
-    pub drop_draft: bool,
 }
 
 /// The segments of an engine of `source` packed with `options`, hashes left empty.
@@ -61,7 +59,7 @@ pub fn layout(
 ) -> Result<Vec<SegmentRecord>, EngineError> {
     let mut offset = 0;
     let mut segments = Vec::new();
-    for group in &groups_of(source, options)? {
+    for group in &groups_of(source)? {
         let segment = lay_out_group(source, options, group, offset)?;
         offset += segment.bytes.0;
         segments.push(segment);
@@ -69,15 +67,12 @@ pub fn layout(
     Ok(segments)
 }
 
-/// The groups of weights that an engine of `source` packed with `options` has, one for each segment.
-pub(super) fn groups_of(
-    source: &dyn CheckpointSource,
-    options: &BuildOptions,
-) -> Result<Vec<Group>, EngineError> {
+/// The groups of weights that an engine of `source` has, one for each segment. The draft comes along where there is one; its
+/// pages are loaded only when it is used.
+pub(super) fn groups_of(source: &dyn CheckpointSource) -> Result<Vec<Group>, EngineError> {
     let config = source.config();
     // Exports often drop the draft's tensors and keep its number of layers in the configuration.
-    let draft =
-        !options.drop_draft && config.mtp_layers > 0 && source.linear_kind("mtp.fc")? != LinearKind::Absent;
+    let draft = config.mtp_layers > 0 && source.linear_kind("mtp.fc")? != LinearKind::Absent;
     Ok(groups(config, draft))
 }
 

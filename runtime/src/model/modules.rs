@@ -68,7 +68,7 @@ pub struct Module {
 /// Weights that are used at the same moment, and that an engine stores side by side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// `table`, `layers.<i>`, `norm`, `lm_head` or `mtp`.
+    /// `embed_tokens`, `layers.<i>`, `norm`, `lm_head` or `mtp`.
     pub name: String,
     /// The decoder layer, where it is one.
     pub layer: Option<u32>,
