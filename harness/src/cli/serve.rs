@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ledger::Tokens;
 use runtime::backend::cpu::Pool;
@@ -33,6 +33,11 @@ pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<Exi
         }
         Ok(Box::new(Builtin::load(&engine, &options, &witness)?))
     };
+    if let Some(file) = &arguments.port_file {
+        // Whoever waits for the file must not wait for ever: what cannot be written is known before anything starts.
+        std::fs::File::create(unfinished(file))
+            .map_err(|source| CliError::Environment { what: "write the port file", source })?;
+    }
     let mut announced = Ok(());
     let on_listening = |address: SocketAddr| {
         printer.note(&format!("listening on http://{address}"));
@@ -48,9 +53,14 @@ pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<Exi
 
 /// Writes the address beside the file's name and moves it there: a reader sees all of it or nothing.
 fn announce(file: &Path, address: SocketAddr) -> std::io::Result<()> {
-    let unfinished = file.with_extension("new");
+    let unfinished = unfinished(file);
     std::fs::write(&unfinished, format!("{address}\n"))?;
     std::fs::rename(unfinished, file)
+}
+
+/// Where the port file is written before it gets its name.
+fn unfinished(file: &Path) -> PathBuf {
+    file.with_extension("new")
 }
 
 fn runtime_options(arguments: &ServeArguments) -> RuntimeOptions {
