@@ -46,6 +46,10 @@ fn wrong_commands_and_missing_files_are_usage_errors_with_a_hint() {
     assert!(output.stdout.is_empty());
     let output = sweep(folder.path(), &["check"]);
     assert_eq!((code(&output), error(&output).contains("no run")), (2, true));
+    for verb in ["check", "report"] {
+        let output = sweep(folder.path(), &[verb, "."]);
+        assert_eq!((code(&output), error(&output).contains("is this the folder of a run?")), (2, true));
+    }
 }
 
 #[test]
@@ -85,6 +89,15 @@ fn a_reader_that_leaves_early_is_no_error() {
 }
 
 #[test]
+fn a_port_file_that_cannot_be_written_ends_the_server() {
+    let folder = empty();
+    let arguments = ["serve", "--engine", "x", "--port", "0", "--port-file", "no/such/port"];
+    let output = sweep(folder.path(), &arguments);
+    assert_eq!(code(&output), 6);
+    assert!(error(&output).starts_with("error: write the port file: "), "{}", error(&output));
+}
+
+#[test]
 fn cells_without_an_engine_make_a_run_incomplete_and_it_can_be_judged_again() {
     let folder = empty();
     std::fs::write(folder.path().join("s.yaml"), NO_ENGINE).expect("writable");
@@ -102,6 +115,18 @@ fn cells_without_an_engine_make_a_run_incomplete_and_it_can_be_judged_again() {
     assert!(runs[0].join("report.html").is_file());
 
     assert_eq!(code(&sweep(folder.path(), &["check"])), 5);
+    let mut unread = Command::new(env!("CARGO_BIN_EXE_sweep"))
+        .arg("check")
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(unread.stdout.take());
+    assert_eq!(
+        unread.wait().expect("it ends").code(),
+        Some(5),
+        "the verdict counts even when nobody reads it"
+    );
     let name = runs[0].file_name().expect("a name").to_string_lossy().into_owned();
     assert_eq!(code(&sweep(folder.path(), &["report", &name])), 0);
     let listed = sweep(folder.path(), &["list"]);

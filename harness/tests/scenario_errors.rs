@@ -441,3 +441,62 @@ fn prompt_longer_than_a_cell_accepts() {
        |                             ^^^
     "#);
 }
+
+#[test]
+fn prompt_limit_above_the_capacity() {
+    let shown = shown("target: builtin", "settings: {maxKVCacheCapacity: 130}\ntarget: builtin");
+    insta::assert_snapshot!(shown, @r#"
+    error: maxInputLen 256 is larger than maxKVCacheCapacity 130 in the cell model=a maxInputLen=256
+      --> scenario.yaml:12:32
+       |
+    12 | settings: {maxKVCacheCapacity: 130}
+       |                                ^^^
+       |
+       = hint: raise maxKVCacheCapacity, lower maxInputLen, or leave maxKVCacheCapacity out
+    "#);
+}
+
+#[test]
+fn unknown_architecture_suggests_the_nearest() {
+    let shown = shown("Qwen3-0.6B", "qwen3-0.6b");
+    insta::assert_snapshot!(shown, @r#"
+    error: the model `a` asks for `qwen3-0.6b`, which is no architecture
+     --> scenario.yaml:4:3
+      |
+    4 |   a: {synthetic: {architecture: qwen3-0.6b, seed: 1}}
+      |   ^
+      |
+      = hint: did you mean `Qwen3-0.6B`?
+    "#);
+}
+
+#[test]
+fn the_shapes_of_values_are_named_in_plain_words() {
+    let first = |from: &str, to: &str| shown(from, to).lines().next().unwrap_or_default().to_owned();
+    let said = [
+        first("maxInputLen: [128, 256]", "maxInputLen: 128"),
+        first("    model: [a, b]\n    maxInputLen: [128, 256]\n", ""),
+        first("  - prefill:", "    prefill:"),
+        first("why: A scenario for tests.", "why:"),
+        first("{checkpoint: models/b}", "{}"),
+        first("target: builtin", "---\ntarget: builtin"),
+    ];
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    error: expected a list, for example `[1024, 4096]`
+    error: expected names with values, for example `name: value`
+    error: only one name may stand here
+    error: expected a text, found nothing
+    error: a name is missing here
+    error: the field `target` is missing here
+    "#);
+}
+
+#[test]
+fn a_file_without_end_or_without_text_is_refused() {
+    let error = scenario::load(Path::new("/dev/zero")).expect_err("endless");
+    assert!(error.to_string().contains("1 MiB"), "{error}");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), b"name: a\nwhy: \xff\n").expect("writable");
+    let error = scenario::load(file.path()).expect_err("no text");
+    assert!(error.to_string().contains("line 2 is not UTF-8"), "{error}");
+}

@@ -23,6 +23,12 @@ pub enum CliError {
     /// There is no engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The options contradict each other or the model.
+    #[error(transparent)]
+    Options(#[from] runtime::plan::OptionsError),
+    /// The prompt, or what should follow it, does not fit the model.
+    #[error(transparent)]
+    Prompt(runtime::engine::SequenceError),
     /// The engine cannot be loaded or run.
     #[error("{0}")]
     Runtime(String),
@@ -58,6 +64,8 @@ impl CliError {
             CliError::Scenario(_)
             | CliError::Run(_)
             | CliError::NoRun { .. }
+            | CliError::Options(_)
+            | CliError::Prompt(_)
             | CliError::Sweep(SweepError::UnknownCell { .. }) => ExitCode::Usage,
             CliError::Engine(error) if error.interrupted => ExitCode::Interrupted,
             CliError::Engine(_)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::arguments::RecordArguments;
 use super::{CliError, Printer};
 use crate::record::Run;
-use crate::report;
+use crate::report::{self, ReportError};
 use crate::verdict::{ExitCode, RunVerdict, judge, table};
 
 /// The verdict on the run in `folder`.
@@ -27,17 +27,20 @@ pub(super) fn report(arguments: &RecordArguments, printer: &Printer) -> Result<E
 
 /// Writes every output of the run in `folder`, prints the verdict, and returns its exit code.
 pub(super) fn conclude(folder: &Path, json: bool, printer: &Printer) -> Result<ExitCode, CliError> {
-    let outputs = report::write(folder).map_err(|error| CliError::Output(error.to_string()))?;
+    let outputs = report::write(folder).map_err(|error| match error {
+        ReportError::Run(error) => CliError::Run(error),
+        error => CliError::Output(error.to_string()),
+    })?;
     show(&outputs.verdict, json, printer)
 }
 
 fn show(verdict: &RunVerdict, json: bool, printer: &Printer) -> Result<ExitCode, CliError> {
-    if json {
-        printer.json(verdict)?
-    } else {
-        printer.text(&table(verdict))?
+    let shown = if json { printer.json(verdict) } else { printer.text(&table(verdict)) };
+    match shown {
+        // Nobody reads the table, but somebody may read the exit code.
+        Ok(()) | Err(CliError::BrokenPipe) => Ok(verdict.exit_code),
+        Err(error) => Err(error),
     }
-    Ok(verdict.exit_code)
 }
 
 /// The run that is meant: a folder, the name of one, or the newest.

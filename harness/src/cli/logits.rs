@@ -1,7 +1,7 @@
 //! `sweep logits`: the scores of a model, to hold them against another implementation.
 
 use ledger::Tokens;
-use runtime::engine::{Engine, Flow};
+use runtime::engine::{Engine, Flow, SequenceError};
 use runtime::engine_dir::EngineDir;
 use runtime::plan::{KvCacheType, Precision, RuntimeOptions};
 use serde::Serialize;
@@ -52,7 +52,9 @@ pub(super) fn logits(arguments: &LogitsArguments, printer: &Printer) -> Result<E
     options.gdn_prefill_max_seq = Tokens(arguments.prefill_chunk);
     options.precision = precision;
     options.kv_cache_type = kv_cache_type;
-    let engine = Engine::load(&EngineDir::open(&folder)?, &options).map_err(said)?;
+    let directory = EngineDir::open(&folder)?;
+    options.check(&directory.manifest().config)?;
+    let engine = Engine::load(&directory, &options).map_err(|error| CliError::Runtime(error.to_string()))?;
     let scores = run(&engine, arguments, steps)?;
     match arguments.json {
         true => printer.json_line(&scores)?,
@@ -79,8 +81,11 @@ fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Sco
     Ok(Scores { prompt_logits, steps: rows, ids, greedy })
 }
 
-fn said(error: impl std::fmt::Display) -> CliError {
-    CliError::Runtime(error.to_string())
+fn said(error: SequenceError) -> CliError {
+    match error {
+        SequenceError::Memory(cause) => CliError::Runtime(cause.to_string()),
+        error => CliError::Prompt(error),
+    }
 }
 
 /// The token with the highest score; the first of several.

@@ -2,10 +2,11 @@
 
 use std::io::BufRead;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ledger::Tokens;
 use runtime::backend::cpu::Pool;
+use runtime::engine_dir::EngineDir;
 use runtime::plan::{RuntimeOptions, WeightsMode};
 use server::ServeOptions;
 use server::builtin::{Builtin, BuiltinError, MemoryWitness};
@@ -17,8 +18,15 @@ use crate::verdict::ExitCode;
 
 /// Serves until it is told to stop.
 pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+    if let Some(file) = &arguments.port_file {
+        // Whoever waits for the file must not wait for ever: what cannot be written is known before anything starts.
+        std::fs::File::create(unfinished(file))
+            .map_err(|source| CliError::Environment { what: "write the port file", source })?;
+    }
     let engine = build::engine(&arguments.source, &arguments.pack, LmHead::Int8, printer)?;
     let options = runtime_options(arguments);
+    // What cannot be loaded is known before anything listens.
+    options.check(&EngineDir::open(&engine)?.manifest().config)?;
     let model_id = match &arguments.model_id {
         Some(name) => name.clone(),
         None => engine.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -48,9 +56,14 @@ pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<Exi
 
 /// Writes the address beside the file's name and moves it there: a reader sees all of it or nothing.
 fn announce(file: &Path, address: SocketAddr) -> std::io::Result<()> {
-    let unfinished = file.with_extension("new");
+    let unfinished = unfinished(file);
     std::fs::write(&unfinished, format!("{address}\n"))?;
     std::fs::rename(unfinished, file)
+}
+
+/// Where the port file is written before it gets its name.
+fn unfinished(file: &Path) -> PathBuf {
+    file.with_extension("new")
 }
 
 fn runtime_options(arguments: &ServeArguments) -> RuntimeOptions {

@@ -21,8 +21,8 @@ pub use run::{
 pub use run_folder::{RunFolder, TrialPaths, write_atomically};
 pub use series::{Sample, Series, SeriesError};
 pub use trial::{
-    CellId, CellRecord, EdgeReading, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading, RequestRecord,
-    ResidentMemory, SamplerHealth, TrialRecord,
+    CellId, CellRecord, EdgeReading, HELD_TOKENS, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading,
+    RequestRecord, ResidentMemory, SamplerHealth, TrialRecord,
 };
 
 /// Version of the record forms. It grows when a field changes its meaning or goes away.

@@ -111,6 +111,10 @@ pub struct PhaseRecord {
     pub end: EdgeReading,
 }
 
+/// Tokens that a request may ask for beyond those that it records: the sequence stays open, and its cache filled, while the end
+/// of a phase is read. The stream is hung up then.
+pub const HELD_TOKENS: Tokens = Tokens(16);
+
 /// One request that the harness sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestRecord {

@@ -52,12 +52,18 @@ pub enum ScenarioError {
         source: std::io::Error,
     },
     /// The file is far larger than any scenario.
-    #[error("read the scenario {}: {bytes} bytes are more than the 1 MiB that a scenario may have", path.display())]
+    #[error("read the scenario {}: it has more than the 1 MiB that a scenario may have", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
-        bytes: u64,
+    },
+    /// The file is not text.
+    #[error("read the scenario {}: line {line} is not UTF-8; save the file as UTF-8", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first line that cannot be read, counted from 1.
+        line: usize,
     },
     /// The file can be read but says something that it must not.
     #[error("{}", self.render())]

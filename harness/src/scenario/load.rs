@@ -1,5 +1,7 @@
 //! From text to a scenario. The only place that knows which YAML parser is used.
 
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -17,11 +19,19 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Reads and checks the scenario at `path`.
 pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
     let unreadable = |source| ScenarioError::Unreadable { path: path.to_owned(), source };
-    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(ScenarioError::TooLarge { path: path.to_owned(), bytes });
+    let file = File::open(path).map_err(unreadable)?;
+    // A device or pipe tells no size: only what is read can be counted.
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(ScenarioError::TooLarge { path: path.to_owned() });
     }
-    parse(path, std::fs::read_to_string(path).map_err(unreadable)?)
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let read = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..read].iter().filter(|byte| **byte == b'\n').count() + 1;
+        ScenarioError::NotText { path: path.to_owned(), line }
+    })?;
+    parse(path, text)
 }
 
 /// Checks the scenario `text`; `path` is for its errors.
@@ -66,6 +76,23 @@ fn diagnose(error: &YamlError, text: &str) -> Diagnostic {
         YamlError::SerdeInvalidType { unexpected, expected, .. }
         | YamlError::SerdeInvalidValue { unexpected, expected, .. } => {
             Diagnostic::new(format!("expected {expected}, found {unexpected}"), span)
+        }
+        YamlError::MultipleDocuments { .. } => {
+            Diagnostic::new("a second document begins here", span).hint("a scenario is one document")
+        }
+        YamlError::NullIntoString { .. } => Diagnostic::new("expected a text, found nothing", span),
+        YamlError::ExpectedMappingEndAfterEnumVariantValue { .. } => {
+            Diagnostic::new("only one name may stand here", span)
+                .hint("is a `- ` or a `}` missing before it?")
+        }
+        YamlError::ExpectedStringKeyForExternallyTaggedEnum { .. } => {
+            Diagnostic::new("a name is missing here", span)
+        }
+        YamlError::Unexpected { expected: "mapping start", .. } => {
+            Diagnostic::new("expected names with values, for example `name: value`", span)
+        }
+        YamlError::Unexpected { expected: "sequence start", .. } => {
+            Diagnostic::new("expected a list, for example `[1024, 4096]`", span)
         }
         YamlError::Message { msg, .. } => Diagnostic::new(msg.clone(), span),
         other => {

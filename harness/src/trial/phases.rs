@@ -12,16 +12,15 @@ use super::outcome::Stop;
 use super::prompt::prompt;
 use crate::clock::TrialClock;
 use crate::interrupt::Interrupt;
-use crate::record::{Reading, RequestRecord};
+use crate::record::{HELD_TOKENS, Reading, RequestRecord};
 use crate::scenario::{Cell, Decode, Prefill, PromptTokens};
 use crate::target::{Child, Client, CompletionRequest};
 
+/// Tokens that come within less than this may have been read from the socket together: their times say nothing.
+const SHORTEST_SPAN: Millis = Millis(5.0);
+
 /// Time between two looks at a file or an address.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-
-/// Tokens that are asked for beyond those that count: the sequence stays open, and its cache filled, while the end of a
-/// phase is read. The stream is hung up then.
-const HOLD_TOKENS: u32 = 16;
 
 /// A target that refuses a connection has often just died: so long is waited for the news.
 const NEWS_OF_DEATH: Duration = Duration::from_millis(500);
@@ -79,10 +78,13 @@ impl OpenStream {
             prompt_tokens: self.prompt,
             completion_tokens: Tokens(counted),
             time_to_first_token_ms: Reading::Measured(between(self.sent_at, self.first_at)),
-            time_per_output_token_ms: if gaps == 0 {
-                Reading::Unavailable("only one token was asked for".to_owned())
-            } else {
-                Reading::Measured(Millis(between(self.first_at, self.last_at).0 / f64::from(gaps)))
+            time_per_output_token_ms: match between(self.first_at, self.last_at) {
+                _ if gaps == 0 => Reading::Unavailable("only one token was asked for".to_owned()),
+                span if span < SHORTEST_SPAN => Reading::Unavailable(format!(
+                    "the tokens came within {} ms, too fast to be timed",
+                    span.0
+                )),
+                span => Reading::Measured(Millis(span.0 / f64::from(gaps))),
             },
             total_ms: between(self.sent_at, self.last_at),
         }
@@ -230,7 +232,7 @@ impl Session<'_> {
         let settings = &self.cell.settings;
         let length = prompt_tokens.resolve(settings.max_input_len);
         let room = settings.max_kv_cache_capacity.0.saturating_sub(length.0 + output.0);
-        let held = if hold { HOLD_TOKENS.min(room) } else { 0 };
+        let held = if hold { HELD_TOKENS.0.min(room) } else { 0 };
         let ids = prompt(self.seed, self.sent, length, self.vocab_size);
         self.sent += 1;
         let request = CompletionRequest {

@@ -8,7 +8,9 @@ use ledger::{BufferClass, Bytes, LedgerEntry, Lifetime, Micros, Phase, PlannedBu
 use serde::Serialize;
 
 use crate::number::mib;
-use crate::record::{Outcome, PhaseRecord, Reading, RecordedTrial, RequestRecord, Series, TrialRecord};
+use crate::record::{
+    HELD_TOKENS, Outcome, PhaseRecord, Reading, RecordedTrial, RequestRecord, Series, TrialRecord,
+};
 
 /// A gap in the series above which the moments around a phase edge count as unseen.
 pub const LONGEST_GAP_AT_AN_EDGE: Micros = Micros(50_000);
@@ -84,8 +86,8 @@ pub fn plan_mismatch(trial: &TrialRecord) -> Reading<Bytes> {
         let allocated = entries.remove(key.as_str()).map_or(Bytes::ZERO, |entry| entry.peak);
         let context = match buffer.lifetime {
             Lifetime::PerPrefillChunk => prompt..=prompt,
-            // The last token of a sequence needs no place when nothing follows it.
-            _ => Tokens(context.0.saturating_sub(1))..=context,
+            // The last token of a sequence needs no place when nothing follows it, and a stream that is held open runs on.
+            _ => Tokens(context.0.saturating_sub(1))..=Tokens(context.0.saturating_add(HELD_TOKENS.0)),
         };
         mismatch += distance(buffer, context, allocated);
     }

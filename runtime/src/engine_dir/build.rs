@@ -57,7 +57,7 @@ struct Unfinished {
 }
 
 /// Builds the engine of `source` at `directory` and returns its manifest. An engine that stands there already is
-/// replaced when the new one is whole.
+/// replaced when the new one is whole; anything else that stands there is refused and left alone.
 pub fn build(
     source: &dyn CheckpointSource,
     options: &BuildOptions,
@@ -65,6 +65,7 @@ pub fn build(
     threads: usize,
     progress: &mut dyn FnMut(BuildProgress) -> BuildFlow,
 ) -> Result<Manifest, EngineError> {
+    refuse_other(directory)?;
     let groups = groups_of(source)?;
     let mut segments = layout(source, options)?;
     let weights_bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
@@ -112,6 +113,18 @@ pub fn build(
         let _ = std::fs::remove_dir_all(&partial);
     }
     result
+}
+
+/// Only an engine or an empty folder may be replaced: publishing removes what stands there.
+fn refuse_other(directory: &Path) -> Result<(), EngineError> {
+    let replaceable = match std::fs::read_dir(directory) {
+        Ok(mut entries) => directory.join(MANIFEST).is_file() || entries.next().is_none(),
+        Err(cause) => cause.kind() == std::io::ErrorKind::NotFound,
+    };
+    if replaceable && directory.file_name().is_some() {
+        return Ok(());
+    }
+    Err(EngineError::Occupied { path: directory.to_owned() })
 }
 
 /// `<directory>.partial`, beside it.

@@ -51,6 +51,14 @@ pub enum EngineError {
         /// What is wrong.
         cause: MatrixError,
     },
+    /// Something that is no engine stands where the engine would be.
+    #[error(
+        "{path} is not an engine directory, and building one there would delete it; name a folder that does not exist yet"
+    )]
+    Occupied {
+        /// What stands there.
+        path: PathBuf,
+    },
     /// The disk has no room.
     #[error(
         "building {path} needs {needed} and the disk has {free} free; free some, or put the engine on another disk"

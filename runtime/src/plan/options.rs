@@ -99,6 +99,9 @@ impl RuntimeOptions {
         if self.max_kv_cache_capacity.0 > positions {
             return Err(OptionsError::BeyondPositions { capacity: self.max_kv_cache_capacity, positions });
         }
+        if self.gdn_prefill_max_seq.0 > positions {
+            return Err(OptionsError::ChunkBeyondPositions { chunk: self.gdn_prefill_max_seq, positions });
+        }
         if self.max_input_len > self.max_kv_cache_capacity {
             return Err(OptionsError::PromptOverCapacity {
                 max_input_len: self.max_input_len,
@@ -135,6 +138,14 @@ pub enum OptionsError {
         /// What the model was made for.
         positions: u32,
     },
+    /// A prefill chunk that no prompt fills; its workspace alone could take the machine.
+    #[error("gdnPrefillMaxSeq is {} tokens, but the model knows {positions} positions; lower gdnPrefillMaxSeq", chunk.0)]
+    ChunkBeyondPositions {
+        /// What was asked for.
+        chunk: Tokens,
+        /// What the model was made for.
+        positions: u32,
+    },
     /// The longest prompt would not fit the longest sequence.
     #[error(
         "maxInputLen ({}) is larger than maxKVCacheCapacity ({}); raise the latter or lower the former",
@@ -152,4 +163,21 @@ pub enum OptionsError {
         /// What was asked for.
         threads: usize,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_that_no_prompt_fills_is_refused() {
+        let config = ModelConfig::published("Qwen3-0.6B").unwrap();
+        let positions = u32::try_from(config.max_position_embeddings).unwrap();
+        let mut options = RuntimeOptions::new(Tokens(64), 1);
+        options.gdn_prefill_max_seq = Tokens(positions);
+        assert_eq!(options.check(&config), Ok(()));
+        options.gdn_prefill_max_seq = Tokens(u32::MAX);
+        let refused = OptionsError::ChunkBeyondPositions { chunk: Tokens(u32::MAX), positions };
+        assert_eq!(options.check(&config), Err(refused));
+    }
 }

@@ -44,6 +44,21 @@ pub(super) fn check_cells(file: &ScenarioFile, scenario: &Scenario, mistakes: &m
                 return;
             }
         }
+        if limit > cell.settings.max_kv_cache_capacity {
+            let message = format!(
+                "maxInputLen {} is larger than maxKVCacheCapacity {} in the cell {}",
+                limit.0,
+                cell.settings.max_kv_cache_capacity.0,
+                cell.describe()
+            );
+            let settings = &file.settings;
+            let span = settings.max_kv_cache_capacity.as_ref().map(|capacity| capacity.span.clone());
+            mistakes.push(
+                Diagnostic::new(message, span.unwrap_or_else(|| file.axes.grid.span.clone()))
+                    .hint("raise maxKVCacheCapacity, lower maxInputLen, or leave maxKVCacheCapacity out"),
+            );
+            return;
+        }
         let (context, capacity) = (scenario.phases.context(limit), cell.settings.max_kv_cache_capacity);
         if context > capacity {
             let message = format!(

@@ -12,6 +12,7 @@ use axes::{WhenNames, grid_of, when_of};
 use budgets::budgets_of;
 use cells::check_cells;
 use phases::phases_of;
+use runtime::config::PUBLISHED;
 
 use super::diagnostic::Diagnostic;
 use super::file::{ModelSource, ScenarioFile, SettingsFile};
@@ -113,6 +114,18 @@ fn check_models(file: &ScenarioFile, mistakes: &mut Mistakes) {
                 format!("the model `{}` has no source", name.value),
                 name.span.clone(),
             ));
+        }
+        if let ModelSource::Synthetic { architecture, .. } = source
+            && named
+            && !PUBLISHED.contains(&architecture.as_str())
+        {
+            mistakes.push(
+                Diagnostic::new(
+                    format!("the model `{}` asks for `{architecture}`, which is no architecture", name.value),
+                    name.span.clone(),
+                )
+                .suggest(architecture, PUBLISHED.iter().copied()),
+            );
         }
     }
 }
