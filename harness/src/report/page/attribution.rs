@@ -38,11 +38,17 @@ impl Attribution {
         let peak = peak_phase.peak_resident_bytes.measured().copied()?;
         let mut classes = classes.clone();
         let mut remainder = peak.signed_difference(resident);
-        if edge.phase == peak_phase.phase {
-            for (class, released) in released_since_peak(trial, edge.phase, &classes) {
+        let mut unaccounted = unaccounted;
+        if edge.phase == peak_phase.phase
+            && let Some(released) = released_since_peak(trial, edge.phase, &classes)
+        {
+            for (class, released) in released {
                 *classes.entry(class).or_insert(Bytes::ZERO) += released;
                 remainder -= released.signed_difference(Bytes::ZERO);
             }
+            // The target's own ledger speaks of the peak itself: what is left there belongs to nobody.
+            unaccounted += remainder;
+            remainder = 0;
         }
         Some(Attribution {
             edge: edge.phase,
@@ -85,12 +91,10 @@ fn released_since_peak(
     trial: &TrialRecord,
     phase: Phase,
     at_edge: &BTreeMap<BufferClass, Bytes>,
-) -> BTreeMap<BufferClass, Bytes> {
-    let Some(peak) = trial.ledger.measured().and_then(|ledger| ledger.at_peak_of(phase)) else {
-        return BTreeMap::new();
-    };
+) -> Option<BTreeMap<BufferClass, Bytes>> {
+    let peak = trial.ledger.measured()?.at_peak_of(phase)?;
     let held = |class: &BufferClass| at_edge.get(class).copied().unwrap_or_default();
-    peak.by_class.iter().map(|(class, bytes)| (*class, bytes.saturating_sub(held(class)))).collect()
+    Some(peak.by_class.iter().map(|(class, bytes)| (*class, bytes.saturating_sub(held(class)))).collect())
 }
 
 type Edge<'a> = (Bytes, &'a BTreeMap<BufferClass, Bytes>, i64);
