@@ -28,6 +28,7 @@ use super::matmul_int4::Int4Matrix;
 use super::matmul_int8::Int8Matrix;
 use super::matrix_error::MatrixError;
 use super::quantize_activations;
+pub use super::store::Store;
 
 /// A weight matrix `[rows, columns]` in any form.
 #[derive(Debug, Clone, Copy)]
@@ -77,26 +78,6 @@ impl Matrix<'_> {
             Self::Int4(matrix) => matrix.dequantise_row(row, out),
             Self::Int8(matrix) => matrix.dequantise_row(row, out),
             Self::Dense(matrix) => matrix.dequantise_row(row, out),
-        }
-    }
-}
-
-/// What happens to the outputs' old values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Store {
-    /// `out = y`.
-    Overwrite,
-    /// `out += y`, for residual connections.
-    Add,
-}
-
-impl Store {
-    /// Stores as many products as `out` has places.
-    #[inline(always)]
-    pub(crate) fn put(self, out: &mut [f32], products: &[f32]) {
-        match self {
-            Self::Overwrite => out.iter_mut().zip(products).for_each(|(out, &product)| *out = product),
-            Self::Add => out.iter_mut().zip(products).for_each(|(out, &product)| *out += product),
         }
     }
 }

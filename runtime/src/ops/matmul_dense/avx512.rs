@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 use super::{DenseMatrix, DenseType};
 use crate::backend::cpu::{ColumnsMut, InstructionSet};
-use crate::ops::linear::Store;
+use crate::ops::store::Store;
 
 /// Columns in a register.
 const LANES: usize = 16;

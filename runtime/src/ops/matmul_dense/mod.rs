@@ -20,8 +20,8 @@ pub(in crate::ops) use portable::{LANES, sum};
 use half::{bf16, f16};
 use ledger::Bytes;
 
-use super::linear::Store;
 use super::matrix_error::{MatrixError, check_length};
+use super::store::Store;
 use crate::backend::cpu::{ColumnsMut, InstructionSet};
 
 pub use super::half_type::DenseType;

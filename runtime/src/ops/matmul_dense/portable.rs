@@ -2,7 +2,7 @@
 
 use super::{DenseMatrix, convert};
 use crate::backend::cpu::ColumnsMut;
-use crate::ops::linear::Store;
+use crate::ops::store::Store;
 
 /// Partial sums of a product.
 pub(in crate::ops) const LANES: usize = 16;

@@ -14,8 +14,8 @@ use std::arch::x86_64::*;
 use super::{TILE_ROWS, Tiles, Width, exact};
 use crate::backend::cpu::{ColumnsMut, InstructionSet};
 use crate::ops::HalfType;
-use crate::ops::linear::Store;
 use crate::ops::quantize_activations::QuantizedActivations;
+use crate::ops::store::Store;
 
 /// Tokens of a step.
 const MOST_TOKENS: usize = 8;

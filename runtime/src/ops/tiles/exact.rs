@@ -6,8 +6,8 @@
 
 use super::{RUN, TILE_ROWS, Tiles};
 use crate::backend::cpu::ColumnsMut;
-use crate::ops::linear::Store;
 use crate::ops::matmul_dense::{LANES, sum};
+use crate::ops::store::Store;
 
 /// Columns in a panel.
 const PANEL: usize = 4 * RUN;

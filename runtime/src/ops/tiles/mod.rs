@@ -38,8 +38,8 @@ use view::RUN;
 pub(crate) use view::{TileShape, Tiles, Width, check_group_size};
 
 use crate::backend::cpu::{ColumnsMut, InstructionSet};
-use crate::ops::linear::Store;
 use crate::ops::quantize_activations::QuantizedActivations;
+use crate::ops::store::Store;
 
 /// Rows in a tile.
 pub(crate) const TILE_ROWS: usize = 16;

@@ -2,8 +2,8 @@
 
 use super::{TILE_ROWS, Tiles, Width};
 use crate::backend::cpu::ColumnsMut;
-use crate::ops::linear::Store;
 use crate::ops::quantize_activations::{QuantizedActivations, joined_sum};
+use crate::ops::store::Store;
 
 /// See [`super::multiply`].
 pub(super) fn multiply(
