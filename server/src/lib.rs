@@ -7,7 +7,7 @@
 //!
 //! - [`builtin`]: the runtime of this workspace behind that trait.
 //! - [`engine`]: what a runtime has to offer to be served.
-//! - [`serve`]: binding, loading, signals, the orderly end.
+//! - [`mod@serve`]: binding, loading, signals, the orderly end.
 //! - `connection`: the accept loop and its limits. `routes`: the endpoints.
 //! - `request`: bodies in, checked. `reply`: bodies and event streams out. `error`: OpenAI's form of errors.
 //! - `queue`, `job`: requests that wait, and the one that runs. `stop`: stop strings.

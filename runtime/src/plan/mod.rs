@@ -1,7 +1,7 @@
 //! The memory plan of a model with its options: pure arithmetic, microseconds, nothing is loaded.
 //!
-//! - [`options`]: the knobs.
-//! - [`buffers`]: every buffer with its formula.
+//! - `options`: the knobs.
+//! - `buffers`: every buffer with its formula.
 
 mod buffers;
 mod options;

@@ -1,13 +1,13 @@
 //! `report.html`: one file, no script, no network. Its text is `reports/template/`, its numbers are made here.
 //!
-//! - [`overview`]: the tables of cells and budgets, and the chart of all cells.
-//! - [`cell`]: one cell in depth.
-//! - [`attribution`]: which classes stand behind a peak.
-//! - [`accounts`]: plan, ledger and kernel at each phase edge.
-//! - [`buffers`]: the largest buffers of the plan.
-//! - [`log`]: the last words of a target.
-//! - [`machine`]: where it ran.
-//! - [`policy`]: what the page allows itself.
+//! - `overview`: the tables of cells and budgets, and the chart of all cells.
+//! - `cell`: one cell in depth.
+//! - `attribution`: which classes stand behind a peak.
+//! - `accounts`: plan, ledger and kernel at each phase edge.
+//! - `buffers`: the largest buffers of the plan.
+//! - `log`: the last words of a target.
+//! - `machine`: where it ran.
+//! - `policy`: what the page allows itself.
 //! - [`render`]: all of it put together.
 
 mod accounts;

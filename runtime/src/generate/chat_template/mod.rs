@@ -1,7 +1,7 @@
 //! A checkpoint's own chat template, rendered as `transformers` renders it.
 //!
 //! The template is Jinja, with Python's string methods ([`minijinja_contrib::pycompat`]), `raise_exception`,
-//! `strftime_now`, and `tojson` in Python's spelling ([`python`]). Whatever goes wrong while it runs is a matter of the
+//! `strftime_now`, and `tojson` in Python's spelling (`python`). Whatever goes wrong while it runs is a matter of the
 //! messages it was given, and so the client's error.
 
 mod python;

@@ -1,11 +1,11 @@
 //! From one row of logits to one token: greedy, or drawn after temperature, top-k and top-p, in that order.
 //!
 //! Tokens are never sorted, and nothing is allocated: the cut that top-k and top-p make is found by a radix search over
-//! the bits of the logits, in three passes over the row with 2048 counters on the stack ([`cut`]). The draw needs
+//! the bits of the logits, in three passes over the row with 2048 counters on the stack (`cut`). The draw needs
 //! one pass more. Equal logits are kept in the order of their ids.
 //!
 //! The same logits, options and seed give the same token on every machine: the generator and the exponential are this
-//! module's own ([`random`]), in plain IEEE arithmetic.
+//! module's own (`random`), in plain IEEE arithmetic.
 
 mod cut;
 mod random;

@@ -4,11 +4,11 @@
 //! [`compile()`] turns it, at engine-build time, into one table of a few MiB, and [`Tokenizer::open`] checks
 //! that table and reads it in place. The ids are those of the `tokenizers` library.
 //!
-//! - [`byte_level`]: the alphabet in which a `tokenizer.json` writes bytes.
-//! - [`source`], [`compile`]: the checkpoint's files, checked, and the table made from them.
-//! - [`table`]: the table's layout, its writer and its checks.
-//! - [`added`], [`split`], [`merge`]: the three steps of encoding, in that order.
-//! - [`decode`]: ids to text, at once or token by token.
+//! - `byte_level`: the alphabet in which a `tokenizer.json` writes bytes.
+//! - `source`, [`compile`]: the checkpoint's files, checked, and the table made from them.
+//! - `table`: the table's layout, its writer and its checks.
+//! - `added`, `split`, `merge`: the three steps of encoding, in that order.
+//! - `decode`: ids to text, at once or token by token.
 
 mod added;
 mod byte_level;

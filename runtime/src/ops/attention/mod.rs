@@ -11,7 +11,7 @@
 //!
 //! | argument | shape | |
 //! |---|---|---|
-//! | `q` | strided [`Heads`](crate::ops::Heads), `[T, heads, head_dim]` | after norm and rotation |
+//! | `q` | strided [`crate::ops::Heads`], `[T, heads, head_dim]` | after norm and rotation |
 //! | `k`, `v` of [`append`] | `[T, kv_heads, head_dim]` | |
 //! | K cache | `[blocks, kv_heads, head_dim, 64]` | f16 or f32; tokens innermost |
 //! | V cache | `[blocks, kv_heads, 64, head_dim]` | f16 or f32 |
