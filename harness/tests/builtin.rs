@@ -91,6 +91,30 @@ fn a_scenario_runs_is_judged_and_leaves_its_report() {
 }
 
 #[test]
+fn an_engine_of_synthetic_weights_is_labelled_however_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint("dense-awq");
+    let built =
+        sweep(&["build", "--checkpoint", path.to_str().unwrap(), "--output", "engine"], folder.path());
+    assert!(built.status.success(), "{}", text(&built.stderr));
+    let scenario = SCENARIO
+        .replace("{checkpoint: DENSE}", "{engine: engine}")
+        .replace("{checkpoint: HYBRID}", "{engine: engine}");
+    std::fs::write(folder.path().join("small.yaml"), scenario).unwrap();
+    let labelled = || {
+        let planned = sweep(&["plan", "small.yaml", "--json"], folder.path());
+        let planned: Value = serde_json::from_slice(&planned.stdout).unwrap();
+        planned["cells"][0]["cell"]["synthetic_weights"].as_bool().unwrap()
+    };
+    assert!(!labelled());
+    let manifest = folder.path().join("engine/manifest.json");
+    let mut changed: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    changed["source"] = json!({"synthetic": {"recipe": "a seed"}});
+    std::fs::write(&manifest, changed.to_string()).unwrap();
+    assert!(labelled());
+}
+
+#[test]
 fn scores_are_those_of_the_reference() {
     let folder = tempfile::tempdir().unwrap();
     let path = checkpoint("hybrid-ct");

@@ -1,8 +1,10 @@
 //! A scenario file as it is written: shapes and words, not yet meaning.
 
 use std::fmt;
+use std::path::Path;
 
 use ledger::BufferClass;
+use runtime::engine_dir::EngineDir;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -97,9 +99,15 @@ impl ModelSource {
         files.join("\n")
     }
 
-    /// True where the weights are random numbers.
+    /// True where the weights are random numbers; an engine's own manifest says so.
     pub fn is_synthetic(&self) -> bool {
-        matches!(self, ModelSource::Synthetic { .. })
+        match self {
+            ModelSource::Synthetic { .. } => true,
+            ModelSource::Checkpoint(_) => false,
+            ModelSource::Engine(path) => {
+                EngineDir::open(Path::new(path)).is_ok_and(|engine| engine.manifest().is_synthetic())
+            }
+        }
     }
 }
 

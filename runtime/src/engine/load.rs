@@ -119,12 +119,6 @@ impl Engine {
     pub fn tokenizer(&self) -> Option<Arc<Tokenizer>> {
         self.tokenizer.clone()
     }
-
-    /// Bytes that a sequence of `tokens` would hold beside the weights, at its peak.
-    pub fn sequence_bytes(&self, tokens: ledger::Tokens) -> Bytes {
-        let loaded = self.plan.total_in(ledger::Phase::Load, ledger::Tokens(0));
-        self.plan.peak(tokens).saturating_sub(loaded)
-    }
 }
 
 /// A mapped table with its entry in the ledger.
