@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use runtime::plan::RuntimeOptions;
+use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
 
 use super::{RUNS, SCENARIOS};
 use crate::engines::CACHE;
@@ -203,6 +203,21 @@ pub(super) struct ServeArguments {
     /// Where weights are: mapped or resident
     #[arg(long, value_name = "PLACE", default_value = "mapped")]
     pub(super) weights: WeightPlacement,
+    /// Let the MTP head draft tokens: true or false
+    #[arg(long, value_name = "SWITCH", default_value_t = false, action = clap::ArgAction::Set)]
+    pub(super) mtp: bool,
+    /// Tokens of a verification: the last one and its drafts, 2 to 8
+    #[arg(long, value_name = "N", default_value_t = RuntimeOptions::DEFAULT_VERIFY_TREE)]
+    pub(super) max_verify_tree_size: u32,
+    /// Rows of the table that the draft scores: full, or a number such as 32k
+    #[arg(long, value_name = "ROWS", default_value = "32k")]
+    pub(super) draft_vocab: DraftVocab,
+    /// How much of the weights stays resident: unset, off, min, or a size such as 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "unset")]
+    pub(super) weight_streaming_budget: WeightStreaming,
+    /// Sequences that are decoded together, 1 to 8
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) max_batch_size: u32,
     /// Wait for a line on standard input before loading
     #[arg(long, hide = true)]
     pub(super) load_on_stdin: bool,

@@ -76,6 +76,11 @@ fn runtime_options(arguments: &ServeArguments) -> RuntimeOptions {
         WeightPlacement::Mapped => WeightsMode::Mapped,
         WeightPlacement::Resident => WeightsMode::Resident,
     };
+    options.mtp = arguments.mtp;
+    options.max_verify_tree_size = arguments.max_verify_tree_size;
+    options.draft_vocab = arguments.draft_vocab;
+    options.weight_streaming_budget = arguments.weight_streaming_budget;
+    options.max_batch_size = arguments.max_batch_size;
     options
 }
 

@@ -187,6 +187,11 @@ fn runtime_options(settings: &scenario::Settings) -> Result<RuntimeOptions, Engi
         scenario::WeightPlacement::Mapped => plan::WeightsMode::Mapped,
         scenario::WeightPlacement::Resident => plan::WeightsMode::Resident,
     };
+    options.mtp = settings.mtp;
+    options.max_verify_tree_size = settings.max_verify_tree_size;
+    options.draft_vocab = settings.draft_vocab;
+    options.weight_streaming_budget = settings.weight_streaming_budget;
+    options.max_batch_size = settings.max_batch_size;
     Ok(options)
 }
 

@@ -138,6 +138,16 @@ pub(super) struct SettingsFile {
     pub(super) kv_cache_type: Option<KvCacheType>,
     /// Where weights are. Default: mapped.
     pub(super) weights: Option<WeightPlacement>,
+    /// Whether the MTP head drafts. Default: false.
+    pub(super) mtp: Option<bool>,
+    /// Tokens of a verification: the last one and its drafts. Default: 4.
+    pub(super) max_verify_tree_size: Option<Located<u32>>,
+    /// Rows of the table that the draft scores: `full`, or a number such as `32k`. Default: 32k.
+    pub(super) draft_vocab: Option<Located<Scalar>>,
+    /// How much of the weights stays resident: `unset`, `off`, `min`, or a size. Default: unset.
+    pub(super) weight_streaming_budget: Option<Located<Scalar>>,
+    /// Sequences that are decoded together. Default: 1.
+    pub(super) max_batch_size: Option<Located<u32>>,
 }
 
 /// What varies.
@@ -325,7 +335,7 @@ impl JsonSchema for Scalar {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "integer"]})
+        json_schema!({"type": ["string", "integer", "boolean"]})
     }
 }
 

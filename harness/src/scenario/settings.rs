@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use ledger::Tokens;
+use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +107,16 @@ pub struct Settings {
     pub kv_cache_type: KvCacheType,
     /// Where weights are.
     pub weights: WeightPlacement,
+    /// Whether the MTP head drafts.
+    pub mtp: bool,
+    /// Tokens of a verification.
+    pub max_verify_tree_size: u32,
+    /// Rows of the table that the draft scores.
+    pub draft_vocab: DraftVocab,
+    /// How much of the weights stays resident.
+    pub weight_streaming_budget: WeightStreaming,
+    /// Sequences that are decoded together.
+    pub max_batch_size: u32,
 }
 
 /// What an engine is built with.
@@ -153,6 +164,11 @@ pub struct SettingsDraft {
     threads: Threads,
     kv_cache_type: KvCacheType,
     weights: WeightPlacement,
+    mtp: bool,
+    max_verify_tree_size: u32,
+    draft_vocab: DraftVocab,
+    weight_streaming_budget: WeightStreaming,
+    max_batch_size: u32,
 }
 
 impl Default for SettingsDraft {
@@ -164,6 +180,11 @@ impl Default for SettingsDraft {
             threads: Threads::Auto,
             kv_cache_type: KvCacheType::F16,
             weights: WeightPlacement::Mapped,
+            mtp: false,
+            max_verify_tree_size: RuntimeOptions::DEFAULT_VERIFY_TREE,
+            draft_vocab: DraftVocab::default(),
+            weight_streaming_budget: WeightStreaming::Unset,
+            max_batch_size: 1,
         }
     }
 }
@@ -188,10 +209,32 @@ fn tokens(text: &str) -> Result<Tokens, Expected> {
     }
 }
 
+/// A count within `range`.
+fn count(text: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, Expected> {
+    let expected = || Expected(format!("a number from {} to {}", range.start(), range.end()));
+    text.parse().ok().filter(|count| range.contains(count)).ok_or_else(expected)
+}
+
+/// `true` or `false`.
+fn switch(text: &str) -> Result<bool, Expected> {
+    text.parse().map_err(|_| Expected("true or false".to_owned()))
+}
+
 impl SettingsDraft {
     /// The names, as scenario files spell them.
-    pub const NAMES: [&'static str; 6] =
-        ["maxInputLen", "maxKVCacheCapacity", "gdnPrefillMaxSeq", "threads", "kvCacheType", "weights"];
+    pub const NAMES: [&'static str; 11] = [
+        "maxInputLen",
+        "maxKVCacheCapacity",
+        "gdnPrefillMaxSeq",
+        "threads",
+        "kvCacheType",
+        "weights",
+        "mtp",
+        "maxVerifyTreeSize",
+        "draftVocab",
+        "weightStreamingBudget",
+        "maxBatchSize",
+    ];
 
     /// Sets the setting `name` from its text. `None` where there is no such setting.
     pub fn set(&mut self, name: &str, text: &str) -> Option<Result<(), Expected>> {
@@ -202,6 +245,16 @@ impl SettingsDraft {
             "threads" => text.parse().map(|value| self.threads = value),
             "kvCacheType" => text.parse().map(|value| self.kv_cache_type = value),
             "weights" => text.parse().map(|value| self.weights = value),
+            "mtp" => switch(text).map(|value| self.mtp = value),
+            "maxVerifyTreeSize" => count(text, 2..=RuntimeOptions::MAX_VERIFY_TREE)
+                .map(|value| self.max_verify_tree_size = value),
+            "draftVocab" => text.parse().map(|value| self.draft_vocab = value).map_err(Expected),
+            "weightStreamingBudget" => {
+                text.parse().map(|value| self.weight_streaming_budget = value).map_err(Expected)
+            }
+            "maxBatchSize" => {
+                count(text, 1..=RuntimeOptions::MAX_BATCH).map(|value| self.max_batch_size = value)
+            }
             _ => return None,
         })
     }
@@ -221,6 +274,11 @@ impl SettingsDraft {
             threads: self.threads,
             kv_cache_type: self.kv_cache_type,
             weights: self.weights,
+            mtp: self.mtp,
+            max_verify_tree_size: self.max_verify_tree_size,
+            draft_vocab: self.draft_vocab,
+            weight_streaming_budget: self.weight_streaming_budget,
+            max_batch_size: self.max_batch_size,
         }
     }
 }
@@ -239,6 +297,11 @@ impl Settings {
             ("threads", threads),
             ("kvCacheType", self.kv_cache_type.name().to_owned()),
             ("weights", self.weights.name().to_owned()),
+            ("mtp", self.mtp.to_string()),
+            ("maxVerifyTreeSize", self.max_verify_tree_size.to_string()),
+            ("draftVocab", self.draft_vocab.to_string()),
+            ("weightStreamingBudget", self.weight_streaming_budget.to_string()),
+            ("maxBatchSize", self.max_batch_size.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
@@ -252,7 +315,7 @@ mod tests {
     #[test]
     fn every_name_can_be_set_and_comes_back() {
         let mut draft = SettingsDraft::default();
-        let values = ["1024", "2048", "128", "2", "f16", "resident"];
+        let values = ["1024", "2048", "128", "2", "f16", "resident", "true", "3", "16k", "1GiB", "2"];
         for (name, value) in SettingsDraft::NAMES.iter().zip(values) {
             assert_eq!(draft.set(name, value), Some(Ok(())), "{name}");
         }

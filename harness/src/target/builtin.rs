@@ -41,6 +41,11 @@ impl Target for Builtin {
             ("--threads", "threads"),
             ("--kv-cache-type", "kvCacheType"),
             ("--weights", "weights"),
+            ("--mtp", "mtp"),
+            ("--max-verify-tree-size", "maxVerifyTreeSize"),
+            ("--draft-vocab", "draftVocab"),
+            ("--weight-streaming-budget", "weightStreamingBudget"),
+            ("--max-batch-size", "maxBatchSize"),
         ] {
             command.arg(flag).arg(&settings[setting]);
         }
@@ -74,8 +79,9 @@ mod tests {
             words.join(" "),
             "serve --engine engines/a --port 0 --port-file port --model-id a --max-input-len 4096 \
              --max-kv-cache-capacity 4160 --gdn-prefill-max-seq 256 --threads auto --kv-cache-type f16 \
-             --weights mapped --load-on-stdin"
+             --weights mapped --mtp false --max-verify-tree-size 4 --draft-vocab 32k \
+             --weight-streaming-budget unset --max-batch-size 1 --load-on-stdin"
         );
-        assert_eq!(settings.to_map().len(), 6, "a new setting needs its flag");
+        assert_eq!(settings.to_map().len(), 11, "a new setting needs its flag");
     }
 }

@@ -7,4 +7,6 @@ mod buffers;
 mod options;
 
 pub use buffers::{Stage, Widths, keys, plan};
-pub use options::{KvCacheType, OptionsError, Precision, RuntimeOptions, WeightsMode};
+pub use options::{
+    DraftVocab, KvCacheType, OptionsError, Precision, RuntimeOptions, WeightStreaming, WeightsMode,
+};

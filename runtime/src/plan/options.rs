@@ -1,6 +1,9 @@
 //! The knobs of a loaded engine. They keep the vendor's spelling in every file and on every command line.
 
-use ledger::Tokens;
+use std::fmt;
+use std::str::FromStr;
+
+use ledger::{Bytes, Tokens};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
@@ -23,6 +26,106 @@ impl KvCacheType {
         match self {
             KvCacheType::F16 => 2,
             KvCacheType::F32 => 4,
+        }
+    }
+}
+
+/// How many bytes of weights stay resident; the rest is read from storage for each pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightStreaming {
+    /// Nothing is streamed: [`WeightsMode`] alone decides.
+    #[default]
+    Unset,
+    /// The streaming loader, with every weight resident.
+    Off,
+    /// As little as can be: what cannot be streamed, and the ring.
+    Min,
+    /// Weights and ring together take this much.
+    Budget(Bytes),
+}
+
+impl fmt::Display for WeightStreaming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WeightStreaming::Unset => f.write_str("unset"),
+            WeightStreaming::Off => f.write_str("off"),
+            WeightStreaming::Min => f.write_str("min"),
+            // Whole bytes where a decimal would round: what is printed is what is parsed.
+            WeightStreaming::Budget(Bytes(bytes)) => match (bytes % (1 << 30), bytes % (1 << 20)) {
+                (0, _) => write!(f, "{}GiB", bytes >> 30),
+                (_, 0) => write!(f, "{}MiB", bytes >> 20),
+                _ => write!(f, "{bytes}B"),
+            },
+        }
+    }
+}
+
+impl FromStr for WeightStreaming {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<WeightStreaming, String> {
+        match text {
+            "unset" => Ok(WeightStreaming::Unset),
+            "off" => Ok(WeightStreaming::Off),
+            "min" => Ok(WeightStreaming::Min),
+            size => match size.parse() {
+                Ok(bytes) => Ok(WeightStreaming::Budget(bytes)),
+                Err(_) => Err("unset, off, min, or a size with its unit, for example 1GiB".to_owned()),
+            },
+        }
+    }
+}
+
+/// How many rows of the table, from the first, the draft scores. Ids of a byte-pair encoding are in merge order and a trimmed
+/// vocabulary keeps it, so the first rows are the most frequent ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DraftVocab {
+    /// Every row.
+    Full,
+    /// So many.
+    Rows(u32),
+}
+
+impl Default for DraftVocab {
+    fn default() -> DraftVocab {
+        DraftVocab::Rows(32 << 10)
+    }
+}
+
+impl DraftVocab {
+    /// Rows that the draft scores of a table of `vocabulary` rows.
+    pub fn rows(self, vocabulary: usize) -> usize {
+        match self {
+            DraftVocab::Full => vocabulary,
+            DraftVocab::Rows(rows) => vocabulary.min(rows as usize),
+        }
+    }
+}
+
+impl fmt::Display for DraftVocab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DraftVocab::Full => f.write_str("full"),
+            DraftVocab::Rows(rows) if rows % 1024 == 0 => write!(f, "{}k", rows / 1024),
+            DraftVocab::Rows(rows) => write!(f, "{rows}"),
+        }
+    }
+}
+
+impl FromStr for DraftVocab {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<DraftVocab, String> {
+        if text == "full" {
+            return Ok(DraftVocab::Full);
+        }
+        let (digits, unit) = text.strip_suffix('k').map_or((text, 1), |digits| (digits, 1024));
+        let rows = digits.parse::<u32>().ok().and_then(|rows| rows.checked_mul(unit));
+        match rows {
+            Some(rows) if rows > 0 => Ok(DraftVocab::Rows(rows)),
+            _ => Err("full, or a number of rows, for example 32k".to_owned()),
         }
     }
 }
@@ -57,6 +160,16 @@ pub struct RuntimeOptions {
     pub precision: Precision,
     /// Worker threads.
     pub threads: usize,
+    /// Whether the MTP head drafts tokens, where the engine has one.
+    pub mtp: bool,
+    /// Tokens that one verification looks at: the last token and its drafts, from 2 to 8.
+    pub max_verify_tree_size: u32,
+    /// Rows of the table that the draft scores.
+    pub draft_vocab: DraftVocab,
+    /// How much of the weights stays resident.
+    pub weight_streaming_budget: WeightStreaming,
+    /// Sequences that are decoded together, from 1 to 8. Each takes its memory when it opens.
+    pub max_batch_size: u32,
 }
 
 impl RuntimeOptions {
@@ -64,6 +177,13 @@ impl RuntimeOptions {
     pub const DEFAULT_OUTPUT_ROOM: u32 = 1024;
     /// Tokens of a prefill chunk where nothing else is asked for.
     pub const DEFAULT_PREFILL_CHUNK: u32 = 256;
+
+    /// Tokens of a verification where nothing else is asked for: three drafts.
+    pub const DEFAULT_VERIFY_TREE: u32 = 4;
+    /// The most tokens of a verification.
+    pub const MAX_VERIFY_TREE: u32 = 8;
+    /// The most sequences that are decoded together.
+    pub const MAX_BATCH: u32 = 8;
 
     /// The defaults for prompts of up to `max_input_len` tokens.
     pub fn new(max_input_len: Tokens, threads: usize) -> RuntimeOptions {
@@ -75,12 +195,27 @@ impl RuntimeOptions {
             weights: WeightsMode::Mapped,
             precision: Precision::Fast,
             threads,
+            mtp: false,
+            max_verify_tree_size: Self::DEFAULT_VERIFY_TREE,
+            draft_vocab: DraftVocab::default(),
+            weight_streaming_budget: WeightStreaming::Unset,
+            max_batch_size: 1,
         }
     }
 
     /// Tokens that a prefill chunk really holds: never more than the longest prompt.
     pub fn prefill_chunk(&self) -> usize {
         self.gdn_prefill_max_seq.min(self.max_input_len).0 as usize
+    }
+
+    /// Drafts of a round: what a verification looks at beside the last token, none without the MTP head.
+    pub fn drafts(&self) -> usize {
+        if self.mtp { self.max_verify_tree_size as usize - 1 } else { 0 }
+    }
+
+    /// Tokens that one decode pass holds at most: those of a verification, for every sequence of the batch.
+    pub fn decode_tokens(&self) -> usize {
+        (self.drafts() + 1) * self.max_batch_size as usize
     }
 
     /// Checks the options against each other and against the model.
@@ -94,6 +229,15 @@ impl RuntimeOptions {
         ] {
             if value == 0 {
                 return Err(OptionsError::Zero { knob });
+            }
+        }
+        for (knob, value, range) in [
+            ("maxVerifyTreeSize", self.max_verify_tree_size, 2..=Self::MAX_VERIFY_TREE),
+            ("maxBatchSize", self.max_batch_size, 1..=Self::MAX_BATCH),
+        ] {
+            if !range.contains(&value) {
+                let (least, most) = (*range.start(), *range.end());
+                return Err(OptionsError::OutOfRange { knob, value, least, most });
             }
         }
         if self.max_kv_cache_capacity.0 > positions {
@@ -126,6 +270,18 @@ pub enum OptionsError {
     Zero {
         /// The knob.
         knob: &'static str,
+    },
+    /// A knob outside its range.
+    #[error("{knob} is {value}; it takes {least} to {most}")]
+    OutOfRange {
+        /// The knob.
+        knob: &'static str,
+        /// What was asked for.
+        value: u32,
+        /// Its smallest value.
+        least: u32,
+        /// Its largest value.
+        most: u32,
     },
     /// More tokens than the model has positions for.
     #[error(
@@ -168,6 +324,22 @@ pub enum OptionsError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_knobs_are_parsed_as_they_are_printed() {
+        for text in ["unset", "off", "min", "1GiB", "1536MiB", "5B"] {
+            assert_eq!(text.parse::<WeightStreaming>().unwrap().to_string(), text);
+        }
+        for text in ["full", "32k", "100"] {
+            assert_eq!(text.parse::<DraftVocab>().unwrap().to_string(), text);
+        }
+        for text in ["", "1", "1 GB", "all", "-1GiB"] {
+            assert!(text.parse::<WeightStreaming>().is_err(), "{text}");
+        }
+        for text in ["", "0", "k", "1.5k", "5000000k"] {
+            assert!(text.parse::<DraftVocab>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_chunk_that_no_prompt_fills_is_refused() {

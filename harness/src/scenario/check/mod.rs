@@ -136,14 +136,26 @@ fn settings_of(file: &SettingsFile, mistakes: &mut Mistakes) -> SettingsDraft {
         ("maxInputLen", &file.max_input_len),
         ("maxKVCacheCapacity", &file.max_kv_cache_capacity),
         ("gdnPrefillMaxSeq", &file.gdn_prefill_max_seq),
+        ("maxVerifyTreeSize", &file.max_verify_tree_size),
+        ("maxBatchSize", &file.max_batch_size),
     ];
     for (name, count) in counts {
         if let Some(count) = count {
             set(&mut draft, name, &count.value.to_string(), &count.span, mistakes);
         }
     }
-    if let Some(threads) = &file.threads {
-        set(&mut draft, "threads", &threads.0, &threads.span, mistakes);
+    let words = [
+        ("threads", &file.threads),
+        ("draftVocab", &file.draft_vocab),
+        ("weightStreamingBudget", &file.weight_streaming_budget),
+    ];
+    for (name, word) in words {
+        if let Some(word) = word {
+            set(&mut draft, name, &word.0, &word.span, mistakes);
+        }
+    }
+    if let Some(value) = file.mtp {
+        set(&mut draft, "mtp", &value.to_string(), &(0..0), mistakes);
     }
     if let Some(value) = file.kv_cache_type {
         set(&mut draft, "kvCacheType", value.name(), &(0..0), mistakes);
