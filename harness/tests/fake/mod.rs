@@ -93,6 +93,7 @@ fn plan() -> MemoryPlan {
     MemoryPlan {
         buffers: vec![PlannedBuffer {
             role: Role::Target,
+            sequence: 0,
             class: BufferClass::WeightsLinear,
             layer: None,
             name: "weights".to_owned(),

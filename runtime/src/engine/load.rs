@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use ledger::{BufferClass, Bytes, MemoryPlan};
 
+use super::steps::Steps;
 use crate::backend::cpu::{Cpu, CpuDevice, PoolError};
 use crate::config::ModelConfig;
 use crate::engine_dir::EngineDir;
 use crate::generate::tokenizer::{OpenError, Tokenizer};
 use crate::memory::{Allocation, Allocator, FileRegion, Ledger, MemoryError};
-use crate::model::layers::Weights;
+use crate::model::layers::{DraftWeights, Weights};
 use crate::plan::{self, OptionsError, RuntimeOptions};
 use crate::weights::{self, LoadError, Weight};
 
@@ -21,6 +22,9 @@ pub struct Engine {
     pub(super) options: RuntimeOptions,
     pub(super) device: CpuDevice,
     pub(super) weights: Weights<Weight>,
+    /// The MTP head, where it is used.
+    pub(super) draft: Option<DraftWeights<Weight>>,
+    pub(super) steps: Arc<Steps>,
     tokenizer: Option<Arc<Tokenizer>>,
     plan: MemoryPlan,
     pub(super) ledger: Arc<Ledger>,
@@ -77,14 +81,29 @@ impl Engine {
     pub fn load(directory: &EngineDir, options: &RuntimeOptions) -> Result<Engine, EngineLoadError> {
         let config = directory.manifest().config.clone();
         options.check(&config)?;
+        let wanted = options;
+        let options = &wanted.for_engine(&directory.manifest().segments);
+        if wanted.mtp && !options.mtp {
+            tracing::warn!(
+                "the engine has no MTP head: its checkpoint has no mtp.* tensors; decoding without drafts"
+            );
+        }
         let plan = Self::plan_of(directory, options);
         let allocator = Allocator::new(&plan);
         let ledger = allocator.ledger();
         let mut found: std::collections::HashMap<String, Weight> =
             weights::load(directory, options.weights, &plan, &allocator)?.into_iter().collect();
-        let weights = Weights::gather(&config, |name| {
+        let mut find = |name: &str| {
             found.remove(name).ok_or_else(|| EngineLoadError::WeightMissing { name: name.to_owned() })
-        })?;
+        };
+        let weights = Weights::gather(&config, &mut find)?;
+        let draft = match options.mtp {
+            true => {
+                let rows = options.draft_vocab.rows(config.vocab_size);
+                Some(DraftWeights::gather(weights.head().first_rows(rows), &mut find)?)
+            }
+            false => None,
+        };
         let cpu = Cpu::new(options.threads)?;
         let device =
             CpuDevice { cpu, allocator, precision: options.precision, kv_cache_type: options.kv_cache_type };
@@ -92,7 +111,18 @@ impl Engine {
             Some((path, bytes)) => Some(Arc::new(open_tokenizer(&path, bytes, &device.allocator)?)),
             None => None,
         };
-        Ok(Engine { config, options: options.clone(), device, weights, tokenizer, plan, ledger })
+        let steps = Steps::new(ledger.clone());
+        Ok(Engine {
+            config,
+            options: options.clone(),
+            device,
+            weights,
+            draft,
+            steps,
+            tokenizer,
+            plan,
+            ledger,
+        })
     }
 
     /// The model.

@@ -103,6 +103,37 @@ impl<W> Weights<W> {
     }
 }
 
+/// The weights of the MTP head. It embeds and scores with the target's table.
+#[derive(Debug)]
+pub struct DraftWeights<W> {
+    /// Norm of the embedding.
+    pub embedding_norm: W,
+    /// Norm of the hidden state.
+    pub hidden_norm: W,
+    /// From embedding and hidden state, side by side, to the residual stream.
+    pub fc: W,
+    /// The one decoder layer.
+    pub layer: Layer<W>,
+    /// The norm before the head.
+    pub norm: W,
+    /// The rows of the target's head that the draft scores: the first ones.
+    pub head: W,
+}
+
+impl<W> DraftWeights<W> {
+    /// Gathers the weights by their canonical names.
+    pub fn gather<E>(head: W, mut find: impl FnMut(&str) -> Result<W, E>) -> Result<DraftWeights<W>, E> {
+        Ok(DraftWeights {
+            embedding_norm: find("mtp.pre_fc_norm_embedding.weight")?,
+            hidden_norm: find("mtp.pre_fc_norm_hidden.weight")?,
+            fc: find("mtp.fc")?,
+            layer: Layer::gather(LayerKind::FullAttention, |name| find(&format!("mtp.layers.0.{name}")))?,
+            norm: find("mtp.norm.weight")?,
+            head,
+        })
+    }
+}
+
 impl<W> Layer<W> {
     fn gather<E>(kind: LayerKind, mut find: impl FnMut(&str) -> Result<W, E>) -> Result<Layer<W>, E> {
         Ok(Layer {

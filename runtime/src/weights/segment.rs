@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ledger::{MemoryPlan, Role};
+use ledger::MemoryPlan;
 
 use super::Weight;
 use crate::engine_dir::{EngineDir, EngineError, SegmentRecord};
@@ -56,7 +56,7 @@ impl Segment {
     }
 }
 
-/// Loads every segment of the target model and names its tensors.
+/// Loads every segment that the plan lists and names its tensors.
 pub fn load(
     engine: &EngineDir,
     mode: WeightsMode,
@@ -65,7 +65,8 @@ pub fn load(
 ) -> Result<Vec<(String, Weight)>, LoadError> {
     let file = engine.open_weights()?;
     let mut weights = Vec::new();
-    for record in engine.manifest().segments.iter().filter(|segment| segment.role == Role::Target) {
+    let planned = |record: &&SegmentRecord| plan.buffers.iter().any(|buffer| belongs(record, &buffer.name));
+    for record in engine.manifest().segments.iter().filter(planned) {
         let accounts = plan
             .buffers
             .iter()

@@ -27,6 +27,21 @@ impl Weight {
         Weight { segment, record }
     }
 
+    /// The first `rows` of this matrix, in the same bytes.
+    ///
+    /// # Panics
+    /// If the matrix has fewer.
+    pub fn first_rows(&self, rows: usize) -> Weight {
+        assert!(rows <= self.record.rows, "{rows} of {} rows", self.record.rows);
+        let mut record = self.record.clone();
+        record.rows = rows;
+        let sizes = record.format.parts(rows, record.columns).expect(CHECKED);
+        for (part, (_, bytes)) in record.parts.iter_mut().zip(sizes) {
+            part.bytes = bytes;
+        }
+        Weight { segment: self.segment.clone(), record }
+    }
+
     /// The numbers of a vector, or of the taps of a convolution.
     pub fn numbers(&self) -> &[f32] {
         debug_assert_eq!(self.record.format, TensorFormat::Dense { element: ElementType::F32 });
