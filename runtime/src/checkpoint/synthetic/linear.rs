@@ -5,9 +5,10 @@ use std::ops::Range;
 use super::table::{CONSTANT, FREQUENT_LENGTH, LOGIT_STD};
 use crate::config::{LayerKind, ModelConfig};
 
-/// Root mean square that the layers add up to in a channel of the residual stream, if each branch gives its back-projection
-/// what [`BRANCH_INPUT`] says. A successor's logit lies `FREQUENT_LENGTH * LOGIT_STD / NOISE` standard deviations up, about as high
-/// as the highest of all other rows: a little less noise, and it nearly always wins.
+/// Root mean square that the layers add up to in a channel of the residual stream, where each gives its back-projection what
+/// [`BRANCH_INPUT`] says. The logit of a frequent token's successor lies about `FREQUENT_LENGTH * LOGIT_STD / NOISE` standard
+/// deviations up; the highest of all the others, at 4.1. Ten per cent less noise, and four successors in five win instead of
+/// seven in ten. Found by measurement: docs/numbers.md has the table.
 const NOISE: f64 = 0.48;
 /// Root mean square of what a branch gives its back-projection: `silu(a) * b` of two normal numbers.
 const BRANCH_INPUT: f64 = 0.6;
@@ -59,7 +60,7 @@ pub(super) struct LinearRow {
 impl Linear {
     /// The linear layer `module` of `columns` columns.
     pub(super) fn of(config: &ModelConfig, module: &str, columns: usize) -> Linear {
-        let last_layer = format!("layers.{}.mlp", config.layers.len() - 1);
+        let last_layer = format!("layers.{}.mlp", config.layers.len().saturating_sub(1));
         let (parent, name) = module.rsplit_once('.').unwrap_or_default();
         let mtp = module.starts_with("mtp.");
         let rotates = parent == last_layer || (mtp && parent.ends_with(".mlp"));

@@ -26,8 +26,9 @@ const ZERO_POINTS: u64 = 2;
 
 /// Values are uniform over 0..=15 (variance 255/12), zero points over 6..=9 (variance 15/12), with the same mean.
 const ASYMMETRIC_VARIANCE: f64 = (255.0 + 15.0) / 12.0;
-/// With the zero point 8 the mean is -1/2, which counts as spread.
-const SYMMETRIC_VARIANCE: f64 = 255.0 / 12.0 + 0.25;
+/// With the zero point 8, -8 becomes 0: a mean of -1/2 would be small in each value, but the same in all, and a stream of many
+/// layers would end up as that mean. What is left are -7..=7, and 0 twice.
+const SYMMETRIC_VARIANCE: f64 = 280.0 / 16.0;
 /// Scales are uniform within this factor of their base.
 const SCALE_RANGE: (f64, f64) = (0.75, 1.25);
 
@@ -197,7 +198,11 @@ impl CheckpointSource for SyntheticCheckpoint {
                 row_values.fill(ZERO_POINT | ZERO_POINT << 4);
                 row_scales.fill(f16::from_f64(single).to_bits());
             }
-            values.row(row).fill(&mut row_values[holds.random.start / 2..holds.random.end / 2]);
+            let random_values = &mut row_values[holds.random.start / 2..holds.random.end / 2];
+            values.row(row).fill(random_values);
+            if !zero_points {
+                random_values.iter_mut().for_each(|pair| *pair = without_lowest(*pair));
+            }
             let factors = scales.row(row);
             for (group, scale) in row_scales[random_groups.clone()].iter_mut().enumerate() {
                 let factor = SCALE_RANGE.0 + (SCALE_RANGE.1 - SCALE_RANGE.0) * factors.unit(group);
@@ -249,4 +254,12 @@ impl CheckpointSource for SyntheticCheckpoint {
         }
         Ok(())
     }
+}
+
+/// A pair of 4-bit values in which the lowest, 0, is the zero point instead.
+#[inline]
+fn without_lowest(pair: u8) -> u8 {
+    let low = if pair & 0xF == 0 { ZERO_POINT } else { 0 };
+    let high = if pair >> 4 == 0 { ZERO_POINT << 4 } else { 0 };
+    pair | low | high
 }

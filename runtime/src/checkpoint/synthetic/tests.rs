@@ -91,9 +91,7 @@ fn values_have_the_statistics_of_a_model() {
             let rms =
                 (values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
             near(rms * columns.sqrt() / size, 1.0, 0.02);
-            if zero_points {
-                near(mean * columns.sqrt() / size, 0.0, 0.02);
-            }
+            near(mean * columns.sqrt() / size, 0.0, 0.02);
         }
     }
 
