@@ -12,6 +12,9 @@ use crate::config::{LayerKind, ModelConfig};
 const NOISE: f64 = 0.48;
 /// Root mean square of what a branch gives its back-projection: `silu(a) * b` of two normal numbers.
 const BRANCH_INPUT: f64 = 0.6;
+/// How much less attention without an output gate adds. It averages the tokens, and so passes on what they have in common and
+/// little else: at full size, many such layers make all tokens alike, and the likeliest token is the same for ever.
+const UNGATED_ATTENTION: f64 = 0.3;
 /// What the hidden state, and what attention, add to a channel of the MTP head, in which the embedding has a root mean square
 /// of 1.
 const MTP_NOISE: f64 = 0.1;
@@ -75,6 +78,9 @@ impl Linear {
             "gate_proj" if rotates => Part::RotationGate { constant },
             "up_proj" if rotates => Part::RotationUp,
             "down_proj" if rotates => Part::RotationDown { size },
+            "o_proj" if !config.attention.output_gate => {
+                Part::BackProjection { gain: UNGATED_ATTENTION * gain }
+            }
             "o_proj" | "out_proj" | "down_proj" => Part::BackProjection { gain },
             _ => Part::Random,
         };

@@ -95,6 +95,14 @@ fn values_have_the_statistics_of_a_model() {
         }
     }
 
+    // Without Gated DeltaNet and without an output gate: 35 random MLPs, and attention at three tenths.
+    let mut rows = Int4Rows::default();
+    published("Qwen3-4B", SyntheticOptions::default())
+        .read_int4("layers.3.self_attn.o_proj", 0..64, &mut rows)
+        .unwrap();
+    let (_, std) = mean_and_std(&dequantized(&rows));
+    near(std * 4096_f64.sqrt() / (0.3 * 0.48 / 0.6 / 35_f64.sqrt()), 1.0, 0.02);
+
     let source = published("Qwen3.5-4B", SyntheticOptions { mtp: true, ..SyntheticOptions::default() });
     let mut table = vec![0.0; 64 * 2560];
     source.read_rows_f32("embed_tokens.weight", 200_000..200_064, &mut table).unwrap();
