@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use ledger::{Bytes, Millis};
+use ledger::{Bytes, Millis, Role};
 use runtime::backend::cpu::Pool;
-use runtime::checkpoint::{CheckpointSource, DirectoryCheckpoint, SyntheticCheckpoint, SyntheticOptions};
+use runtime::checkpoint::{
+    CheckpointSource, DirectoryCheckpoint, GENERATOR_VERSION, SyntheticCheckpoint, SyntheticOptions,
+};
 use runtime::config::{ModelConfig, PUBLISHED};
 use runtime::engine_dir::{self, BuildProgress, EngineDir, SegmentRecord};
 use runtime::plan::{self, RuntimeOptions};
@@ -37,7 +39,8 @@ impl BuiltinEngines {
             ModelSource::Engine(path) => PathBuf::from(path),
             ModelSource::Synthetic { architecture, seed } => {
                 let name = format!("{}-synthetic-{seed}", architecture.to_lowercase());
-                self.cache.join(format!("{name}-{}", fingerprint(&source.describe(), build)))
+                let identity = format!("{}\ngenerator {GENERATOR_VERSION}", source.describe());
+                self.cache.join(format!("{name}-{}", fingerprint(&identity, build)))
             }
             ModelSource::Checkpoint(path) => {
                 let place = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
@@ -107,7 +110,8 @@ pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, En
                 hint: Some(format!("the architectures are {}", PUBLISHED.join(", "))),
                 interrupted: false,
             })?;
-            let options = SyntheticOptions { seed: *seed, ..SyntheticOptions::default() };
+            // The draft's weights are on the disk only, until a cell asks for them.
+            let options = SyntheticOptions { seed: *seed, mtp: true, ..SyntheticOptions::default() };
             let checkpoint = SyntheticCheckpoint::new(architecture, config, options)
                 .map_err(|error| EngineError::from_cause(&error))?;
             Ok(Box::new(checkpoint))
@@ -212,7 +216,8 @@ fn rates(segments: &[SegmentRecord], threads: usize) -> Rates {
     const LOAD_BYTES_PER_SECOND: f64 = 2e9;
     const READ_BYTES_PER_SECOND: f64 = 12e9;
     const PRODUCTS_PER_SECOND: f64 = 130e9;
-    let bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
+    let target = segments.iter().filter(|segment| segment.role == Role::Target);
+    let bytes: Bytes = target.map(|segment| segment.bytes).sum();
     let layers =
         segments.iter().filter(|segment| segment.layer.is_some()).flat_map(|segment| &segment.tensors);
     let weights: f64 = layers.map(|tensor| (tensor.rows * tensor.columns) as f64).sum();

@@ -38,4 +38,4 @@ pub use int4::Int4Rows;
 pub use quantization::QuantizationProblem;
 pub use shards::IndexProblem;
 pub use source::{CheckpointSource, LinearKind, SourceIdentity};
-pub use synthetic::{SyntheticCheckpoint, SyntheticOptions, SyntheticQuantization};
+pub use synthetic::{GENERATOR_VERSION, SyntheticCheckpoint, SyntheticOptions, SyntheticQuantization};
