@@ -131,7 +131,7 @@ impl TextEngine for Builtin {
     }
 
     fn vocabulary_size(&self) -> u32 {
-        u32::try_from(self.engine.config().vocab_size).unwrap_or(u32::MAX)
+        u32::try_from(self.engine.vocabulary_size()).unwrap_or(u32::MAX)
     }
 
     fn tokenizer(&self) -> Option<Arc<Tokenizer>> {
@@ -154,9 +154,11 @@ impl TextEngine for Builtin {
         on_token: &mut dyn FnMut(u32) -> Flow,
     ) -> Result<GenerateSummary, GenerateError> {
         let started = Instant::now();
+        // Inside, a token is a row of the table; outside, it is an id.
+        let rows = self.engine.rows_of(prompt).map_err(refused)?;
         let mut sequence = self.engine.open_sequence().map_err(refused)?;
         let mut before_chunk = || if cancelled() { EngineFlow::Stop } else { EngineFlow::Continue };
-        let read = self.engine.prefill(&mut sequence, prompt, &mut before_chunk).map_err(refused)?;
+        let read = self.engine.prefill(&mut sequence, &rows, &mut before_chunk).map_err(refused)?;
         let prefill_us = micros(started);
         let summary = |completion_tokens, finish| GenerateSummary {
             prompt_tokens: Tokens(prompt.len() as u32),
@@ -171,9 +173,10 @@ impl TextEngine for Builtin {
         let mut sampler = Sampler::new(options.sampling);
         let mut produced = 0;
         loop {
-            let id = sampler
+            let row = sampler
                 .sample(&self.engine.logits(&sequence))
                 .map_err(|cause| GenerateError::Engine { reason: cause.to_string() })?;
+            let id = self.engine.id_of(row);
             if options.stop_ids.contains(&id) {
                 return Ok(summary(produced, Finish::Stop));
             }
@@ -184,7 +187,7 @@ impl TextEngine for Builtin {
             if produced == options.max_tokens.0 {
                 return Ok(summary(produced, Finish::Length));
             }
-            self.engine.decode(&mut sequence, id).map_err(refused)?;
+            self.engine.decode(&mut sequence, row).map_err(refused)?;
         }
     }
 }

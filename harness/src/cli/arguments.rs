@@ -7,7 +7,7 @@ use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
 
 use super::{RUNS, SCENARIOS};
 use crate::engines::CACHE;
-use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, WeightPlacement};
+use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, Vocab, WeightPlacement};
 
 /// Measures the memory of LLM runtimes, buffer by buffer, and decides pass or fail
 #[derive(Debug, Parser)]
@@ -141,6 +141,9 @@ pub(super) struct PackArguments {
     /// What becomes of projections that the checkpoint holds in 16 bits: keep, int4 or int8
     #[arg(long, value_name = "TYPE", default_value = "keep")]
     pub(super) linears: Linears,
+    /// Rows of the embedding table and output head that are kept: full, a number such as 32k, or a file of ids
+    #[arg(long, value_name = "ROWS", default_value = "full")]
+    pub(super) vocab: Vocab,
     /// Folder in which built engines are kept
     #[arg(long, value_name = "DIR", default_value = CACHE)]
     pub(super) engines: PathBuf,

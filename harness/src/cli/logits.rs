@@ -26,6 +26,9 @@ struct Scores {
     ids: Vec<u32>,
     /// The most likely token in place of each that was fed, and one more.
     greedy: Vec<u32>,
+    /// The id that each score belongs to, where the vocabulary has been trimmed; otherwise its place is its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_ids: Option<Vec<u32>>,
 }
 
 #[derive(Serialize)]
@@ -65,20 +68,25 @@ pub(super) fn logits(arguments: &LogitsArguments, printer: &Printer) -> Result<E
 
 fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Scores, CliError> {
     let mut sequence = engine.open_sequence().map_err(said)?;
-    engine.prefill(&mut sequence, &arguments.ids, &mut || Flow::Continue).map_err(said)?;
+    let prompt = engine.rows_of(&arguments.ids).map_err(said)?;
+    let forced = engine.rows_of(&arguments.force).map_err(said)?;
+    engine.prefill(&mut sequence, &prompt, &mut || Flow::Continue).map_err(said)?;
     let prompt_logits = engine.logits(&sequence).into_owned();
+    // Rows of the table; ids once everything has run.
     let mut greedy = vec![largest(&prompt_logits)];
     let (mut ids, mut rows) = (Vec::new(), Vec::new());
     for step in 0..steps {
         let likeliest = greedy[step];
-        let id = arguments.force.get(step).copied().unwrap_or(likeliest);
-        engine.decode(&mut sequence, id).map_err(said)?;
+        let row = forced.get(step).copied().unwrap_or(likeliest);
+        engine.decode(&mut sequence, row).map_err(said)?;
+        let id = engine.id_of(row);
         let logits = engine.logits(&sequence).into_owned();
         greedy.push(largest(&logits));
         ids.push(id);
         rows.push(Step { id, logits });
     }
-    Ok(Scores { prompt_logits, steps: rows, ids, greedy })
+    greedy.iter_mut().for_each(|row| *row = engine.id_of(*row));
+    Ok(Scores { prompt_logits, steps: rows, ids, greedy, kept_ids: engine.kept_ids() })
 }
 
 fn said(error: SequenceError) -> CliError {
@@ -88,7 +96,7 @@ fn said(error: SequenceError) -> CliError {
     }
 }
 
-/// The token with the highest score; the first of several.
+/// The row with the highest score; the first of several.
 fn largest(logits: &[f32]) -> u32 {
     let mut best = 0;
     for (id, score) in logits.iter().enumerate() {
@@ -101,14 +109,17 @@ fn largest(logits: &[f32]) -> u32 {
 
 fn text(scores: &Scores) -> String {
     let mut rows = vec![vec!["after".to_owned(), "likeliest tokens with their scores".to_owned()]];
+    let likeliest = |logits: &[f32]| likeliest(logits, scores.kept_ids.as_deref());
     rows.push(vec!["prompt".to_owned(), likeliest(&scores.prompt_logits)]);
     rows.extend(scores.steps.iter().map(|step| vec![step.id.to_string(), likeliest(&step.logits)]));
     table(&rows)
 }
 
-fn likeliest(logits: &[f32]) -> String {
-    let mut ids: Vec<usize> = (0..logits.len()).collect();
-    ids.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
-    let shown: Vec<String> = ids.iter().take(SHOWN).map(|id| format!("{id} {:.3}", logits[*id])).collect();
+fn likeliest(logits: &[f32], kept_ids: Option<&[u32]>) -> String {
+    let mut rows: Vec<usize> = (0..logits.len()).collect();
+    rows.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+    let id_of = |row: usize| kept_ids.map_or(row, |ids| ids[row] as usize);
+    let shown: Vec<String> =
+        rows.iter().take(SHOWN).map(|row| format!("{} {:.3}", id_of(*row), logits[*row])).collect();
     shown.join("  ")
 }
