@@ -146,3 +146,111 @@ impl CheckpointSource for TrimmedCheckpoint {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{SyntheticCheckpoint, SyntheticOptions, SyntheticQuantization};
+
+    /// A source whose untied head is stored in 4 bits: that of another layer of the same shape.
+    struct PackedHead(SyntheticCheckpoint);
+
+    impl CheckpointSource for PackedHead {
+        fn config(&self) -> &ModelConfig {
+            self.0.config()
+        }
+
+        fn identity(&self) -> SourceIdentity {
+            self.0.identity()
+        }
+
+        fn linear_kind(&self, _: &str) -> Result<LinearKind, CheckpointError> {
+            self.0.linear_kind("layers.0.mlp.up_proj")
+        }
+
+        fn read_int4(&self, _: &str, rows: Range<usize>, out: &mut Int4Rows) -> Result<(), CheckpointError> {
+            self.0.read_int4("layers.0.mlp.up_proj", rows, out)
+        }
+
+        fn dense_type(&self, tensor: &str) -> Result<Option<DenseType>, CheckpointError> {
+            self.0.dense_type(tensor)
+        }
+
+        fn read_rows_f32(
+            &self,
+            tensor: &str,
+            rows: Range<usize>,
+            out: &mut [f32],
+        ) -> Result<(), CheckpointError> {
+            self.0.read_rows_f32(tensor, rows, out)
+        }
+
+        fn read_rows_raw(
+            &self,
+            tensor: &str,
+            rows: Range<usize>,
+            out: &mut [u8],
+        ) -> Result<(), CheckpointError> {
+            self.0.read_rows_raw(tensor, rows, out)
+        }
+    }
+
+    fn source(zero_points: bool) -> Box<PackedHead> {
+        let mut config = ModelConfig::published("Qwen3-0.6B").unwrap();
+        config.layers.truncate(1);
+        (config.hidden_size, config.intermediate_size, config.vocab_size) = (64, 160, 160);
+        config.tie_word_embeddings = false;
+        let quantization = SyntheticQuantization::Int4 { group_size: 32, zero_points };
+        let options = SyntheticOptions { seed: 5, quantization, mtp: false };
+        Box::new(PackedHead(SyntheticCheckpoint::new("small", config, options).unwrap()))
+    }
+
+    /// Runs of one row, of a part of a word of 8, across words, and the last row.
+    const KEPT: [u32; 11] = [0, 3, 4, 5, 6, 7, 8, 9, 31, 158, 159];
+
+    #[test]
+    fn rows_in_four_bits_are_those_of_their_ids() {
+        for zero_points in [false, true] {
+            let whole = source(zero_points).read_int4_whole("lm_head").unwrap();
+            let trimmed = TrimmedCheckpoint::new(source(zero_points), KEPT.to_vec());
+            let mut row = vec![0.0; 64];
+            let mut expected = row.clone();
+            for rows in [0..11, 0..8, 8..11] {
+                let mut block = Int4Rows::default();
+                trimmed.read_int4("lm_head", rows.clone(), &mut block).unwrap();
+                assert_eq!((block.rows, block.zero_points.is_some()), (rows.len(), zero_points));
+                for (at, id) in KEPT[rows].iter().enumerate() {
+                    block.dequantize_row(at, &mut row);
+                    whole.dequantize_row(*id as usize, &mut expected);
+                    assert_eq!(row, expected, "id {id}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_rows_are_those_of_their_ids_and_other_tensors_are_whole() {
+        let (whole, trimmed) = (source(true), TrimmedCheckpoint::new(source(true), KEPT.to_vec()));
+        let table = whole.read_whole_f32("embed_tokens.weight").unwrap();
+        let mut rows = vec![0.0; 9 * 64];
+        trimmed.read_rows_f32("embed_tokens.weight", 2..11, &mut rows).unwrap();
+        let mut raw = vec![0; 11 * 64 * 2];
+        trimmed.read_rows_raw("embed_tokens.weight", 0..11, &mut raw).unwrap();
+        for (row, id) in KEPT.iter().enumerate() {
+            let expected = &table[*id as usize * 64..][..64];
+            if row >= 2 {
+                assert_eq!(&rows[(row - 2) * 64..][..64], expected);
+            }
+            let raw = raw[row * 128..][..128].chunks_exact(2);
+            assert!(raw.zip(expected).all(|(raw, value)| raw == &value.to_bits().to_le_bytes()[2..]));
+        }
+        assert_eq!(trimmed.read_whole_f32("embed_tokens.weight").unwrap().len(), 11 * 64);
+        assert_eq!(
+            trimmed.read_whole_f32("norm.weight").unwrap(),
+            whole.read_whole_f32("norm.weight").unwrap()
+        );
+        let beyond =
+            trimmed.read_rows_f32("embed_tokens.weight", 0..12, &mut vec![0.0; 12 * 64]).unwrap_err();
+        assert!(matches!(beyond, CheckpointError::Rows { total: 11, .. }), "{beyond}");
+    }
+}

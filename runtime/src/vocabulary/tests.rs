@@ -51,7 +51,7 @@ fn the_most_frequent_are_kept_then_the_lowest() {
 
 /// A map as the format's library writes it.
 const THREE: &[u8] =
-    b"\x40\0\0\0\0\0\0\0{\"vocab_map\":{\"dtype\":\"I32\",\"shape\":[3],\"data_offsets\":[0,12]}}\
+    b"\x40\0\0\0\0\0\0\0{\"vocab_map\":{\"dtype\":\"I32\",\"shape\":[3],\"data_offsets\":[0,12]}} \
     \x02\0\0\0\x05\0\0\0\x00\x01\0\0";
 
 #[test]
@@ -64,11 +64,10 @@ fn a_map_has_the_bytes_of_the_vendor() {
         [2, 5, 256, 0, 6, 257].map(|id| map.row_of(id)),
         [Some(0), Some(1), Some(2), None, None, None]
     );
-    // Four rows: the header is filled up, so that the ids begin at a multiple of eight.
-    let four = to_file(&[0, 1, 2, 3]);
-    assert_eq!(four[..8], 64_u64.to_le_bytes());
-    assert_eq!(to_file(&[1; 10])[..8], 72_u64.to_le_bytes());
-    assert!(to_file(&[1; 10])[8..80].ends_with(b"}}       "));
+    // The header is filled up, so that the ids begin at a multiple of eight.
+    let hundred: Vec<u32> = (0..100).collect();
+    assert_eq!(to_file(&hundred)[..8], 72_u64.to_le_bytes());
+    assert!(to_file(&hundred)[8..80].ends_with(b"[0,400]}}      "));
 }
 
 /// What is said about a file of this name and content, for a model of 1000 rows.
@@ -95,9 +94,9 @@ fn a_map_that_cannot_be_used_is_refused_by_name() {
     insta::assert_snapshot!(refusal(&to_file(&[2, 5, 5])), @"5 is listed twice; keep one of them");
     insta::assert_snapshot!(refusal(&to_file(&[])), @"it lists no ids");
     insta::assert_snapshot!(refusal(&to_file(&[2, u32::MAX])), @"it lists -1, and ids are not negative; the file is damaged, or not a vocabulary map");
-    insta::assert_snapshot!(refusal(&to_file(&[2, 5])[..70]), @"tensor `vocab_map` ends at byte 8 of the data, but the file has 0; it is truncated: download it again");
+    insta::assert_snapshot!(refusal(&to_file(&[2, 5])[..72]), @"tensor `vocab_map` ends at byte 8 of the data, but the file has 0; it is truncated: download it again");
     insta::assert_snapshot!(refusal(b"no"), @"the file has 2 bytes, too few for a safetensors header; download it again");
-    insta::assert_snapshot!(refusal(b"1\n2\n3\n4\n5\n"), @"the header claims 738611210049 bytes, above the limit of 100000000; this is not a safetensors file, or it is damaged: download it again");
+    insta::assert_snapshot!(refusal(b"1\n2\n3\n4\n5\n"), @"the header claims 735223853498894897 bytes, above the limit of 100000000; this is not a safetensors file, or it is damaged: download it again");
     let wide = safetensors(r#"{"vocab_map":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#, &[0; 8]);
     insta::assert_snapshot!(refusal(&wide), @"`vocab_map` has the dtype I64, but I32 is needed; export the map again");
     let table = safetensors(r#"{"vocab_map":{"dtype":"I32","shape":[1,2],"data_offsets":[0,8]}}"#, &[0; 8]);
