@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::HeaderProblem;
 use crate::generate::TextFilesError;
+use crate::generate::tokenizer::EncodeError;
 
 /// What is wrong with a list of ids.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,31 @@ pub enum VocabError {
         path: PathBuf,
         /// What the system said.
         cause: std::io::Error,
+    },
+    /// A corpus of something else than text.
+    #[error("the corpus {path} is not UTF-8 at byte {at}; convert it, or leave it out")]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Where, from its beginning.
+        at: u64,
+    },
+    /// A corpus that the tokenizer cannot take.
+    #[error("encode the corpus {path}: {cause}")]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its text.
+        cause: EncodeError,
+    },
+    /// Nothing to count.
+    #[error("the corpus has no tokens; name files with text in them")]
+    EmptyCorpus,
+    /// Without a tokenizer text has no tokens.
+    #[error("the checkpoint {path} has no tokenizer.json, and without it text cannot be counted")]
+    NoTokenizer {
+        /// The checkpoint.
+        path: PathBuf,
     },
     /// The checkpoint's tokenizer cannot be used, which would say what must be kept.
     #[error(transparent)]

@@ -5,10 +5,11 @@
 //! Rows are in ascending order of their ids, so the first rows stay the most frequent ones.
 //!
 //! - `choice`: what a build is asked for, and the ids that follow. `trim`: a checkpoint without the other rows.
-//! - `map`: rows and ids, read where they lie.
+//! - `map`: rows and ids, read where they lie. `corpus`: how often tokens occur in text.
 //! - `file`: lists of ids on disk, TensorRT Edge-LLM's `vocab_map.safetensors` among them. `error`: what is wrong with one.
 
 mod choice;
+mod corpus;
 mod error;
 mod file;
 mod map;
@@ -17,6 +18,7 @@ mod tests;
 mod trim;
 
 pub use choice::{RowCount, Vocab, always_kept, most_frequent};
+pub use corpus::count_tokens;
 pub use error::{VocabError, VocabMapProblem};
 pub use file::{VOCAB_MAP, file_bytes, read_ids, to_file, write_ids};
 pub use map::VocabMap;
