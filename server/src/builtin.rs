@@ -50,7 +50,7 @@ pub struct Builtin {
 struct Generation {
     sequence: Sequence,
     sampler: Sampler,
-    /// The token that was chosen last.
+    /// The token that was chosen last, as a row of the table.
     token: u32,
 }
 
@@ -142,7 +142,7 @@ impl TextEngine for Builtin {
     }
 
     fn vocabulary_size(&self) -> u32 {
-        u32::try_from(self.engine.config().vocab_size).unwrap_or(u32::MAX)
+        u32::try_from(self.engine.vocabulary_size()).unwrap_or(u32::MAX)
     }
 
     fn tokenizer(&self) -> Option<Arc<Tokenizer>> {
@@ -169,16 +169,18 @@ impl TextEngine for Builtin {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Option<u32>, GenerateError> {
         self.end(place);
+        // Inside, a token is a row of the table; outside, it is an id.
+        let rows = self.engine.rows_of(prompt).map_err(refused)?;
         let mut sequence = self.engine.open_sequence().map_err(refused)?;
         let mut before_chunk = || if cancelled() { Flow::Stop } else { Flow::Continue };
-        let read = self.engine.prefill(&mut sequence, prompt, &mut before_chunk).map_err(refused)?;
+        let read = self.engine.prefill(&mut sequence, &rows, &mut before_chunk).map_err(refused)?;
         if read < prompt.len() {
             return Ok(None);
         }
         let mut sampler = Sampler::new(options.sampling);
         let token = self.engine.sample(&sequence, &mut sampler).map_err(refused)?;
         self.places[place] = Some(Generation { sequence, sampler, token });
-        Ok(Some(token))
+        Ok(Some(self.engine.id_of(token)))
     }
 
     fn step(&mut self, turns: &[Turn<'_>]) -> Result<Vec<Step>, GenerateError> {
@@ -200,7 +202,9 @@ impl TextEngine for Builtin {
         let steps = running.zip(rounds).map(|(generation, round)| {
             let Round { drafts: guesses, accepted, emitted } = round;
             generation.token = emitted.last().copied().unwrap_or(generation.token);
-            Step { tokens: emitted, drafted: drafts.then_some(Drafted { drafts: guesses, accepted }) }
+            let ids = |rows: Vec<u32>| rows.into_iter().map(|row| self.engine.id_of(row)).collect();
+            let drafted = drafts.then(|| Drafted { drafts: ids(guesses), accepted });
+            Step { tokens: ids(emitted), drafted }
         });
         Ok(steps.collect())
     }

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
+use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
 use super::{RUNS, SCENARIOS};
 use crate::engines::CACHE;
-use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, WeightPlacement};
+use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, Vocab, WeightPlacement};
 
 /// Measures the memory of LLM runtimes, buffer by buffer, and decides pass or fail
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ pub(super) enum Verb {
     Serve(ServeArguments),
     /// Print the scores of a model, to hold them against another implementation
     Logits(LogitsArguments),
+    /// Choose the rows of a table that a corpus uses most, and write them as a vocabulary map
+    Trim(TrimArguments),
     /// Print the JSON Schema of scenario files
     Schema,
     /// End a target's processes when the harness is killed
@@ -141,6 +144,9 @@ pub(super) struct PackArguments {
     /// What becomes of projections that the checkpoint holds in 16 bits: keep, int4 or int8
     #[arg(long, value_name = "TYPE", default_value = "keep")]
     pub(super) linears: Linears,
+    /// Rows of the embedding table and output head that are kept: full, a number such as 32k, or a file of ids
+    #[arg(long, value_name = "ROWS", default_value = "full")]
+    pub(super) vocab: Vocab,
     /// Folder in which built engines are kept
     #[arg(long, value_name = "DIR", default_value = CACHE)]
     pub(super) engines: PathBuf,
@@ -255,6 +261,26 @@ pub(super) struct LogitsArguments {
     #[arg(long, value_name = "N", default_value = "auto")]
     pub(super) threads: Threads,
     /// Print every score as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep trim`.
+#[derive(Debug, Args)]
+pub(super) struct TrimArguments {
+    /// A folder in Hugging Face layout; its configuration and tokenizer are enough
+    #[arg(long, value_name = "DIR")]
+    pub(super) checkpoint: PathBuf,
+    /// Text files in UTF-8 whose tokens are counted
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(super) corpus: Vec<PathBuf>,
+    /// Rows to keep, for example 32k
+    #[arg(long, value_name = "ROWS")]
+    pub(super) rows: RowCount,
+    /// The map to write, for `--vocab` and for TensorRT Edge-LLM
+    #[arg(long, short, value_name = "FILE", default_value = VOCAB_MAP)]
+    pub(super) output: PathBuf,
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }

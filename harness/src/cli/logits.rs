@@ -28,6 +28,9 @@ struct Scores {
     ids: Vec<u32>,
     /// The most likely token in place of each that was fed, and one more.
     greedy: Vec<u32>,
+    /// The id that each score belongs to, where the vocabulary has been trimmed; otherwise its place is its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_ids: Option<Vec<u32>>,
 }
 
 #[derive(Serialize)]
@@ -108,15 +111,19 @@ struct DraftRound {
 fn draft(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Drafted, CliError> {
     let mut sampler = Sampler::new(Sampling::GREEDY);
     let mut sequence = engine.open_sequence().map_err(said)?;
-    engine.prefill(&mut sequence, &arguments.ids, &mut || Flow::Continue).map_err(said)?;
-    let mut ids = vec![engine.sample(&sequence, &mut sampler).map_err(said)?];
+    let prompt = engine.rows_of(&arguments.ids).map_err(said)?;
+    engine.prefill(&mut sequence, &prompt, &mut || Flow::Continue).map_err(said)?;
+    let as_ids = |rows: &[u32]| rows.iter().map(|row| engine.id_of(*row)).collect::<Vec<u32>>();
+    // Rows of the table; ids once they are reported.
+    let mut made = vec![engine.sample(&sequence, &mut sampler).map_err(said)?];
     let mut rounds = Vec::new();
-    while ids.len() <= steps {
-        let token = ids[ids.len() - 1];
+    while made.len() <= steps {
+        let token = made[made.len() - 1];
         let drafts = Drafts::Head(usize::MAX);
         let turn = Turn { sequence: &mut sequence, token, drafts, sampler: &mut sampler };
         for Round { drafts, accepted, emitted } in engine.round(&mut [turn]).map_err(said)? {
-            ids.extend(&emitted);
+            made.extend(&emitted);
+            let (drafts, emitted) = (as_ids(&drafts), as_ids(&emitted));
             rounds.push(DraftRound { drafts, accepted, emitted });
         }
     }
@@ -124,7 +131,7 @@ fn draft(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<D
     let accepted: usize = rounds.iter().map(|round| round.accepted).sum();
     let count = rounds.len();
     let acceptance_length = (count > 0).then(|| (accepted + count) as f64 / count as f64);
-    Ok(Drafted { ids, rounds, drafted, accepted, acceptance_length })
+    Ok(Drafted { ids: as_ids(&made), rounds, drafted, accepted, acceptance_length })
 }
 
 fn rounds_text(drafted: &Drafted) -> String {
@@ -145,20 +152,25 @@ fn rounds_text(drafted: &Drafted) -> String {
 
 fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Scores, CliError> {
     let mut sequence = engine.open_sequence().map_err(said)?;
-    engine.prefill(&mut sequence, &arguments.ids, &mut || Flow::Continue).map_err(said)?;
+    let prompt = engine.rows_of(&arguments.ids).map_err(said)?;
+    let forced = engine.rows_of(&arguments.force).map_err(said)?;
+    engine.prefill(&mut sequence, &prompt, &mut || Flow::Continue).map_err(said)?;
     let prompt_logits = engine.logits(&sequence);
+    // Rows of the table; ids once everything has run.
     let mut greedy = vec![argmax(&prompt_logits)];
     let (mut ids, mut rows) = (Vec::new(), Vec::new());
     for step in 0..steps {
         let likeliest = greedy[step];
-        let id = arguments.force.get(step).copied().unwrap_or(likeliest);
-        engine.decode(&mut sequence, id).map_err(said)?;
+        let row = forced.get(step).copied().unwrap_or(likeliest);
+        engine.decode(&mut sequence, row).map_err(said)?;
+        let id = engine.id_of(row);
         let logits = engine.logits(&sequence);
         greedy.push(argmax(&logits));
         ids.push(id);
         rows.push(Step { id, logits });
     }
-    Ok(Scores { prompt_logits, steps: rows, ids, greedy })
+    greedy.iter_mut().for_each(|row| *row = engine.id_of(*row));
+    Ok(Scores { prompt_logits, steps: rows, ids, greedy, kept_ids: engine.kept_ids() })
 }
 
 fn said(error: SequenceError) -> CliError {
@@ -170,14 +182,17 @@ fn said(error: SequenceError) -> CliError {
 
 fn text(scores: &Scores) -> String {
     let mut rows = vec![vec!["after".to_owned(), "likeliest tokens with their scores".to_owned()]];
+    let likeliest = |logits: &[f32]| likeliest(logits, scores.kept_ids.as_deref());
     rows.push(vec!["prompt".to_owned(), likeliest(&scores.prompt_logits)]);
     rows.extend(scores.steps.iter().map(|step| vec![step.id.to_string(), likeliest(&step.logits)]));
     table(&rows)
 }
 
-fn likeliest(logits: &[f32]) -> String {
-    let mut ids: Vec<usize> = (0..logits.len()).collect();
-    ids.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
-    let shown: Vec<String> = ids.iter().take(SHOWN).map(|id| format!("{id} {:.3}", logits[*id])).collect();
+fn likeliest(logits: &[f32], kept_ids: Option<&[u32]>) -> String {
+    let mut rows: Vec<usize> = (0..logits.len()).collect();
+    rows.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+    let id_of = |row: usize| kept_ids.map_or(row, |ids| ids[row] as usize);
+    let shown: Vec<String> =
+        rows.iter().take(SHOWN).map(|row| format!("{} {:.3}", id_of(*row), logits[*row])).collect();
     shown.join("  ")
 }

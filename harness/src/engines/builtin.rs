@@ -9,7 +9,8 @@ use runtime::checkpoint::{
 };
 use runtime::config::{ModelConfig, PUBLISHED};
 use runtime::engine_dir::{self, BuildProgress, EngineDir, SegmentRecord};
-use runtime::plan::{self, RuntimeOptions};
+use runtime::plan::{self, RuntimeOptions, TextTables};
+use runtime::vocabulary;
 use sha2::{Digest, Sha256};
 
 use super::{Engine, EngineError, EngineProvider, Forecast, Progress, Rates};
@@ -66,7 +67,7 @@ impl EngineProvider for BuiltinEngines {
         if let Ok(engine) = EngineDir::open(&directory) {
             return opened(&engine);
         }
-        let checkpoint = open_source(source)?;
+        let checkpoint = open_trimmed(source, build)?;
         build_engine(checkpoint.as_ref(), build, &directory, &source.describe(), progress)?;
         opened(&EngineDir::open(&directory)?)
     }
@@ -74,21 +75,22 @@ impl EngineProvider for BuiltinEngines {
     fn forecast(&self, cell: &Cell) -> Result<Forecast, EngineError> {
         let options = runtime_options(&cell.settings)?;
         let built = EngineDir::open(&self.directory(&cell.source, &cell.build));
-        let (config, segments, tokenizer, missing) = match built {
+        let (config, segments, tables, missing) = match built {
             Ok(engine) => {
                 let manifest = engine.manifest();
-                let tokenizer = engine.tokenizer().map(|(_, bytes)| bytes);
-                (manifest.config.clone(), manifest.segments.clone(), tokenizer, false)
+                (manifest.config.clone(), manifest.segments.clone(), engine.text_tables(), false)
             }
             Err(error) if matches!(cell.source, ModelSource::Engine(_)) => return Err(error.into()),
             Err(_) => {
-                let source = open_source(&cell.source)?;
+                let source = open_trimmed(&cell.source, &cell.build)?;
                 let segments = engine_dir::layout(source.as_ref(), &build_options(&cell.build))?;
-                (source.config().clone(), segments, None, true)
+                let vocab_map = source.kept_rows().map(|kept| vocabulary::file_bytes(kept.ids.len()));
+                let tables = TextTables { vocab_map, ..TextTables::default() };
+                (source.config().clone(), segments, tables, true)
             }
         };
         options.check(&config).map_err(|error| EngineError::from_cause(&error))?;
-        let plan = plan::plan(&config, &segments, tokenizer, &options);
+        let plan = plan::plan(&config, &segments, tables, &options);
         Ok(Forecast {
             plan,
             program: PROGRAM,
@@ -127,6 +129,17 @@ pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, En
             interrupted: false,
         }),
     }
+}
+
+/// Opens the checkpoint that a source names, with the vocabulary that a build asks for.
+///
+/// # Errors
+/// As [`open_source`], and when a file of ids or the checkpoint's tokenizer cannot be used.
+pub fn open_trimmed(
+    source: &ModelSource,
+    build: &BuildOptions,
+) -> Result<Box<dyn CheckpointSource>, EngineError> {
+    Ok(vocabulary::trim(open_source(source)?, &build.vocab)?)
 }
 
 /// Builds an engine, and says how far it is.
@@ -200,13 +213,18 @@ fn runtime_options(settings: &scenario::Settings) -> Result<RuntimeOptions, Engi
 }
 
 fn opened(engine: &EngineDir) -> Result<Engine, EngineError> {
-    let vocab_size = u32::try_from(engine.manifest().config.vocab_size).unwrap_or(u32::MAX);
-    Ok(Engine { folder: engine.path().to_owned(), vocab_size })
+    let vocab_size = u32::try_from(engine.manifest().vocabulary_size()).unwrap_or(u32::MAX);
+    let kept = match engine.vocab_map() {
+        Some((path, _)) => Some(vocabulary::read_ids(&path, vocab_size as usize)?),
+        None => None,
+    };
+    Ok(Engine { folder: engine.path().to_owned(), vocab_size, kept })
 }
 
 fn fingerprint(identity: &str, build: &BuildOptions) -> String {
     let mut hasher = Sha256::new();
     hasher.update(format!("{identity}\n{:?}\n{}", build.to_map(), engine_dir::FORMAT_VERSION));
+    hasher.update(build.contents());
     hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -2,13 +2,14 @@
 //!
 //! - `load`: from an engine directory and options to an [`Engine`].
 //! - `sequence`: prompt in; `round`: tokens out, for several sequences together; `drafting`: guesses ahead of them.
-//! - `steps`: what open sequences share.
+//! - `steps`: what open sequences share. `vocabulary`: ids outside, rows inside.
 
 mod drafting;
 mod load;
 mod round;
 mod sequence;
 mod steps;
+mod vocabulary;
 
 pub use load::{Engine, EngineLoadError};
 pub use round::{Drafts, Round, Turn};

@@ -46,6 +46,16 @@ pub enum SequenceError {
         /// Rows of the table.
         vocabulary: usize,
     },
+    /// An id whose row was left out of the engine.
+    #[error(
+        "token id {id} is not in this engine, whose vocabulary was trimmed to {rows} entries; send text, or build with a vocabulary that keeps it"
+    )]
+    NotKept {
+        /// The id.
+        id: u32,
+        /// Rows that are left.
+        rows: usize,
+    },
     /// No room for another token.
     #[error("the sequence is full: maxKVCacheCapacity is {capacity} tokens; start with a larger one")]
     Full {

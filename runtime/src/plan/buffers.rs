@@ -30,13 +30,24 @@ pub mod keys {
     pub const LOGITS: &str = "rows";
     /// The compiled tokenizer.
     pub const TOKENIZER: &str = "table";
+    /// The ids of a trimmed table's rows.
+    pub const VOCAB_MAP: &str = "vocab_map";
 }
 
-/// The plan of an engine with `segments`, and a compiled tokenizer of that size where it has one, loaded with `options`.
+/// The lengths of the files between text and rows, where an engine has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TextTables {
+    /// The compiled tokenizer.
+    pub tokenizer: Option<Bytes>,
+    /// The map of a trimmed vocabulary.
+    pub vocab_map: Option<Bytes>,
+}
+
+/// The plan of an engine with `segments` and the files `tables`, loaded with `options`.
 pub fn plan(
     config: &ModelConfig,
     segments: &[SegmentRecord],
-    tokenizer: Option<Bytes>,
+    tables: TextTables,
     options: &RuntimeOptions,
 ) -> MemoryPlan {
     let options = &options.for_engine(segments);
@@ -54,17 +65,22 @@ pub fn plan(
     workspace(config, options, group_size, Stage::Prefill, chunk, &mut buffers);
     workspace(config, options, group_size, Stage::Decode, options.decode_tokens(), &mut buffers);
     logits(config, options, &mut buffers);
-    if let Some(bytes) = tokenizer {
+    let tables = [
+        (keys::TOKENIZER, tables.tokenizer, "vocabulary, merges and added tokens, as compiled"),
+        (keys::VOCAB_MAP, tables.vocab_map, "a header, and an id of 4 B for each row"),
+    ];
+    for (name, bytes, formula) in tables {
+        let Some(bytes) = bytes else { continue };
         buffers.push(PlannedBuffer {
             bytes: whole_pages(bytes.0),
             backing: Backing::MappedFile,
             ..anonymous(
                 BufferClass::Tokenizer,
                 Lifetime::Resident,
-                keys::TOKENIZER,
+                name,
                 ElementType::U8,
                 vec![bytes.0],
-                "vocabulary, merges and added tokens, as compiled".into(),
+                formula.into(),
             )
         });
     }

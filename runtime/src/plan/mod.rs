@@ -6,7 +6,7 @@
 mod buffers;
 mod options;
 
-pub use buffers::{Stage, Widths, keys, plan};
+pub use buffers::{Stage, TextTables, Widths, keys, plan};
 pub use options::{
     DraftVocab, KvCacheType, OptionsError, Precision, RuntimeOptions, WeightStreaming, WeightsMode,
 };
