@@ -197,7 +197,7 @@ fn micros(since: Instant) -> Micros {
 fn refused(error: SequenceError) -> GenerateError {
     let reason = error.to_string();
     match error {
-        SequenceError::Memory(_) => GenerateError::Engine { reason },
+        SequenceError::Memory(_) | SequenceError::Stream(_) => GenerateError::Engine { reason },
         _ => GenerateError::Request { reason },
     }
 }

@@ -11,6 +11,7 @@ use crate::model::operators::Operators;
 use crate::model::state::SequenceState;
 use crate::model::workspace::Workspace;
 use crate::plan::{Stage, keys};
+use crate::weights::stream::StreamError;
 
 use super::Engine;
 
@@ -56,6 +57,9 @@ pub enum SequenceError {
     /// Memory could not be had.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// Weights could not be read while they were wanted; what the sequence holds is of no use any more.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
 }
 
 /// The state of one conversation. Dropping it returns its memory.
@@ -136,12 +140,14 @@ impl Engine {
             if before_chunk() == Flow::Stop {
                 return Ok(read);
             }
+            self.device.upcoming(&mut self.weights.upcoming(read + chunk.len() == ids.len()));
             forward(&self.device, &self.config, &self.weights, &mut sequence.state, &mut workspace, chunk)?;
             read += chunk.len();
             if read == ids.len() {
                 let last = chunk.len() - 1;
                 head(&self.device, &self.config, &self.weights, &mut workspace, last, &mut sequence.logits);
             }
+            self.device.check()?;
         }
         Ok(read)
     }
@@ -154,9 +160,10 @@ impl Engine {
         }
         self.ledger.enter(Phase::Decode);
         let Sequence { state, decode, logits, .. } = sequence;
+        self.device.upcoming(&mut self.weights.upcoming(true));
         forward(&self.device, &self.config, &self.weights, state, decode, &[id])?;
         head(&self.device, &self.config, &self.weights, decode, 0, logits);
-        Ok(())
+        Ok(self.device.check()?)
     }
 
     /// Scores of the vocabulary behind the last token that was fed.
