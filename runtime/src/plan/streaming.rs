@@ -342,3 +342,96 @@ fn place<'a>(
     }
     SegmentPlacement { tensors, alignment: Bytes(whole_pages(end).0 - end) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{SyntheticCheckpoint, SyntheticOptions};
+    use crate::config::ModelConfig;
+    use crate::engine_dir::{BuildOptions, layout};
+    use ledger::Tokens;
+
+    fn segments(name: &str, tied: bool) -> Vec<SegmentRecord> {
+        let mut config = ModelConfig::published(name).unwrap();
+        config.tie_word_embeddings = tied;
+        let source = SyntheticCheckpoint::new(name, config, SyntheticOptions::default()).unwrap();
+        layout(&source, &BuildOptions::default()).unwrap()
+    }
+
+    fn options(budget: WeightStreaming) -> RuntimeOptions {
+        let mut options = RuntimeOptions::new(Tokens(64), 2);
+        options.weight_streaming_budget = budget;
+        options
+    }
+
+    /// What is neither norm nor small is streamable, and every budget of a model in its published size is kept.
+    #[test]
+    fn resident_weights_follow_every_budget() {
+        let segments = segments("Qwen3.5-4B", true);
+        let all: Bytes = segments
+            .iter()
+            .filter(|segment| is_loaded(segment, &options(WeightStreaming::Off)))
+            .map(|segment| segment.bytes)
+            .sum();
+        let min = Streaming::choose(&segments, &options(WeightStreaming::Min)).unwrap();
+        assert_eq!(min.resident, min.floor);
+        assert!(min.floor <= Bytes::mib(64), "{}", min.floor);
+        assert!(min.streamable.0 * 100 > all.0 * 99, "{} of {all}", min.streamable);
+        let stripe = min.ring().unwrap().slot;
+        let pages = Bytes(PAGE * segments.len() as u64);
+        for mib in (min.floor.0 >> 20) + 1..all.0 >> 20 {
+            let budget = Bytes::mib(mib);
+            let streaming = Streaming::choose(&segments, &options(WeightStreaming::Budget(budget))).unwrap();
+            assert!(streaming.check(WeightStreaming::Budget(budget)).is_ok());
+            let least = budget.0 - stripe.0 - pages.0;
+            assert!((least..=budget.0).contains(&streaming.resident.0), "{budget}: {}", streaming.resident);
+        }
+        let off = Streaming::choose(&segments, &options(WeightStreaming::Off)).unwrap();
+        assert_eq!((off.resident, off.streamed_per_token, off.ring()), (all, Bytes::ZERO, None));
+        assert_eq!(Streaming::choose(&segments, &options(WeightStreaming::Unset)), None);
+    }
+
+    #[test]
+    fn what_is_streamed_is_spread_over_the_pass() {
+        let segments = segments("Qwen3-4B", true);
+        let options = options(WeightStreaming::Budget(Bytes::mib(1000)));
+        let mut candidates = candidates(&segments, &options);
+        let total: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
+        let largest = candidates.iter().map(|candidate| candidate.bytes).max().unwrap();
+        keep(&mut candidates, total / 3);
+        let (mut seen, mut kept) = (0, 0);
+        for candidate in &candidates {
+            seen += candidate.bytes;
+            kept += if candidate.pinned { candidate.bytes } else { 0 };
+            assert!(kept <= seen / 3 + 1 && kept + largest >= seen / 3, "{kept} of {seen}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_most_often_is_kept_first_and_what_is_looked_up_last() {
+        let segments = segments("Qwen3-4B", false);
+        let mut options = options(WeightStreaming::Min);
+        options.mtp = true;
+        let all = candidates(&segments, &options);
+        let kept_of = |available: u64| {
+            let mut candidates = candidates(&segments, &options);
+            keep(&mut candidates, available);
+            let kept = |when| {
+                let of_kind =
+                    candidates.iter().filter(move |candidate| candidate.when == when && candidate.pinned);
+                of_kind.map(|candidate| candidate.bytes).sum::<u64>()
+            };
+            [kept(Use::Drafting), kept(Use::Pass), kept(Use::LookUp)]
+        };
+        let of = |when| all.iter().filter(|it| it.when == when).map(|it| it.bytes).sum::<u64>();
+        let (drafting, pass, look_up) = (of(Use::Drafting), of(Use::Pass), of(Use::LookUp));
+        assert!(drafting > 0 && look_up > drafting, "32k of 151,936 rows are scored by a draft");
+        let stripe = all.iter().map(|it| it.bytes).max().unwrap();
+        let [kept, rest, _] = kept_of(drafting - 1);
+        assert!(kept + stripe >= drafting && rest < stripe, "less than a stripe is left for the pass");
+        assert_eq!(kept_of(drafting), [drafting, 0, 0]);
+        assert_eq!(kept_of(drafting + pass), [drafting, pass, 0]);
+        let [_, _, looked_up] = kept_of(drafting + pass + look_up / 2);
+        assert!(looked_up > 0 && looked_up <= look_up / 2);
+    }
+}

@@ -66,7 +66,7 @@ pub fn load_placed(
                         RowSource::Streamed { stripe: stripes.len() - 1 }
                     }
                 };
-                WeightRows { rows: run.rows.clone(), source }
+                WeightRows { rows: run.rows.clone(), counted: run.rows.len(), source }
             });
             let weight = Weight::placed(segment.clone(), tensor.clone(), record.offset, runs.collect());
             weights.push((tensor.name.clone(), weight));
@@ -137,4 +137,77 @@ fn read_through(
         into = rest;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{SyntheticCheckpoint, SyntheticOptions, SyntheticQuantization};
+    use crate::config::ModelConfig;
+    use crate::engine_dir::{BuildFlow, BuildOptions, build};
+    use crate::plan::{self, RingShape, RuntimeOptions, WeightStreaming};
+    use ledger::{Bytes, Tokens};
+
+    /// The first rows of a table end amid a stripe, and amid a tile, wherever the stripe is.
+    #[test]
+    fn the_first_rows_of_a_streamed_table_are_those_of_the_whole() {
+        let mut config = ModelConfig::published("Qwen3.5-0.8B").unwrap();
+        config.layers.truncate(1);
+        (config.hidden_size, config.intermediate_size, config.vocab_size) = (64, 96, 300);
+        let quantization = SyntheticQuantization::Int4 { group_size: 32, zero_points: true };
+        let source = SyntheticOptions { seed: 3, quantization, mtp: false };
+        let source = SyntheticCheckpoint::new("small", config.clone(), source).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine");
+        build(&source, &BuildOptions::default(), &path, 2, &mut |_| BuildFlow::Continue).unwrap();
+        let engine = EngineDir::open(&path).unwrap();
+
+        let table = |budget| {
+            let mut options = RuntimeOptions::new(Tokens(64), 1);
+            options.weight_streaming_budget = budget;
+            options.ring =
+                RingShape { stripe: Bytes(2 << 10), slots: 2, readers: 1, smallest_dense: Bytes(1) };
+            let segments = &engine.manifest().segments;
+            let streaming = Streaming::choose(segments, &options).unwrap();
+            let plan = plan::plan(&config, segments, None, &options);
+            let placed = load_placed(&engine, &streaming, 1, &plan, &Allocator::new(&plan)).unwrap();
+            let table = placed.weights.into_iter().find(|(name, _)| name == "embed_tokens").unwrap().1;
+            (table, placed.stream)
+        };
+        let row = |matrix: &crate::ops::linear::Matrix<'_>, row: usize| {
+            let mut numbers = vec![f32::NAN; 64];
+            matrix.dequantise_row(row, &mut numbers).map(|()| numbers)
+        };
+        let (whole, _) = table(WeightStreaming::Off);
+        let middle = Bytes(engine.manifest().weights_bytes.0 / 2);
+        for budget in [WeightStreaming::Min, WeightStreaming::Budget(middle)] {
+            let (table, stream) = table(budget);
+            let stream = stream.unwrap();
+            assert!(table.streamed().unwrap().len() > 4);
+            for count in [300, 299, 100, 64, 5] {
+                let first = table.first_rows(count);
+                let mut next = 0;
+                for part in first.streamed().unwrap() {
+                    let mut hold = |matrix: crate::ops::linear::Matrix<'_>| {
+                        assert_eq!(matrix.rows(), part.counted);
+                        for index in 0..part.counted {
+                            let expected = row(&whole.matrix(), part.rows.start + index).unwrap();
+                            assert_eq!(row(&matrix, index).unwrap(), expected);
+                        }
+                        next += part.counted;
+                    };
+                    match part.source {
+                        RowSource::Pinned { offset } => hold(first.pinned_rows(part, offset)),
+                        RowSource::Streamed { stripe } => {
+                            stream
+                                .with(stripe, |pieces, slot| hold(first.read_rows(part, pieces, slot)))
+                                .unwrap();
+                        }
+                    }
+                }
+                assert_eq!((next, first.rows()), (count, count));
+                assert_eq!(whole.first_rows(count).matrix().rows(), count);
+            }
+        }
+    }
 }

@@ -20,6 +20,8 @@ pub struct Weight {
     segment: Arc<Segment>,
     /// With its parts as they stand in the segment's memory, or in the file where some of it is streamed.
     record: TensorRecord,
+    /// How many of its rows count, from the first.
+    rows: usize,
     streamed: Option<Streamed>,
 }
 
@@ -31,11 +33,13 @@ struct Streamed {
     rows: Arc<[WeightRows]>,
 }
 
-/// Some rows of a weight, and where they are.
+/// Some rows of a weight that lie side by side, and where they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightRows {
     /// The rows.
     pub rows: Range<usize>,
+    /// How many of them count, from the first.
+    pub counted: usize,
     /// Where they are.
     pub source: RowSource,
 }
@@ -60,7 +64,7 @@ const CHECKED: &str = "a manifest's parts are checked against its shapes when an
 
 impl Weight {
     pub(super) fn new(segment: Arc<Segment>, record: TensorRecord) -> Weight {
-        Weight { segment, record, streamed: None }
+        Weight { segment, rows: record.rows, record, streamed: None }
     }
 
     /// A tensor of the segment that starts at `offset` in the file, and where its rows are.
@@ -70,19 +74,35 @@ impl Weight {
         offset: u64,
         rows: Vec<WeightRows>,
     ) -> Weight {
-        if let [WeightRows { rows, source: RowSource::Pinned { offset: at } }] = &rows[..] {
+        if let [WeightRows { rows, source: RowSource::Pinned { offset: at }, .. }] = &rows[..] {
             let pieces = Pieces::of(offset, &record, rows);
             for (part, at) in record.parts.iter_mut().zip(pieces.offsets(*at)) {
                 part.offset = at;
             }
-            return Weight { segment, record, streamed: None };
+            return Weight::new(segment, record);
         }
-        Weight { segment, record, streamed: Some(Streamed { offset, rows: rows.into() }) }
+        Weight { segment, rows: record.rows, record, streamed: Some(Streamed { offset, rows: rows.into() }) }
+    }
+
+    /// The first `rows` of this matrix, in the same bytes.
+    ///
+    /// # Panics
+    /// If the matrix has fewer.
+    pub fn first_rows(&self, rows: usize) -> Weight {
+        assert!(rows <= self.rows, "{rows} of {} rows", self.rows);
+        let streamed =
+            self.streamed.as_ref().map(|streamed| {
+                let counted = streamed.rows.iter().filter(|part| part.rows.start < rows).map(|part| {
+                    WeightRows { counted: part.counted.min(rows - part.rows.start), ..part.clone() }
+                });
+                Streamed { offset: streamed.offset, rows: counted.collect() }
+            });
+        Weight { segment: self.segment.clone(), record: self.record.clone(), rows, streamed }
     }
 
     /// Outputs.
     pub fn rows(&self) -> usize {
-        self.record.rows
+        self.rows
     }
 
     /// Inputs.
@@ -112,26 +132,28 @@ impl Weight {
     /// If some of it is streamed.
     pub fn matrix(&self) -> Matrix<'_> {
         assert!(self.streamed.is_none(), "a streamed weight has no matrix, only rows");
-        self.matrix_of(self.record.rows, |kind| self.part(kind))
+        self.matrix_of(self.rows, self.record.rows, |kind| self.part(kind))
     }
 
     /// Rows that stay, as a matrix of their own. `offset` is where they are pinned.
-    pub fn pinned_rows(&self, rows: &Range<usize>, offset: u64) -> Matrix<'_> {
-        let pieces = self.pieces(rows);
+    pub fn pinned_rows(&self, part: &WeightRows, offset: u64) -> Matrix<'_> {
+        let pieces = self.pieces(&part.rows);
         let memory = self.segment.bytes();
-        self.matrix_of(rows.len(), |kind| {
+        self.matrix_of(part.counted, part.rows.len(), |kind| {
             let mut parts = pieces.parts().zip(pieces.offsets(offset));
             let (piece, at) = parts.find(|(piece, _)| piece.kind == kind).expect(CHECKED);
             &memory[at as usize..][..piece.bytes as usize]
         })
     }
 
-    /// Rows that have been read, as a matrix of their own. `pieces` are those of `rows`, and `slot` is what they were read into.
-    pub fn read_rows<'a>(&self, rows: &Range<usize>, pieces: &Pieces, slot: &'a [u8]) -> Matrix<'a> {
-        self.matrix_of(rows.len(), |kind| {
-            let piece = pieces.parts().find(|piece| piece.kind == kind).expect(CHECKED);
-            &slot[piece.at as usize..][..piece.bytes as usize]
-        })
+    /// Rows that have been read, as a matrix of their own. `pieces` are those of `part`, and `slot` is what they were read into.
+    pub fn read_rows<'a>(&self, part: &WeightRows, pieces: &Pieces, slot: &'a [u8]) -> Matrix<'a> {
+        self.matrix_of(part.counted, part.rows.len(), |kind| read_part(pieces, slot, kind))
+    }
+
+    /// Rows that were read to be looked up, as [`Weight::rows_around`] gives them.
+    pub fn looked_up<'a>(&self, rows: &Range<usize>, pieces: &Pieces, slot: &'a [u8]) -> Matrix<'a> {
+        self.matrix_of(rows.len(), rows.len(), |kind| read_part(pieces, slot, kind))
     }
 
     /// The rows that are read together with `row` when a row is looked up.
@@ -146,8 +168,15 @@ impl Weight {
         Pieces::of(self.streamed.as_ref().map_or(0, |streamed| streamed.offset), &self.record, rows)
     }
 
-    fn matrix_of<'a>(&self, rows: usize, part: impl Fn(PartKind) -> &'a [u8]) -> Matrix<'a> {
+    /// The first `rows` of a matrix whose parts hold `held` rows.
+    fn matrix_of<'a>(&self, rows: usize, held: usize, part: impl Fn(PartKind) -> &'a [u8]) -> Matrix<'a> {
         let columns = self.record.columns;
+        let together = self.record.rows_together();
+        let (units, held_units) = (rows.div_ceil(together), held.div_ceil(together));
+        let part = |kind| {
+            let bytes = part(kind);
+            &bytes[..bytes.len() / held_units * units]
+        };
         let values = part(PartKind::Values);
         match self.record.format {
             TensorFormat::Int4 { group_size, scale_type, zero_points } => {
@@ -176,4 +205,10 @@ impl Weight {
         let part = self.record.parts.iter().find(|part| part.kind == kind).expect(CHECKED);
         &self.segment.bytes()[part.offset as usize..][..part.bytes as usize]
     }
+}
+
+/// One part of some rows in what they were read into.
+fn read_part<'a>(pieces: &Pieces, slot: &'a [u8], kind: PartKind) -> &'a [u8] {
+    let piece = pieces.parts().find(|piece| piece.kind == kind).expect(CHECKED);
+    &slot[piece.at as usize..][..piece.bytes as usize]
 }

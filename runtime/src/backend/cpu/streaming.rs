@@ -72,13 +72,12 @@ impl CpuDevice {
                     multiply(weight.matrix(), 0);
                     continue;
                 };
-                for WeightRows { rows, source } in parts {
-                    match *source {
-                        RowSource::Pinned { offset } => {
-                            multiply(weight.pinned_rows(rows, offset), rows.start)
-                        }
+                for part in parts {
+                    let first = part.rows.start;
+                    match part.source {
+                        RowSource::Pinned { offset } => multiply(weight.pinned_rows(part, offset), first),
                         RowSource::Streamed { stripe } => stream.with(stripe, |pieces, slot| {
-                            multiply(weight.read_rows(rows, pieces, slot), rows.start);
+                            multiply(weight.read_rows(part, pieces, slot), first);
                         })?,
                     }
                 }
@@ -105,7 +104,7 @@ impl CpuDevice {
             let part = &parts[parts.partition_point(|part| part.rows.end <= row)];
             match part.source {
                 RowSource::Pinned { offset } => {
-                    let matrix = table.pinned_rows(&part.rows, offset);
+                    let matrix = table.pinned_rows(part, offset);
                     matrix.dequantise_row(row - part.rows.start, out).expect(CHECKED);
                 }
                 RowSource::Streamed { .. } => in_storage.push(place),
@@ -117,7 +116,7 @@ impl CpuDevice {
         let wanted: Vec<_> = groups.iter().map(|group| table.pieces(&around(group[0]))).collect();
         stream.look_up(&wanted, |number, pieces, slot| {
             let rows = around(groups[number][0]);
-            let matrix = table.read_rows(&rows, pieces, slot);
+            let matrix = table.looked_up(&rows, pieces, slot);
             for &place in groups[number] {
                 let out = &mut out[place * hidden..(place + 1) * hidden];
                 matrix.dequantise_row(ids[place] as usize - rows.start, out).expect(CHECKED);
