@@ -218,9 +218,10 @@ impl TextEngine for Builtin {
 fn refused(error: SequenceError) -> GenerateError {
     let reason = error.to_string();
     match error {
-        SequenceError::Memory(_) | SequenceError::Sample(_) | SequenceError::TooMany { .. } => {
-            GenerateError::Engine { reason }
-        }
+        SequenceError::Memory(_)
+        | SequenceError::Sample(_)
+        | SequenceError::Stream(_)
+        | SequenceError::TooMany { .. } => GenerateError::Engine { reason },
         _ => GenerateError::Request { reason },
     }
 }

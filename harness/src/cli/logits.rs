@@ -175,7 +175,7 @@ fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Sco
 
 fn said(error: SequenceError) -> CliError {
     match error {
-        SequenceError::Memory(cause) => CliError::Runtime(cause.to_string()),
+        SequenceError::Memory(_) | SequenceError::Stream(_) => CliError::Runtime(error.to_string()),
         error => CliError::Prompt(error),
     }
 }

@@ -1,7 +1,7 @@
 //! From an engine directory and options to a loaded engine.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ledger::{BufferClass, Bytes, MemoryPlan};
 
@@ -12,7 +12,7 @@ use crate::engine_dir::EngineDir;
 use crate::generate::tokenizer::{OpenError, Tokenizer};
 use crate::memory::{Allocation, Allocator, FileRegion, Ledger, MemoryError};
 use crate::model::layers::{DraftWeights, Weights};
-use crate::plan::{self, OptionsError, RuntimeOptions};
+use crate::plan::{self, OptionsError, RuntimeOptions, Streaming};
 use crate::vocabulary::{VocabMap, VocabMapProblem};
 use crate::weights::{self, LoadError, Weight};
 
@@ -108,11 +108,22 @@ impl Engine {
                 "the engine has no MTP head: its checkpoint has no mtp.* tensors; decoding without drafts"
             );
         }
+        let streaming = Streaming::choose(&directory.manifest().segments, options);
+        if let Some(streaming) = &streaming {
+            streaming.check(options.weight_streaming_budget)?;
+        }
         let plan = Self::plan_of(directory, options);
         let allocator = Allocator::new(&plan);
         let ledger = allocator.ledger();
-        let mut found: std::collections::HashMap<String, Weight> =
-            weights::load(directory, options.weights, &plan, &allocator)?.into_iter().collect();
+        let (found, stream) = match &streaming {
+            Some(streaming) => {
+                let readers = options.ring.readers;
+                let placed = weights::load_placed(directory, streaming, readers, &plan, &allocator)?;
+                (placed.weights, placed.stream)
+            }
+            None => (weights::load(directory, options.weights, &plan, &allocator)?, None),
+        };
+        let mut found: std::collections::HashMap<String, Weight> = found.into_iter().collect();
         let mut find = |name: &str| {
             found.remove(name).ok_or_else(|| EngineLoadError::WeightMissing { name: name.to_owned() })
         };
@@ -125,8 +136,14 @@ impl Engine {
             false => None,
         };
         let cpu = Cpu::new(options.threads)?;
-        let device =
-            CpuDevice { cpu, allocator, precision: options.precision, kv_cache_type: options.kv_cache_type };
+        let device = CpuDevice {
+            cpu,
+            allocator,
+            precision: options.precision,
+            kv_cache_type: options.kv_cache_type,
+            stream,
+            failed: Mutex::default(),
+        };
         let tokenizer = match directory.tokenizer() {
             Some((path, bytes)) => Some(Arc::new(open_tokenizer(&path, bytes, &device.allocator)?)),
             None => None,
@@ -168,6 +185,11 @@ impl Engine {
     /// What it holds; readable from any thread while a sequence runs.
     pub fn ledger(&self) -> Arc<Ledger> {
         self.ledger.clone()
+    }
+
+    /// The device that it runs on.
+    pub fn device(&self) -> &CpuDevice {
+        &self.device
     }
 
     /// The tokenizer, where the engine has one.

@@ -2,13 +2,14 @@
 //!
 //! - `load`: from an engine directory and options to an [`Engine`].
 //! - `sequence`: prompt in; `round`: tokens out, for several sequences together; `drafting`: guesses ahead of them.
-//! - `steps`: what open sequences share. `vocabulary`: ids outside, rows inside.
+//! - `steps`: what open sequences share. `upcoming`: which weights come next. `vocabulary`: ids outside, rows inside.
 
 mod drafting;
 mod load;
 mod round;
 mod sequence;
 mod steps;
+mod upcoming;
 mod vocabulary;
 
 pub use load::{Engine, EngineLoadError};

@@ -7,7 +7,6 @@ use super::drafting::Wish;
 use super::steps::StepBuffers;
 use super::{Engine, Sequence, SequenceError};
 use crate::generate::sample::Sampler;
-use crate::memory::MemoryError;
 use crate::model::forward::{Part, forward, head};
 use crate::model::operators::{Keep, Operators};
 
@@ -105,16 +104,18 @@ impl Engine {
         // As many as a verification holds, and as the sequence has room for beside the token itself.
         let most = |turn: &Turn<'_>| self.options.drafts().min(turn.sequence.room() - 1);
         let limits: Vec<usize> = turns.iter().map(most).collect();
+        let wanted = turns.iter().zip(&limits).map(|(turn, limit)| match turn.drafts {
+            Drafts::Head(wanted) => wanted.min(*limit),
+            Drafts::Given(_) => 0,
+        });
+        let wanted: Vec<usize> = wanted.collect();
+        self.announce_round(wanted.iter().copied().max().unwrap_or(0));
         let proposed = match self.draft.is_some() {
             false => vec![Vec::new(); turns.len()],
             true => {
                 let mut wishes: Vec<Wish<'_>> = Vec::with_capacity(turns.len());
-                for (turn, limit) in turns.iter_mut().zip(&limits) {
+                for ((turn, limit), drafts) in turns.iter_mut().zip(&limits).zip(wanted) {
                     let room_for = turn.sequence.length() + limit + 1;
-                    let drafts = match turn.drafts {
-                        Drafts::Head(wanted) => wanted.min(*limit),
-                        Drafts::Given(_) => 0,
-                    };
                     let drafting = turn.sequence.drafting.as_mut();
                     let drafting = drafting.expect("a sequence of an engine that drafts keeps what it needs");
                     wishes.push(Wish { drafting, token: turn.token, drafts, room_for });
@@ -139,7 +140,7 @@ impl Engine {
         step: &mut StepBuffers,
         turns: &mut [Turn<'_>],
         drafts: &[Vec<u32>],
-    ) -> Result<Vec<usize>, MemoryError> {
+    ) -> Result<Vec<usize>, SequenceError> {
         let (mut ids, mut places, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         for (turn, drafts) in turns.iter_mut().zip(drafts) {
             places.push(ids.len());
@@ -152,6 +153,7 @@ impl Engine {
         let StepBuffers { workspace, logits, .. } = step;
         forward(device, config, weights, &mut parts, keep, workspace, &ids)?;
         head(device, config, weights, workspace, 0..ids.len(), logits);
+        device.check()?;
         Ok(places)
     }
 

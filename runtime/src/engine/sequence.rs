@@ -12,6 +12,7 @@ use crate::model::operators::{Keep, Operators};
 use crate::model::state::{SequenceShape, SequenceState};
 use crate::model::workspace::Workspace;
 use crate::plan::Stage;
+use crate::weights::stream::StreamError;
 
 /// Whether to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,9 @@ pub enum SequenceError {
     /// No token can be chosen.
     #[error(transparent)]
     Sample(#[from] SampleError),
+    /// Weights could not be read while they were wanted; what the sequence holds is of no use any more.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
 }
 
 /// The state of one conversation. Dropping it returns its memory.
@@ -159,6 +163,7 @@ impl Engine {
             let Sequence { state, drafting, scores, .. } = &mut *sequence;
             let mut part = [Part { sequence: state, tokens: chunk.len() }];
             let (device, config, weights) = (&self.device, &self.config, &self.weights);
+            self.announce_chunk(read + chunk.len() == ids.len());
             forward(device, config, weights, &mut part, Keep::All, &mut workspace, chunk)?;
             read += chunk.len();
             if read == ids.len() {
@@ -169,6 +174,7 @@ impl Engine {
             if let Some(drafting) = drafting {
                 self.draft_prompt(drafting, &mut workspace, chunk, state.length())?;
             }
+            self.device.check()?;
         }
         Ok(read)
     }

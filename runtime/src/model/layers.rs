@@ -97,6 +97,11 @@ impl<W> Weights<W> {
         Ok(Weights { embed_tokens, layers, norm, lm_head })
     }
 
+    /// The layers' matrices, in the order of the pass.
+    pub fn layer_matrices(&self) -> impl Iterator<Item = &W> {
+        self.layers.iter().flat_map(Layer::matrices)
+    }
+
     /// The matrix that scores the vocabulary.
     pub fn head(&self) -> &W {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
@@ -121,6 +126,11 @@ pub struct DraftWeights<W> {
 }
 
 impl<W> DraftWeights<W> {
+    /// The matrices in the order in which a pass multiplies with them, without those of the head.
+    pub fn matrices(&self) -> impl Iterator<Item = &W> {
+        std::iter::once(&self.fc).chain(self.layer.matrices())
+    }
+
     /// Gathers the weights by their canonical names.
     pub fn gather<E>(head: W, mut find: impl FnMut(&str) -> Result<W, E>) -> Result<DraftWeights<W>, E> {
         Ok(DraftWeights {
@@ -135,6 +145,21 @@ impl<W> DraftWeights<W> {
 }
 
 impl<W> Layer<W> {
+    /// The matrices in the order of the pass.
+    pub fn matrices(&self) -> impl Iterator<Item = &W> {
+        let mixer = match &self.mixer {
+            Mixer::Attention(mixer) => {
+                let Attention { q_proj, k_proj, v_proj, o_proj, .. } = mixer;
+                [Some(q_proj), Some(k_proj), Some(v_proj), Some(o_proj), None]
+            }
+            Mixer::Linear(mixer) => {
+                let LinearAttention { in_proj_qkv, in_proj_z, in_proj_b, in_proj_a, out_proj, .. } = mixer;
+                [in_proj_qkv, in_proj_z, in_proj_b, in_proj_a, out_proj].map(Some)
+            }
+        };
+        mixer.into_iter().flatten().chain([&self.gate_proj, &self.up_proj, &self.down_proj])
+    }
+
     fn gather<E>(kind: LayerKind, mut find: impl FnMut(&str) -> Result<W, E>) -> Result<Layer<W>, E> {
         Ok(Layer {
             input_norm: find("input_layernorm.weight")?,

@@ -67,6 +67,10 @@ pub trait Operators {
     /// The planned buffer `key`, committed whole.
     fn allocate(&self, key: &str) -> Result<Self::Tensor, MemoryError>;
 
+    /// Says which weights will be multiplied with from now on, in order; a device that reads weights while it computes reads them
+    /// ahead. Replaces what was said before. A wrong guess costs time and nothing else.
+    fn upcoming(&self, _weights: &mut dyn Iterator<Item = &Self::Weight>) {}
+
     /// Rows `ids` of the table [vocabulary, hidden] into `out` [ids, hidden].
     fn embed(&self, table: &Self::Weight, ids: &[u32], out: &mut Self::Tensor);
     /// `rows` of `x`, normed, into the first rows of `out`.

@@ -3,9 +3,9 @@
 use ledger::plan::Growth;
 use ledger::{Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryPlan, PlannedBuffer, Role, Tokens};
 
-use super::{KvCacheType, RuntimeOptions, WeightsMode};
+use super::{KvCacheType, Ring, RuntimeOptions, SegmentPlacement, Streaming, WeightsMode};
 use crate::config::{AttentionConfig, LayerKind, LinearAttentionConfig, ModelConfig};
-use crate::engine_dir::{OWN_GROUP_SIZE, SegmentRecord};
+use crate::engine_dir::{OWN_GROUP_SIZE, SegmentRecord, TensorRecord};
 use crate::memory::whole_pages;
 use crate::model::shapes::{attention_shape, delta_shape};
 use crate::ops::{attention, linear};
@@ -28,6 +28,10 @@ pub mod keys {
     pub const HIDDEN: &str = "hidden";
     /// Rows of scores.
     pub const LOGITS: &str = "rows";
+    /// Slots for stripes of streamed weights.
+    pub const SLOTS: &str = "slots";
+    /// Slots for rows of a streamed embedding table.
+    pub const LOOK_UPS: &str = "look-ups";
     /// The compiled tokenizer.
     pub const TOKENIZER: &str = "table";
     /// The ids of a trimmed table's rows.
@@ -52,8 +56,15 @@ pub fn plan(
 ) -> MemoryPlan {
     let options = &options.for_engine(segments);
     let mut buffers = Vec::new();
-    for segment in segments.iter().filter(|segment| segment.role == Role::Target || options.mtp) {
-        weights(segment, options.weights, &mut buffers);
+    let streaming = Streaming::choose(segments, options);
+    for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| is_loaded(segment, options)) {
+        match streaming.as_ref().and_then(|streaming| streaming.segment(index)) {
+            Some(placement) => placed_weights(segment, placement, &mut buffers),
+            None => weights(segment, options.weights, &mut buffers),
+        }
+    }
+    if let Some(ring) = streaming.as_ref().and_then(Streaming::ring) {
+        self::ring(ring, &mut buffers);
     }
     for sequence in 0..options.max_batch_size {
         let start = buffers.len();
@@ -158,6 +169,11 @@ fn logits(config: &ModelConfig, options: &RuntimeOptions, buffers: &mut Vec<Plan
     }
 }
 
+/// Whether a load with `options` makes the weights of `segment` reachable.
+pub fn is_loaded(segment: &SegmentRecord, options: &RuntimeOptions) -> bool {
+    segment.role == Role::Target || options.mtp
+}
+
 /// Which of the two workspaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -197,39 +213,84 @@ fn weights(segment: &SegmentRecord, mode: WeightsMode, buffers: &mut Vec<Planned
         WeightsMode::Mapped => Backing::MappedFile,
         WeightsMode::Resident => Backing::Anonymous,
     };
-    let base = |class, name: String, element, shape, bytes, formula| PlannedBuffer {
+    for tensor in &segment.tensors {
+        let formula = tensor.format.formula(tensor.rows, tensor.columns);
+        buffers.push(weight(segment, tensor, tensor.bytes, backing, formula));
+    }
+    alignment(segment, segment.alignment, backing, buffers);
+}
+
+/// The part of a segment that stays in memory of the process, tensor by tensor. A tensor that is streamed whole is listed with
+/// nothing.
+fn placed_weights(segment: &SegmentRecord, placement: &SegmentPlacement, buffers: &mut Vec<PlannedBuffer>) {
+    for (tensor, placed) in segment.tensors.iter().zip(&placement.tensors) {
+        let mut formula = tensor.format.formula(tensor.rows, tensor.columns);
+        if placed.streamed > Bytes::ZERO {
+            formula.push_str(&format!(", of which {} are streamed", placed.streamed));
+        }
+        buffers.push(weight(segment, tensor, placed.pinned, Backing::Anonymous, formula));
+    }
+    alignment(segment, placement.alignment, Backing::Anonymous, buffers);
+}
+
+fn weight(
+    segment: &SegmentRecord,
+    tensor: &TensorRecord,
+    bytes: Bytes,
+    backing: Backing,
+    formula: String,
+) -> PlannedBuffer {
+    PlannedBuffer {
         role: segment.role,
         sequence: 0,
-        class,
+        class: tensor.class,
         layer: segment.layer,
-        name,
-        element,
-        shape,
+        name: tensor.name.clone(),
+        element: tensor.format.element(),
+        shape: vec![tensor.rows as u64, tensor.columns as u64],
         bytes,
         lifetime: Lifetime::Resident,
         backing,
         growth: None,
         formula,
-    };
-    for tensor in &segment.tensors {
-        buffers.push(base(
-            tensor.class,
-            tensor.name.clone(),
-            tensor.format.element(),
-            vec![tensor.rows as u64, tensor.columns as u64],
-            tensor.bytes,
-            tensor.format.formula(tensor.rows, tensor.columns),
-        ));
     }
-    if let (Some(last), true) = (segment.tensors.last(), segment.alignment > Bytes::ZERO) {
-        buffers.push(base(
-            last.class,
-            format!("{} {}", segment.name, keys::ALIGNMENT),
-            ElementType::U8,
-            vec![segment.alignment.0],
-            segment.alignment,
-            "up to the next page".into(),
-        ));
+}
+
+/// What fills a segment's last page.
+fn alignment(segment: &SegmentRecord, bytes: Bytes, backing: Backing, buffers: &mut Vec<PlannedBuffer>) {
+    if let (Some(last), true) = (segment.tensors.last(), bytes > Bytes::ZERO) {
+        buffers.push(PlannedBuffer {
+            role: segment.role,
+            layer: segment.layer,
+            backing,
+            bytes,
+            ..anonymous(
+                last.class,
+                Lifetime::Resident,
+                &format!("{} {}", segment.name, keys::ALIGNMENT),
+                ElementType::U8,
+                vec![bytes.0],
+                "up to the next page".into(),
+            )
+        });
+    }
+}
+
+fn ring(ring: &Ring, buffers: &mut Vec<PlannedBuffer>) {
+    for (name, slots, slot, what) in [
+        (keys::SLOTS, ring.slots, ring.slot, "streamed weights pass through"),
+        (keys::LOOK_UPS, ring.look_ups, ring.look_up, "rows of the embedding table pass through"),
+    ] {
+        if slots > 0 {
+            buffers.push(anonymous(
+                BufferClass::StreamRing,
+                Lifetime::Resident,
+                name,
+                ElementType::U8,
+                vec![slots as u64, slot.0],
+                format!("{slots} slots · {slot}: {what}"),
+            ));
+        }
     }
 }
 

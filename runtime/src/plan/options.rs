@@ -143,6 +143,26 @@ pub enum WeightsMode {
     Resident,
 }
 
+/// The ring through which streamed weights pass, and what passes through it. No knob of a scenario: the defaults suit every
+/// storage that was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingShape {
+    /// The most that one stripe takes. Requests of this size reach the full rate of a disk.
+    pub stripe: Bytes,
+    /// Stripes that the ring holds: those being read, the one in use, and what is read ahead of it.
+    pub slots: usize,
+    /// Threads that read.
+    pub readers: usize,
+    /// Plain matrices that are smaller stay resident.
+    pub smallest_dense: Bytes,
+}
+
+impl Default for RingShape {
+    fn default() -> RingShape {
+        RingShape { stripe: Bytes::mib(2), slots: 16, readers: 3, smallest_dense: Bytes::mib(1) }
+    }
+}
+
 /// Everything that a load decides beside the engine itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -170,6 +190,9 @@ pub struct RuntimeOptions {
     pub draft_vocab: DraftVocab,
     /// How much of the weights stays resident.
     pub weight_streaming_budget: WeightStreaming,
+    /// What streamed weights pass through.
+    #[serde(skip)]
+    pub ring: RingShape,
     /// Sequences that are decoded together, from 1 to 8. Each takes its memory when it opens.
     pub max_batch_size: u32,
 }
@@ -201,6 +224,7 @@ impl RuntimeOptions {
             max_verify_tree_size: Self::DEFAULT_VERIFY_TREE,
             draft_vocab: DraftVocab::default(),
             weight_streaming_budget: WeightStreaming::Unset,
+            ring: RingShape::default(),
             max_batch_size: 1,
         }
     }
@@ -334,6 +358,20 @@ pub enum OptionsError {
         max_input_len: Tokens,
         /// Tokens of the longest sequence.
         capacity: Tokens,
+    },
+    /// A budget that not even the weights that must stay fit.
+    #[error(
+        "weightStreamingBudget {budget} is below the floor of {floor}: {kept} of norms and small matrices are never streamed, and the ring takes {ring}; raise it, or say `min`"
+    )]
+    BudgetBelowFloor {
+        /// What was asked for.
+        budget: WeightStreaming,
+        /// The least that works.
+        floor: Bytes,
+        /// What is never streamed.
+        kept: Bytes,
+        /// What streamed weights pass through.
+        ring: Bytes,
     },
     /// More threads than any machine here has.
     #[error("threads is {threads}; leave it out to use the processors of this machine")]

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use super::Cpu;
+use super::streaming::stripes_of;
 use crate::memory::{Allocator, Buffer, MemoryError};
 use crate::model::operators::{Keep, KvCache, LogRows, Operators, Projection, Tensor};
 use crate::ops::attention::{self, KvSlice, KvSliceMut};
@@ -11,6 +13,7 @@ use crate::ops::gated_delta_rule::{self, Inputs};
 use crate::ops::{Heads, argmax, causal_conv1d, linear, rms_norm, rope, swiglu};
 use crate::plan::{KvCacheType, Precision};
 use crate::weights::Weight;
+use crate::weights::stream::{Stream, StreamError};
 
 /// The CPU with the memory of one engine.
 #[derive(Debug)]
@@ -23,6 +26,10 @@ pub struct CpuDevice {
     pub precision: Precision,
     /// Element type of the KV cache.
     pub kv_cache_type: KvCacheType,
+    /// Brings the weights that are not resident, where there are any.
+    pub stream: Option<Stream>,
+    /// The first read that failed since [`CpuDevice::check`] was last asked.
+    pub failed: Mutex<Option<StreamError>>,
 }
 
 impl Tensor for Buffer {
@@ -48,7 +55,7 @@ impl CpuDevice {
 }
 
 /// The first `elements` of a buffer of f32.
-fn floats(buffer: &Buffer, elements: usize) -> &[f32] {
+pub(super) fn floats(buffer: &Buffer, elements: usize) -> &[f32] {
     &buffer.slice::<f32>()[..elements]
 }
 
@@ -63,7 +70,7 @@ fn rows_of_mut<'a>(buffer: &'a mut Buffer, rows: &Range<usize>, width: usize) ->
 }
 
 /// As [`floats`], to be written.
-fn floats_mut(buffer: &mut Buffer, elements: usize) -> &mut [f32] {
+pub(super) fn floats_mut(buffer: &mut Buffer, elements: usize) -> &mut [f32] {
     &mut buffer.slice_mut::<f32>()[..elements]
 }
 
@@ -79,7 +86,16 @@ impl Operators for CpuDevice {
         self.allocator.allocate(key)
     }
 
+    fn upcoming(&self, weights: &mut dyn Iterator<Item = &Weight>) {
+        if let Some(stream) = &self.stream {
+            stream.announce(stripes_of(weights));
+        }
+    }
+
     fn embed(&self, table: &Weight, ids: &[u32], out: &mut Buffer) {
+        if let Some(parts) = table.streamed() {
+            return self.streaming(|stream| self.embed_streamed(stream, table, parts, ids, out));
+        }
         let matrix = table.matrix();
         let hidden = matrix.columns();
         for (id, row) in ids.iter().zip(floats_mut(out, ids.len() * hidden).chunks_exact_mut(hidden)) {
@@ -118,9 +134,12 @@ impl Operators for CpuDevice {
         projections: &mut [Projection<'_, Weight, Buffer>],
         scratch: &mut Buffer,
     ) {
-        let Some(columns) = projections.first().map(|projection| projection.weight.matrix().columns()) else {
+        let Some(columns) = projections.first().map(|projection| projection.weight.columns()) else {
             return;
         };
+        if projections.iter().any(|projection| projection.weight.streamed().is_some()) {
+            return self.streaming(|stream| self.linear_streamed(stream, x, tokens, projections, scratch));
+        }
         let mut products: Vec<linear::Projection<'_>> = projections
             .iter_mut()
             .map(|projection| {
