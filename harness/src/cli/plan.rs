@@ -195,6 +195,7 @@ mod tests {
             cell: CellRecord {
                 id: crate::record::CellId(source.to_owned()),
                 model: "m".to_owned(),
+                name: None,
                 axes: Vec::new(),
                 settings: BTreeMap::new(),
                 build: BTreeMap::new(),

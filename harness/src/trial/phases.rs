@@ -87,6 +87,7 @@ impl OpenStream {
                 span => Reading::Measured(Millis(span.0 / f64::from(gaps))),
             },
             total_ms: between(self.sent_at, self.last_at),
+            speculation: None,
         }
     }
 }
