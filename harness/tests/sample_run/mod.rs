@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the builder")]
 
+pub mod levers;
 mod model;
 mod trace;
 
