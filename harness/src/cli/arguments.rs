@@ -56,7 +56,7 @@ pub(super) struct RunArguments {
     /// Take nothing over from an earlier run that did not finish
     #[arg(long)]
     pub(super) fresh: bool,
-    /// Run only this cell, named by its id or the beginning of it; may be given several times
+    /// Run only this cell: its name, or its id or the beginning of it; may be given several times
     #[arg(long = "cell", value_name = "ID")]
     pub(super) cells: Vec<String>,
     /// Print the verdict as JSON
