@@ -139,6 +139,106 @@ fn scores_are_those_of_the_reference() {
     assert!(pairs.filter(|(found, expected)| found == expected).count() >= 14);
 }
 
+/// The ids that a list in JSON holds.
+fn ids(list: &Value) -> Vec<u64> {
+    list.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
+}
+
+/// Runs a verb whose answer is JSON.
+fn answered(arguments: &[&str], folder: &Path) -> Value {
+    let output = sweep(arguments, folder);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn rows_are_chosen_from_a_corpus_and_built_into_an_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint("hybrid-ct");
+    let path = path.to_str().unwrap();
+    let corpus = root().join("fixtures/recipe/corpus.txt");
+    let trim = ["trim", "--checkpoint", path, "--corpus", corpus.to_str().unwrap(), "--rows"];
+    let trimmed = answered(&[&trim[..], &["400", "-o", "map.safetensors", "--json"]].concat(), folder.path());
+    assert_eq!((&trimmed["rows"], &trimmed["original_rows"]), (&json!(400), &json!(576)));
+    assert_eq!(trimmed["always_kept"], 261);
+    let count = |name: &str| trimmed[name].as_u64().unwrap();
+    assert!(count("covered_tokens") < count("corpus_tokens"), "{trimmed}");
+    assert!(count("covered_tokens") > count("corpus_tokens") * 3 / 4, "{trimmed}");
+    assert!(count("reencoded_tokens") > count("corpus_tokens"), "{trimmed}");
+    // 176 rows of 128 columns: bytes with a scale, nibbles with a scale and half a byte of zero point, halves.
+    assert_eq!(trimmed["saved_bytes"], json!({"int8": 176 * 130, "int4": 176 * 66 + 88, "f16": 176 * 256}));
+    let all = answered(&[&trim[..], &["1k", "-o", "all.safetensors", "--json"]].concat(), folder.path());
+    assert_eq!((&all["rows"], &all["corpus_tokens"]), (&json!(576), &all["reencoded_tokens"]));
+    let shown = sweep(&[&trim[..], &["400"]].concat(), folder.path());
+    let shown = text(&shown.stdout);
+    assert!(
+        shown.starts_with("vocab_map.safetensors: 400 of 576 rows, 261 of them whatever the corpus\n"),
+        "{shown}"
+    );
+    let files =
+        ["vocab_map.safetensors", "map.safetensors"].map(|name| std::fs::read(folder.path().join(name)));
+    assert_eq!(files[0].as_ref().unwrap(), files[1].as_ref().unwrap());
+
+    let logits = ["logits", "--checkpoint", path, "--ids", "3,5,7", "--steps", "3", "--json"];
+    let whole = answered(&logits, folder.path());
+    let trimmed = answered(&[&logits[..], &["--vocab", "map.safetensors"]].concat(), folder.path());
+    let kept = ids(&trimmed["kept_ids"]);
+    assert_eq!((kept.len(), whole.get("kept_ids")), (400, None));
+    for (row, id) in kept.iter().enumerate() {
+        assert_eq!(trimmed["prompt_logits"][row], whole["prompt_logits"][*id as usize], "id {id}");
+    }
+    assert!(ids(&trimmed["greedy"]).iter().all(|id| kept.contains(id)));
+    let dropped = (0..555).find(|id| !kept.contains(id)).unwrap().to_string();
+    let forced =
+        ["logits", "--checkpoint", path, "--vocab", "map.safetensors", "--ids", "3", "--force", &dropped];
+    let refused = sweep(&forced, folder.path());
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    let refused = text(&refused.stderr);
+    assert!(refused.contains(&format!("token id {dropped} is not in this engine")), "{refused}");
+}
+
+#[test]
+fn a_vocabulary_that_cannot_be_trimmed_is_refused_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint("hybrid-ct");
+    let path = path.to_str().unwrap();
+    std::fs::write(folder.path().join("other.txt"), "5\n2000\n").unwrap();
+    std::fs::write(folder.path().join("empty.txt"), "").unwrap();
+    std::fs::write(folder.path().join("bytes.txt"), b"a\xff").unwrap();
+    let build = |vocab: &str| sweep(&["build", "--checkpoint", path, "--vocab", vocab], folder.path());
+    let trim = |corpus: &str| {
+        sweep(&["trim", "--checkpoint", path, "--corpus", corpus, "--rows", "300"], folder.path())
+    };
+    for (output, expected) in [
+        (build("fulll"), "full, a number of rows such as 32k, or a file of ids"),
+        (build("other.txt"), "other.txt: it lists 2000, and ids of this model are below 576"),
+        (build("none.txt"), "read the vocabulary map none.txt: No such file"),
+        (trim("none.txt"), "open the corpus none.txt: No such file"),
+        (trim("empty.txt"), "the corpus has no tokens"),
+        (trim("bytes.txt"), "the corpus bytes.txt is not UTF-8 at byte 1"),
+    ] {
+        assert!(!output.status.success());
+        let error = text(&output.stderr);
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(!folder.path().join("vocab_map.safetensors").exists());
+}
+
+#[test]
+fn a_file_of_ids_is_part_of_an_engines_name_by_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint("hybrid-ct");
+    let build = |ids: &str| {
+        std::fs::write(folder.path().join("ids.txt"), ids).unwrap();
+        let arguments = ["build", "--checkpoint", path.to_str().unwrap(), "--vocab", "ids.txt"];
+        let output = sweep(&arguments, folder.path());
+        text(&output.stdout).split_once(": ").unwrap().0.to_owned()
+    };
+    let first = build("300\n");
+    assert_eq!(build("300\n"), first);
+    assert_ne!(build("300\n301\n"), first);
+}
+
 /// A served engine, killed when the test ends.
 struct Served {
     process: Child,
@@ -146,10 +246,11 @@ struct Served {
 }
 
 impl Served {
-    fn start(name: &str, folder: &Path) -> Served {
+    fn start(name: &str, more: &[&str], folder: &Path) -> Served {
         let mut process = Command::new(env!("CARGO_BIN_EXE_sweep"))
             .args(["serve", "--port", "0", "--model-id", "small", "--max-input-len", "256", "--checkpoint"])
             .arg(checkpoint(name))
+            .args(more)
             .current_dir(folder)
             .stderr(Stdio::piped())
             .spawn()
@@ -192,7 +293,7 @@ impl Drop for Served {
 #[test]
 fn a_checkpoint_is_served_with_its_text_and_its_ledger() {
     let folder = tempfile::tempdir().unwrap();
-    let served = Served::start("hybrid-awq", folder.path());
+    let served = Served::start("hybrid-awq", &[], folder.path());
     let reference = std::fs::read(checkpoint("hybrid-awq").join("reference.json")).unwrap();
     let reference: Value = serde_json::from_slice(&reference).unwrap();
     let prompt = &reference["prompts"][0];
@@ -221,4 +322,66 @@ fn a_checkpoint_is_served_with_its_text_and_its_ledger() {
     assert_eq!(held("kv_cache"), 0, "no sequence is open");
     let peaks = memory["ledger"]["entries"].as_array().unwrap();
     assert!(peaks.iter().any(|entry| entry["class"] == "kv_cache" && entry["peak"].as_u64().unwrap() > 0));
+}
+
+#[test]
+fn a_trimmed_engine_speaks_the_ids_of_its_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start("hybrid-awq", &["--vocab", "300"], folder.path());
+    let ask = |body: Value| served.ask("POST", "/v1/completions", Some(body));
+    // The 256 bytes and five added tokens stay, and the lowest of the others up to 300.
+    let kept = |id: u64| id < 295 || (555..560).contains(&id);
+    let (status, answer) = ask(
+        json!({"prompt": "Hello <think> κόσμε 世界", "max_tokens": 12, "temperature": 1.5, "seed": 3, "ignore_eos": true}),
+    );
+    assert_eq!(status, 200, "{answer}");
+    let made = ids(&answer["choices"][0]["token_ids"]);
+    assert!(made.len() == 12 && made.iter().all(|id| kept(*id)), "{answer}");
+
+    assert_eq!(ask(json!({"prompt": [5, 559, 294], "max_tokens": 1})).0, 200);
+    let (status, answer) = ask(json!({"prompt": [5, 400, 7], "max_tokens": 1}));
+    assert_eq!(status, 400);
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("token id 400 is not in this engine, whose vocabulary was trimmed to 300 entries"),
+        "{message}"
+    );
+    let (status, answer) = ask(json!({"prompt": [576], "max_tokens": 1}));
+    assert_eq!(status, 400);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("ids are below 576"), "{answer}");
+
+    let (_, memory) = served.ask("GET", "/v1/memory", None);
+    let entries = memory["ledger"]["entries"].as_array().unwrap();
+    let map = entries.iter().find(|entry| entry["key"] == "target/tokenizer/vocab_map").unwrap();
+    assert_eq!((&map["class"], &map["now"]), (&json!("tokenizer"), &json!(4096)));
+}
+
+#[test]
+fn trimmed_cells_are_planned_and_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = SCENARIO
+        .replace("DENSE", checkpoint("dense-awq").to_str().unwrap())
+        .replace("HYBRID", checkpoint("hybrid-awq").to_str().unwrap())
+        .replace("gdnPrefillMaxSeq: [64, 128]", "vocab: [full, 320]")
+        .replace("maxInputLen: [128, 400]", "maxInputLen: [128]");
+    std::fs::write(folder.path().join("small.yaml"), scenario).unwrap();
+    let planned = answered(&["plan", "small.yaml", "--json"], folder.path());
+    let output = sweep(&["run", "small.yaml", "--json"], folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for cell in verdict["cells"].as_array().unwrap() {
+        assert_eq!(cell["plan_mismatch_bytes"], json!({"measured": 0}), "{cell}");
+    }
+    // What was planned before anything was built is what is planned of the engines that are there.
+    let built = answered(&["plan", "small.yaml", "--json"], folder.path());
+    let class =
+        |run: &Value, cell: usize, class: &str| run["cells"][cell]["by_class_bytes"][class].as_u64().unwrap();
+    for cell in 0..4 {
+        assert_eq!(class(&planned, cell, "weights.lm_head"), class(&built, cell, "weights.lm_head"));
+    }
+    for model in [0, 2] {
+        let (whole, trimmed) =
+            (class(&built, model, "weights.lm_head"), class(&built, model + 1, "weights.lm_head"));
+        assert_eq!(whole - trimmed, 32_768, "256 rows of 130 bytes, in whole pages");
+    }
 }

@@ -500,3 +500,58 @@ fn a_file_without_end_or_without_text_is_refused() {
     let error = scenario::load(file.path()).expect_err("no text");
     assert!(error.to_string().contains("line 2 is not UTF-8"), "{error}");
 }
+
+#[test]
+fn vocabulary_that_is_neither_a_number_nor_a_file() {
+    let shown = shown("target: builtin", "build: {vocab: fulll}\ntarget: builtin");
+    insta::assert_snapshot!(shown, @r#"
+    error: `vocab` cannot be `fulll`
+      --> scenario.yaml:12:16
+       |
+    12 | build: {vocab: fulll}
+       |                ^^^^^
+       |
+       = hint: it takes full, a number of rows such as 32k, or a file of ids such as vocab_map.safetensors or ./ids.txt
+    "#);
+}
+
+#[test]
+fn vocabulary_of_no_rows() {
+    let shown = shown("target: builtin", "build: {vocab: 0}\ntarget: builtin");
+    insta::assert_snapshot!(shown, @r#"
+    error: `vocab` cannot be `0`
+      --> scenario.yaml:12:16
+       |
+    12 | build: {vocab: 0}
+       |                ^
+       |
+       = hint: it takes full, a number of rows such as 32k, or a file of ids such as vocab_map.safetensors or ./ids.txt
+    "#);
+}
+
+#[test]
+fn vocabulary_with_a_unit_on_an_axis() {
+    let shown =
+        shown("maxInputLen: [128, 256]\n", "maxInputLen: [128, 256]\n    vocab: [full, 64k, 32 KiB]\n");
+    insta::assert_snapshot!(shown, @r#"
+    error: `vocab` cannot be `32 KiB`
+      --> scenario.yaml:10:24
+       |
+    10 |     vocab: [full, 64k, 32 KiB]
+       |                        ^^^^^^
+       |
+       = hint: it takes full, a number of rows such as 32k, or a file of ids such as vocab_map.safetensors or ./ids.txt
+    "#);
+}
+
+#[test]
+fn vocabulary_on_an_axis_is_part_of_the_build() {
+    let axis = "maxInputLen: [128, 256]\n    vocab: [full, 64k, 1000, maps/vocab_map.safetensors]\n";
+    let text = SMALL.replacen("maxInputLen: [128, 256]\n", axis, 1);
+    let expansion = scenario::parse(Path::new("scenario.yaml"), text).expect("valid").expand();
+    let vocabularies: Vec<String> =
+        expansion.cells[..4].iter().map(|cell| cell.build.to_map()["vocab"].clone()).collect();
+    assert_eq!(vocabularies, ["full", "64k", "1000", "maps/vocab_map.safetensors"]);
+    let ids: std::collections::BTreeSet<_> = expansion.cells.iter().map(|cell| &cell.id.0).collect();
+    assert_eq!(ids.len(), expansion.cells.len());
+}

@@ -26,7 +26,7 @@ fn trial_of(scenario: &Scenario, can_wait: bool) -> (TrialRecord, Series) {
         scenario,
         cell,
         trial: 0,
-        engine: &Engine { folder: "nowhere".into(), vocab_size: 1000 },
+        engine: &Engine { folder: "nowhere".into(), vocab_size: 1000, kept: None },
         target: &FakeTarget { can_wait },
         paths: &paths,
         gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),

@@ -11,4 +11,5 @@ pub mod model;
 pub mod number_type;
 pub mod ops;
 pub mod plan;
+pub mod vocabulary;
 pub mod weights;

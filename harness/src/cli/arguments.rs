@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
+use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
 use super::{RUNS, SCENARIOS};
 use crate::engines::CACHE;
-use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, WeightPlacement};
+use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, Vocab, WeightPlacement};
 
 /// Measures the memory of LLM runtimes, buffer by buffer, and decides pass or fail
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ pub(super) enum Verb {
     Serve(ServeArguments),
     /// Print the scores of a model, to hold them against another implementation
     Logits(LogitsArguments),
+    /// Choose the rows of a table that a corpus uses most, and write them as a vocabulary map
+    Trim(TrimArguments),
     /// Print the JSON Schema of scenario files
     Schema,
     /// End a target's processes when the harness is killed
@@ -141,6 +144,9 @@ pub(super) struct PackArguments {
     /// What becomes of projections that the checkpoint holds in 16 bits: keep, int4 or int8
     #[arg(long, value_name = "TYPE", default_value = "keep")]
     pub(super) linears: Linears,
+    /// Rows of the embedding table and output head that are kept: full, a number such as 32k, or a file of ids
+    #[arg(long, value_name = "ROWS", default_value = "full")]
+    pub(super) vocab: Vocab,
     /// Folder in which built engines are kept
     #[arg(long, value_name = "DIR", default_value = CACHE)]
     pub(super) engines: PathBuf,
@@ -236,9 +242,15 @@ pub(super) struct LogitsArguments {
     /// Token ids to feed after the prompt, instead of the greedy ones
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     pub(super) force: Vec<u32>,
-    /// How many tokens to feed after the prompt; without it, as many as are forced
+    /// How many tokens to feed after the prompt, with drafts how many to make at least; without it, as many as are forced
     #[arg(long, value_name = "N")]
     pub(super) steps: Option<usize>,
+    /// Let the MTP head draft so many tokens a round, 1 to 7, and print the rounds instead of their scores
+    #[arg(long, value_name = "K", conflicts_with = "force", value_parser = clap::value_parser!(u32).range(1..=7))]
+    pub(super) draft: Option<u32>,
+    /// Rows of the table that the draft scores: full, or a number such as 32k
+    #[arg(long, value_name = "ROWS", default_value = "32k")]
+    pub(super) draft_vocab: DraftVocab,
     /// Tokens of a prefill chunk
     #[arg(long, value_name = "TOKENS", default_value_t = RuntimeOptions::DEFAULT_PREFILL_CHUNK)]
     pub(super) prefill_chunk: u32,
@@ -249,6 +261,26 @@ pub(super) struct LogitsArguments {
     #[arg(long, value_name = "N", default_value = "auto")]
     pub(super) threads: Threads,
     /// Print every score as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep trim`.
+#[derive(Debug, Args)]
+pub(super) struct TrimArguments {
+    /// A folder in Hugging Face layout; its configuration and tokenizer are enough
+    #[arg(long, value_name = "DIR")]
+    pub(super) checkpoint: PathBuf,
+    /// Text files in UTF-8 whose tokens are counted
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(super) corpus: Vec<PathBuf>,
+    /// Rows to keep, for example 32k
+    #[arg(long, value_name = "ROWS")]
+    pub(super) rows: RowCount,
+    /// The map to write, for `--vocab` and for TensorRT Edge-LLM
+    #[arg(long, short, value_name = "FILE", default_value = VOCAB_MAP)]
+    pub(super) output: PathBuf,
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -7,7 +7,7 @@ use runtime::engine_dir::Manifest;
 use super::arguments::{BuildArguments, PackArguments, SourceArguments};
 use super::progress::Screen;
 use super::{CliError, Printer};
-use crate::engines::{BuiltinEngines, EngineError, EngineProvider, build_engine, open_source};
+use crate::engines::{BuiltinEngines, EngineError, EngineProvider, build_engine, open_source, open_trimmed};
 use crate::interrupt::Interrupt;
 use crate::scenario::{BuildOptions, LmHead, ModelSource};
 use crate::verdict::ExitCode;
@@ -20,7 +20,7 @@ pub(super) fn build(arguments: &BuildArguments, printer: &Printer) -> Result<Exi
         Some(directory) => directory.clone(),
         None => BuiltinEngines::new(&arguments.pack.engines).directory(&source, &options),
     };
-    let checkpoint = open_source(&source)?;
+    let checkpoint = open_trimmed(&source, &options)?;
     let interrupt = interrupt()?;
     let screen = Screen::new(*printer, &interrupt);
     let manifest = build_engine(checkpoint.as_ref(), &options, &directory, &source.describe(), &screen)?;
@@ -56,7 +56,11 @@ fn interrupt() -> Result<Interrupt, CliError> {
 }
 
 fn options(pack: &PackArguments, lm_head: LmHead) -> BuildOptions {
-    BuildOptions { lm_head: pack.lm_head.unwrap_or(lm_head), linears: pack.linears }
+    BuildOptions {
+        lm_head: pack.lm_head.unwrap_or(lm_head),
+        linears: pack.linears,
+        vocab: pack.vocab.clone(),
+    }
 }
 
 fn summary(manifest: &Manifest, directory: &Path) -> String {

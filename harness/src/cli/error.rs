@@ -26,6 +26,9 @@ pub enum CliError {
     /// The options contradict each other or the model.
     #[error(transparent)]
     Options(#[from] runtime::plan::OptionsError),
+    /// A vocabulary cannot be trimmed as it was asked.
+    #[error(transparent)]
+    Vocabulary(#[from] runtime::vocabulary::VocabError),
     /// The prompt, or what should follow it, does not fit the model.
     #[error(transparent)]
     Prompt(runtime::engine::SequenceError),
@@ -65,6 +68,7 @@ impl CliError {
             | CliError::Run(_)
             | CliError::NoRun { .. }
             | CliError::Options(_)
+            | CliError::Vocabulary(_)
             | CliError::Prompt(_)
             | CliError::Sweep(SweepError::UnknownCell { .. }) => ExitCode::Usage,
             CliError::Engine(error) if error.interrupted => ExitCode::Interrupted,

@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `plan`, `judge`, `list`, `build`, `serve`, `logits`: one file a verb.
+//! - `run`, `plan`, `judge`, `list`, `build`, `serve`, `logits`, `trim`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
@@ -16,6 +16,7 @@ mod print;
 mod progress;
 mod run;
 mod serve;
+mod trim;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -64,6 +65,7 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::Build(arguments) => build::build(&arguments, printer),
         Verb::Serve(arguments) => serve::serve(&arguments, printer),
         Verb::Logits(arguments) => logits::logits(&arguments, printer),
+        Verb::Trim(arguments) => trim::trim(&arguments, printer),
         Verb::Schema => printer.text(&schema_text()).map(|()| ExitCode::Pass),
         Verb::Guard => {
             guard(std::io::stdin().lock());

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use ledger::{Bytes, Millis};
+use ledger::{Bytes, Millis, Role};
 use runtime::backend::cpu::Pool;
-use runtime::checkpoint::{CheckpointSource, DirectoryCheckpoint, SyntheticCheckpoint, SyntheticOptions};
+use runtime::checkpoint::{
+    CheckpointSource, DirectoryCheckpoint, GENERATOR_VERSION, SyntheticCheckpoint, SyntheticOptions,
+};
 use runtime::config::{ModelConfig, PUBLISHED};
 use runtime::engine_dir::{self, BuildProgress, EngineDir, SegmentRecord};
-use runtime::plan::{self, RuntimeOptions};
+use runtime::plan::{self, RuntimeOptions, TextTables};
+use runtime::vocabulary;
 use sha2::{Digest, Sha256};
 
 use super::{Engine, EngineError, EngineProvider, Forecast, Progress, Rates, StreamingForecast};
@@ -37,7 +40,8 @@ impl BuiltinEngines {
             ModelSource::Engine(path) => PathBuf::from(path),
             ModelSource::Synthetic { architecture, seed } => {
                 let name = format!("{}-synthetic-{seed}", architecture.to_lowercase());
-                self.cache.join(format!("{name}-{}", fingerprint(&source.describe(), build)))
+                let identity = format!("{}\ngenerator {GENERATOR_VERSION}", source.describe());
+                self.cache.join(format!("{name}-{}", fingerprint(&identity, build)))
             }
             ModelSource::Checkpoint(path) => {
                 let place = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
@@ -63,7 +67,7 @@ impl EngineProvider for BuiltinEngines {
         if let Ok(engine) = EngineDir::open(&directory) {
             return opened(&engine);
         }
-        let checkpoint = open_source(source)?;
+        let checkpoint = open_trimmed(source, build)?;
         build_engine(checkpoint.as_ref(), build, &directory, &source.describe(), progress)?;
         opened(&EngineDir::open(&directory)?)
     }
@@ -71,17 +75,18 @@ impl EngineProvider for BuiltinEngines {
     fn forecast(&self, cell: &Cell) -> Result<Forecast, EngineError> {
         let options = runtime_options(&cell.settings)?;
         let built = EngineDir::open(&self.directory(&cell.source, &cell.build));
-        let (config, segments, tokenizer, missing) = match built {
+        let (config, segments, tables, missing) = match built {
             Ok(engine) => {
                 let manifest = engine.manifest();
-                let tokenizer = engine.tokenizer().map(|(_, bytes)| bytes);
-                (manifest.config.clone(), manifest.segments.clone(), tokenizer, false)
+                (manifest.config.clone(), manifest.segments.clone(), engine.text_tables(), false)
             }
             Err(error) if matches!(cell.source, ModelSource::Engine(_)) => return Err(error.into()),
             Err(_) => {
-                let source = open_source(&cell.source)?;
+                let source = open_trimmed(&cell.source, &cell.build)?;
                 let segments = engine_dir::layout(source.as_ref(), &build_options(&cell.build))?;
-                (source.config().clone(), segments, None, true)
+                let vocab_map = source.kept_rows().map(|kept| vocabulary::file_bytes(kept.ids.len()));
+                let tables = TextTables { vocab_map, ..TextTables::default() };
+                (source.config().clone(), segments, tables, true)
             }
         };
         options.check(&config).map_err(|error| EngineError::from_cause(&error))?;
@@ -99,7 +104,7 @@ impl EngineProvider for BuiltinEngines {
         });
         let streamed = streaming.map_or(Bytes::ZERO, |streaming| streaming.streamed_bytes_per_token);
         Ok(Forecast {
-            plan: plan::plan(&config, &segments, tokenizer, &options),
+            plan: plan::plan(&config, &segments, tables, &options),
             program: PROGRAM,
             rates: Some(rates(&segments, options.threads, streamed, options.prefill_chunk())),
             build_time: missing.then(|| build_time(&segments)),
@@ -120,7 +125,8 @@ pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, En
                 hint: Some(format!("the architectures are {}", PUBLISHED.join(", "))),
                 interrupted: false,
             })?;
-            let options = SyntheticOptions { seed: *seed, ..SyntheticOptions::default() };
+            // The draft's weights are on the disk only, until a cell asks for them.
+            let options = SyntheticOptions { seed: *seed, mtp: true, ..SyntheticOptions::default() };
             let checkpoint = SyntheticCheckpoint::new(architecture, config, options)
                 .map_err(|error| EngineError::from_cause(&error))?;
             Ok(Box::new(checkpoint))
@@ -136,6 +142,17 @@ pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, En
             interrupted: false,
         }),
     }
+}
+
+/// Opens the checkpoint that a source names, with the vocabulary that a build asks for.
+///
+/// # Errors
+/// As [`open_source`], and when a file of ids or the checkpoint's tokenizer cannot be used.
+pub fn open_trimmed(
+    source: &ModelSource,
+    build: &BuildOptions,
+) -> Result<Box<dyn CheckpointSource>, EngineError> {
+    Ok(vocabulary::trim(open_source(source)?, &build.vocab)?)
 }
 
 /// Builds an engine, and says how far it is.
@@ -209,13 +226,18 @@ fn runtime_options(settings: &scenario::Settings) -> Result<RuntimeOptions, Engi
 }
 
 fn opened(engine: &EngineDir) -> Result<Engine, EngineError> {
-    let vocab_size = u32::try_from(engine.manifest().config.vocab_size).unwrap_or(u32::MAX);
-    Ok(Engine { folder: engine.path().to_owned(), vocab_size })
+    let vocab_size = u32::try_from(engine.manifest().vocabulary_size()).unwrap_or(u32::MAX);
+    let kept = match engine.vocab_map() {
+        Some((path, _)) => Some(vocabulary::read_ids(&path, vocab_size as usize)?),
+        None => None,
+    };
+    Ok(Engine { folder: engine.path().to_owned(), vocab_size, kept })
 }
 
 fn fingerprint(identity: &str, build: &BuildOptions) -> String {
     let mut hasher = Sha256::new();
     hasher.update(format!("{identity}\n{:?}\n{}", build.to_map(), engine_dir::FORMAT_VERSION));
+    hasher.update(build.contents());
     hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -227,7 +249,8 @@ fn rates(segments: &[SegmentRecord], threads: usize, streamed: Bytes, chunk: usi
     const LOAD_BYTES_PER_SECOND: f64 = 2e9;
     const READ_BYTES_PER_SECOND: f64 = 12e9;
     const PRODUCTS_PER_SECOND: f64 = 130e9;
-    let bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
+    let target = segments.iter().filter(|segment| segment.role == Role::Target);
+    let bytes: Bytes = target.map(|segment| segment.bytes).sum();
     let layers =
         segments.iter().filter(|segment| segment.layer.is_some()).flat_map(|segment| &segment.tensors);
     let weights: f64 = layers.map(|tensor| (tensor.rows * tensor.columns) as f64).sum();

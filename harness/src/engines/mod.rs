@@ -9,7 +9,7 @@ use crate::scenario::{BuildOptions, Cell, ModelSource};
 
 mod builtin;
 
-pub use builtin::{BuiltinEngines, CACHE, build_engine, build_options, open_source};
+pub use builtin::{BuiltinEngines, CACHE, build_engine, build_options, open_source, open_trimmed};
 
 /// An engine that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Engine {
     pub folder: PathBuf,
     /// Ids that the model knows: prompts are made of smaller ones.
     pub vocab_size: u32,
+    /// The ids that are left of them, ascending, where the vocabulary has been trimmed.
+    pub kept: Option<Vec<u32>>,
 }
 
 /// How long a target takes for each piece of work: a guess, to plan a run by.
@@ -82,6 +84,12 @@ impl From<runtime::engine_dir::EngineError> for EngineError {
     fn from(cause: runtime::engine_dir::EngineError) -> EngineError {
         let interrupted = matches!(cause, runtime::engine_dir::EngineError::Interrupted);
         EngineError { interrupted, ..EngineError::from_cause(&cause) }
+    }
+}
+
+impl From<runtime::vocabulary::VocabError> for EngineError {
+    fn from(cause: runtime::vocabulary::VocabError) -> EngineError {
+        EngineError::from_cause(&cause)
     }
 }
 

@@ -94,7 +94,7 @@ impl Scenario {
 
     /// The cell with these axis values; `None` where its model is unknown, which a checked scenario rules out.
     fn cell(&self, axes: Vec<(String, String)>) -> Option<Cell> {
-        let (mut settings, mut build) = (self.settings, self.build);
+        let (mut settings, mut build) = (self.settings, self.build.clone());
         for (name, value) in &axes {
             let known = settings.set(name, value).or_else(|| build.set(name, value));
             debug_assert!(name == "model" || known == Some(Ok(())));
@@ -106,6 +106,7 @@ impl Scenario {
         let identity = json!({
             "settings": settings.to_map(),
             "build": build.to_map(),
+            "build_contents": build.contents(),
             "source": source.describe(),
             "contents": source.contents(),
             "model": model,

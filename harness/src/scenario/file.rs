@@ -119,6 +119,8 @@ pub(super) struct BuildFile {
     pub(super) lm_head: Option<LmHead>,
     /// What becomes of 16-bit projections. Default: keep.
     pub(super) linears: Option<Linears>,
+    /// Rows of the table that are kept: `full`, a number such as `32k`, or a file of ids. Default: full.
+    pub(super) vocab: Option<Located<Scalar>>,
 }
 
 /// Settings of a target.

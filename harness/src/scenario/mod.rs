@@ -27,6 +27,7 @@ pub use expand::{Cell, Expansion, SAMPLER_VERSION};
 pub use file::{ModelSource, TargetKind};
 pub use load::{load, parse};
 pub use phases::{Decode, Phases, Prefill, PromptTokens, Wait};
+pub use runtime::vocabulary::Vocab;
 pub use schema::schema_text;
 pub use settings::{
     BuildOptions, Expected, KvCacheType, Linears, LmHead, Settings, SettingsDraft, Threads, WeightPlacement,

@@ -5,8 +5,11 @@ use std::str::FromStr;
 
 use ledger::Tokens;
 use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
+use runtime::vocabulary::Vocab;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::hex_sha256;
 
 /// A value was refused: what its place takes instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,38 +123,53 @@ pub struct Settings {
 }
 
 /// What an engine is built with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BuildOptions {
     /// The output head.
     pub lm_head: LmHead,
     /// Projections that the checkpoint holds in 16 bits.
     pub linears: Linears,
+    /// The rows of the table that the engine holds.
+    pub vocab: Vocab,
 }
 
 impl Default for BuildOptions {
     fn default() -> BuildOptions {
-        BuildOptions { lm_head: LmHead::Int8, linears: Linears::Keep }
+        BuildOptions { lm_head: LmHead::Int8, linears: Linears::Keep, vocab: Vocab::Full }
     }
 }
 
 impl BuildOptions {
     /// The names, as scenario files spell them.
-    pub const NAMES: [&'static str; 2] = ["lmHead", "linears"];
+    pub const NAMES: [&'static str; 3] = ["lmHead", "linears", "vocab"];
 
     /// Sets the option `name` from its text. `None` where there is no such option.
     pub fn set(&mut self, name: &str, text: &str) -> Option<Result<(), Expected>> {
         Some(match name {
             "lmHead" => text.parse().map(|value| self.lm_head = value),
             "linears" => text.parse().map(|value| self.linears = value),
+            "vocab" => text.parse().map(|value| self.vocab = value).map_err(Expected),
             _ => return None,
         })
     }
 
     /// Every option by name.
     pub fn to_map(&self) -> BTreeMap<String, String> {
-        [("lmHead", self.lm_head.name()), ("linears", self.linears.name())]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into()
+        [
+            ("lmHead", self.lm_head.name().to_owned()),
+            ("linears", self.linears.name().to_owned()),
+            ("vocab", self.vocab.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// SHA-256 of the file of ids that an option names: it stands for what is in it. Empty where there is no file to read.
+    pub fn contents(&self) -> String {
+        match &self.vocab {
+            Vocab::File(path) => std::fs::read(path).map_or_else(|_| String::new(), |ids| hex_sha256(&ids)),
+            Vocab::Full | Vocab::Rows(_) => String::new(),
+        }
     }
 }
 
@@ -328,6 +346,10 @@ mod tests {
         let mut build = BuildOptions::default();
         assert_eq!(build.set("lmHead", "int4"), Some(Ok(())));
         assert_eq!(build.to_map()["lmHead"], "int4");
+        for vocab in ["full", "64k", "1000", "maps/vocab_map.safetensors", "./ids"] {
+            assert_eq!(build.set("vocab", vocab), Some(Ok(())), "{vocab}");
+            assert_eq!(build.to_map()["vocab"], vocab);
+        }
     }
 
     #[test]

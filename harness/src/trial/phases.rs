@@ -11,6 +11,7 @@ use super::arrivals::Arrivals;
 use super::outcome::Stop;
 use super::prompt::prompt;
 use crate::clock::TrialClock;
+use crate::engines::Engine;
 use crate::interrupt::Interrupt;
 use crate::record::{HELD_TOKENS, Reading, RequestRecord};
 use crate::scenario::{Cell, Decode, Prefill, PromptTokens};
@@ -46,7 +47,7 @@ pub(super) struct Session<'a> {
     pub(super) client: Option<Client>,
     pub(super) port_file: PathBuf,
     pub(super) cell: &'a Cell,
-    pub(super) vocab_size: u32,
+    pub(super) engine: &'a Engine,
     pub(super) seed: u64,
     pub(super) clock: TrialClock,
     pub(super) interrupt: &'a Interrupt,
@@ -233,7 +234,7 @@ impl Session<'_> {
         let length = prompt_tokens.resolve(settings.max_input_len);
         let room = settings.max_kv_cache_capacity.0.saturating_sub(length.0 + output.0);
         let held = if hold { HELD_TOKENS.0.min(room) } else { 0 };
-        let ids = prompt(self.seed, self.sent, length, self.vocab_size);
+        let ids = prompt(self.seed, self.sent, length, self.engine);
         self.sent += 1;
         let request = CompletionRequest {
             model: &self.cell.model,

@@ -114,7 +114,7 @@ async fn run(
         client: None,
         port_file: port_file.clone(),
         cell: plan.cell,
-        vocab_size: plan.engine.vocab_size,
+        engine: plan.engine,
         seed: plan.scenario.seed,
         clock,
         interrupt: plan.interrupt,

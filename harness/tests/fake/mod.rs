@@ -68,13 +68,15 @@ impl EngineProvider for FakeEngines {
         _: &dyn Progress,
     ) -> Result<Engine, EngineError> {
         match source {
-            ModelSource::Engine(path) => Ok(Engine { folder: PathBuf::from(path), vocab_size: 1000 }),
+            ModelSource::Engine(path) => {
+                Ok(Engine { folder: PathBuf::from(path), vocab_size: 1000, kept: None })
+            }
             ModelSource::Checkpoint(path) if path == "slow" => {
                 // A build that never asks whether it should stop.
                 let runs = env::var_os("FAKE_SWEEP").map(PathBuf::from).unwrap_or_default();
                 std::fs::write(runs.join("building"), "").expect("writable");
                 std::thread::sleep(Duration::from_secs(60));
-                Ok(Engine { folder: runs, vocab_size: 1000 })
+                Ok(Engine { folder: runs, vocab_size: 1000, kept: None })
             }
             other => Err(EngineError {
                 what: format!("build an engine from {}", other.describe()),
@@ -93,6 +95,7 @@ fn plan() -> MemoryPlan {
     MemoryPlan {
         buffers: vec![PlannedBuffer {
             role: Role::Target,
+            sequence: 0,
             class: BufferClass::WeightsLinear,
             layer: None,
             name: "weights".to_owned(),

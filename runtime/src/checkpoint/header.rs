@@ -10,7 +10,7 @@ use thiserror::Error;
 /// Element types of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names of the format")]
-pub(super) enum Dtype {
+pub(crate) enum Dtype {
     F4,
     F6_E2M3,
     F6_E3M2,

@@ -10,7 +10,8 @@
 //! - `source`: the trait. `int4`, `half`: the canonical forms.
 //! - `safetensors`, `shards`: where a tensor's bytes are, checked.
 //! - `quantization`: `quantization_config`, checked. `dense`, `awq`, `compressed_tensors`, `gptq`: the layouts.
-//! - `directory`: a Hugging Face directory as a source. `synthetic`: a seed as a source.
+//! - `directory`: a Hugging Face directory as a source. `synthetic`: a seed as a source. `trimmed`: another source with fewer
+//!   rows in its table.
 
 mod awq;
 mod compressed_tensors;
@@ -29,13 +30,17 @@ mod source;
 mod synthetic;
 #[cfg(test)]
 mod tests;
+mod trimmed;
 
 pub use directory::DirectoryCheckpoint;
 pub use error::CheckpointError;
 pub use half::{DenseType, HalfType};
+pub(crate) use header::Dtype;
 pub use header::HeaderProblem;
 pub use int4::Int4Rows;
 pub use quantization::QuantizationProblem;
+pub(crate) use safetensors::tensor_in;
 pub use shards::IndexProblem;
 pub use source::{CheckpointSource, LinearKind, SourceIdentity};
-pub use synthetic::{SyntheticCheckpoint, SyntheticOptions, SyntheticQuantization};
+pub use synthetic::{GENERATOR_VERSION, SyntheticCheckpoint, SyntheticOptions, SyntheticQuantization};
+pub use trimmed::{KeptRows, TrimmedCheckpoint};

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -42,18 +43,8 @@ impl SafetensorsFile {
         }
         let mut length = [0; 8];
         file.read_exact_at(&mut length, 0).map_err(io_error)?;
-        // What `git clone` leaves where the large file itself was not fetched begins so.
-        if &length == b"version " {
-            return Err(refuse(HeaderProblem::GitLfsPointer));
-        }
-        let header_bytes = u64::from_le_bytes(length);
-        if header_bytes > MAX_HEADER_BYTES {
-            return Err(refuse(HeaderProblem::HeaderTooLong { header_bytes, limit: MAX_HEADER_BYTES }));
-        }
+        let header_bytes = header_length(length, file_bytes).map_err(refuse)?;
         let data_start = 8 + header_bytes;
-        if data_start > file_bytes {
-            return Err(refuse(HeaderProblem::HeaderBeyondFile { header_bytes, file_bytes }));
-        }
         // At most `MAX_HEADER_BYTES`, and no more than the file has.
         let mut text = vec![0; header_bytes as usize];
         file.read_exact_at(&mut text, 8).map_err(io_error)?;
@@ -76,6 +67,48 @@ impl SafetensorsFile {
         let (name, range) = self.tensors.get_key_value(name)?;
         Some(Tensor { name, range, file: self })
     }
+}
+
+/// The length of the header of a file of `file_bytes` that begins with `length`, checked.
+fn header_length(length: [u8; 8], file_bytes: u64) -> Result<u64, HeaderProblem> {
+    // What `git clone` leaves where the large file itself was not fetched begins so.
+    if &length == b"version " {
+        return Err(HeaderProblem::GitLfsPointer);
+    }
+    let header_bytes = u64::from_le_bytes(length);
+    if header_bytes > MAX_HEADER_BYTES {
+        return Err(HeaderProblem::HeaderTooLong { header_bytes, limit: MAX_HEADER_BYTES });
+    }
+    if 8 + header_bytes > file_bytes {
+        return Err(HeaderProblem::HeaderBeyondFile { header_bytes, file_bytes });
+    }
+    Ok(header_bytes)
+}
+
+/// A tensor of a file that is in memory.
+#[derive(Debug)]
+pub(crate) struct TensorInMemory {
+    /// Element type.
+    pub(crate) dtype: header::Dtype,
+    /// Shape, outermost dimension first.
+    pub(crate) shape: Vec<usize>,
+    /// Where its bytes are in the file.
+    pub(crate) bytes: Range<usize>,
+}
+
+/// The tensor `name` of a file whose contents are `file`; `None` where the file has no such tensor.
+pub(crate) fn tensor_in(file: &[u8], name: &str) -> Result<Option<TensorInMemory>, HeaderProblem> {
+    let file_bytes = file.len() as u64;
+    let Some(length) = file.first_chunk::<8>() else {
+        return Err(HeaderProblem::TooShort { file_bytes });
+    };
+    let data_start = 8 + header_length(*length, file_bytes)? as usize;
+    let mut tensors = header::parse(&file[8..data_start], file_bytes - data_start as u64)?;
+    Ok(tensors.remove(name).map(|tensor| TensorInMemory {
+        dtype: tensor.dtype,
+        shape: tensor.shape,
+        bytes: data_start + tensor.begin as usize..data_start + tensor.end as usize,
+    }))
 }
 
 /// One tensor of an open file.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::error::CheckpointError;
 use super::half::{DenseType, HalfType};
 use super::int4::Int4Rows;
+use super::trimmed::KeptRows;
 use crate::config::ModelConfig;
 
 /// How a checkpoint stores a linear layer.
@@ -53,6 +54,11 @@ pub trait CheckpointSource: Send + Sync {
 
     /// Where the weights come from.
     fn identity(&self) -> SourceIdentity;
+
+    /// The rows that are left of the table, where it has been trimmed: `config` counts these.
+    fn kept_rows(&self) -> Option<&KeptRows> {
+        None
+    }
 
     /// How the linear layer `module` is stored, decided by the tensors that exist. Checks their shapes.
     fn linear_kind(&self, module: &str) -> Result<LinearKind, CheckpointError>;

@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex};
 
 use ledger::{BufferClass, Bytes, MemoryPlan};
 
+use super::steps::Steps;
 use crate::backend::cpu::{Cpu, CpuDevice, PoolError};
 use crate::config::ModelConfig;
 use crate::engine_dir::EngineDir;
 use crate::generate::tokenizer::{OpenError, Tokenizer};
 use crate::memory::{Allocation, Allocator, FileRegion, Ledger, MemoryError};
-use crate::model::layers::Weights;
+use crate::model::layers::{DraftWeights, Weights};
 use crate::plan::{self, OptionsError, RuntimeOptions, Streaming};
+use crate::vocabulary::{VocabMap, VocabMapProblem};
 use crate::weights::{self, LoadError, Weight};
 
 /// A model in memory, ready for sequences.
@@ -21,7 +23,12 @@ pub struct Engine {
     pub(super) options: RuntimeOptions,
     pub(super) device: CpuDevice,
     pub(super) weights: Weights<Weight>,
+    /// The MTP head, where it is used.
+    pub(super) draft: Option<DraftWeights<Weight>>,
+    pub(super) steps: Arc<Steps>,
     tokenizer: Option<Arc<Tokenizer>>,
+    pub(super) vocab_map: Option<VocabMap>,
+    pub(super) vocabulary_size: usize,
     plan: MemoryPlan,
     pub(super) ledger: Arc<Ledger>,
 }
@@ -38,12 +45,12 @@ pub enum EngineLoadError {
     /// The weights could not be loaded.
     #[error(transparent)]
     Weights(#[from] LoadError),
-    /// The tokenizer's table could not be mapped.
+    /// The tokenizer's table or the vocabulary's map could not be mapped.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// The tokenizer's table could not be opened.
+    /// One of these could not be opened.
     #[error("open {path}: {cause}")]
-    TokenizerFile {
+    TableFile {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -57,6 +64,24 @@ pub enum EngineLoadError {
         /// What is wrong.
         cause: OpenError,
     },
+    /// The map of a trimmed vocabulary cannot be used.
+    #[error("{path}: {cause}; build the engine again")]
+    VocabMap {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: VocabMapProblem,
+    },
+    /// The map of a trimmed vocabulary is that of another engine.
+    #[error("{path} maps {found} rows, and the table has {expected}; build the engine again")]
+    VocabMapLength {
+        /// The file.
+        path: PathBuf,
+        /// Rows of the map.
+        found: usize,
+        /// Rows of the table.
+        expected: usize,
+    },
     /// The engine lacks a weight that its configuration asks for.
     #[error("the engine has no weight `{name}`; build it again")]
     WeightMissing {
@@ -69,14 +94,20 @@ impl Engine {
     /// The plan of `directory` under `options`: what a load will allocate, to the byte.
     pub fn plan_of(directory: &EngineDir, options: &RuntimeOptions) -> MemoryPlan {
         let manifest = directory.manifest();
-        let tokenizer = directory.tokenizer().map(|(_, bytes)| bytes);
-        plan::plan(&manifest.config, &manifest.segments, tokenizer, options)
+        plan::plan(&manifest.config, &manifest.segments, directory.text_tables(), options)
     }
 
     /// Loads `directory` under `options`. The weights become reachable; sequences take their memory when they open.
     pub fn load(directory: &EngineDir, options: &RuntimeOptions) -> Result<Engine, EngineLoadError> {
         let config = directory.manifest().config.clone();
         options.check(&config)?;
+        let wanted = options;
+        let options = &wanted.for_engine(&directory.manifest().segments);
+        if wanted.mtp && !options.mtp {
+            tracing::warn!(
+                "the engine has no MTP head: its checkpoint has no mtp.* tensors; decoding without drafts"
+            );
+        }
         let streaming = Streaming::choose(&directory.manifest().segments, options);
         if let Some(streaming) = &streaming {
             streaming.check(options.weight_streaming_budget)?;
@@ -93,9 +124,17 @@ impl Engine {
             None => (weights::load(directory, options.weights, &plan, &allocator)?, None),
         };
         let mut found: std::collections::HashMap<String, Weight> = found.into_iter().collect();
-        let weights = Weights::gather(&config, |name| {
+        let mut find = |name: &str| {
             found.remove(name).ok_or_else(|| EngineLoadError::WeightMissing { name: name.to_owned() })
-        })?;
+        };
+        let weights = Weights::gather(&config, &mut find)?;
+        let draft = match options.mtp {
+            true => {
+                let rows = options.draft_vocab.rows(config.vocab_size);
+                Some(DraftWeights::gather(weights.head().first_rows(rows), &mut find)?)
+            }
+            false => None,
+        };
         let cpu = Cpu::new(options.threads)?;
         let device = CpuDevice {
             cpu,
@@ -109,7 +148,23 @@ impl Engine {
             Some((path, bytes)) => Some(Arc::new(open_tokenizer(&path, bytes, &device.allocator)?)),
             None => None,
         };
-        Ok(Engine { config, options: options.clone(), device, weights, tokenizer, plan, ledger })
+        let vocab_map = match directory.vocab_map() {
+            Some((path, bytes)) => Some(open_vocab_map(&path, bytes, directory, &device.allocator)?),
+            None => None,
+        };
+        Ok(Engine {
+            config,
+            options: options.clone(),
+            device,
+            weights,
+            draft,
+            steps: Steps::new(ledger.clone()),
+            tokenizer,
+            vocab_map,
+            vocabulary_size: directory.manifest().vocabulary_size(),
+            plan,
+            ledger,
+        })
     }
 
     /// The model.
@@ -156,15 +211,44 @@ impl AsRef<[u8]> for MappedTable {
 }
 
 fn open_tokenizer(path: &Path, bytes: Bytes, allocator: &Allocator) -> Result<Tokenizer, EngineLoadError> {
+    let table = map_table(path, bytes, plan::keys::TOKENIZER, allocator)?;
+    Tokenizer::open(table).map_err(|cause| EngineLoadError::Tokenizer { path: path.to_owned(), cause })
+}
+
+fn open_vocab_map(
+    path: &Path,
+    bytes: Bytes,
+    directory: &EngineDir,
+    allocator: &Allocator,
+) -> Result<VocabMap, EngineLoadError> {
+    let refuse = |cause| EngineLoadError::VocabMap { path: path.to_owned(), cause };
+    let map = VocabMap::open(map_table(path, bytes, plan::keys::VOCAB_MAP, allocator)?).map_err(refuse)?;
+    let manifest = directory.manifest();
+    let (found, expected, vocabulary) = (map.rows(), manifest.config.vocab_size, manifest.vocabulary_size());
+    if found != expected {
+        return Err(EngineLoadError::VocabMapLength { path: path.to_owned(), found, expected });
+    }
+    match map.id_of(expected as u32 - 1) {
+        Some(id) if id as usize >= vocabulary => Err(refuse(VocabMapProblem::OutOfRange { id, vocabulary })),
+        _ => Ok(map),
+    }
+}
+
+/// Maps one of the files between text and rows, and enters it into the ledger.
+fn map_table(
+    path: &Path,
+    bytes: Bytes,
+    key: &str,
+    allocator: &Allocator,
+) -> Result<MappedTable, EngineLoadError> {
     let file = std::fs::File::open(path)
-        .map_err(|cause| EngineLoadError::TokenizerFile { path: path.to_owned(), cause })?;
+        .map_err(|cause| EngineLoadError::TableFile { path: path.to_owned(), cause })?;
     let region = FileRegion::map(&file, 0, bytes.0 as usize).map_err(|cause| MemoryError::Map {
         path: path.to_owned(),
         offset: 0,
         bytes,
         cause,
     })?;
-    let account = allocator.enter(&format!("target/{}/{}", BufferClass::Tokenizer, plan::keys::TOKENIZER))?;
-    Tokenizer::open(MappedTable { region, _account: account })
-        .map_err(|cause| EngineLoadError::Tokenizer { path: path.to_owned(), cause })
+    let account = allocator.enter(&format!("target/{}/{key}", BufferClass::Tokenizer))?;
+    Ok(MappedTable { region, _account: account })
 }

@@ -16,12 +16,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::EngineError;
-use super::format::{FORMAT_VERSION, MANIFEST, Manifest, SegmentRecord, SourceRecord, WEIGHTS};
+use super::format::{
+    FORMAT_VERSION, MANIFEST, Manifest, SegmentRecord, SourceRecord, VocabularyRecord, WEIGHTS,
+};
 use super::layout::{BuildOptions, groups_of, layout};
 use super::pack::{Block, blocks, pack};
 use crate::checkpoint::{CheckpointSource, SourceIdentity};
 use crate::generate::text_files;
 use crate::model::modules::Group;
+use crate::vocabulary::{VOCAB_MAP, to_file};
 
 /// The state of a build that is under way.
 const PROGRESS: &str = "progress.json";
@@ -53,6 +56,7 @@ struct Unfinished {
     format_version: u32,
     source: SourceRecord,
     options: BuildOptions,
+    vocabulary: Option<VocabularyRecord>,
     finished: Vec<String>,
 }
 
@@ -71,8 +75,14 @@ pub fn build(
     let weights_bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
     let partial = partial_path(directory);
     let result = (|| {
-        let record = source_record(source)?;
-        let mut unfinished = begin(&partial, directory, &record, options, weights_bytes)?;
+        let fresh = Unfinished {
+            format_version: FORMAT_VERSION,
+            source: source_record(source)?,
+            options: *options,
+            vocabulary: vocabulary_record(source),
+            finished: Vec::new(),
+        };
+        let mut unfinished = begin(&partial, directory, fresh, weights_bytes)?;
         let file = open_weights(&partial)?;
         file.set_len(weights_bytes.0).map_err(EngineError::io("size", &partial))?;
         let mut done = Bytes::ZERO;
@@ -97,8 +107,9 @@ pub fn build(
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             config: source.config().clone(),
-            source: record,
+            source: unfinished.source,
             options: *options,
+            vocabulary: unfinished.vocabulary,
             sha256: hash_text(segments.iter().map(|segment| segment.sha256.as_str())),
             segments,
             weights_bytes,
@@ -134,20 +145,13 @@ fn partial_path(directory: &Path) -> PathBuf {
     directory.with_file_name(name)
 }
 
-/// Prepares the partial directory: goes on with an earlier build of the same source and options, else starts anew.
+/// Prepares the partial directory: goes on with an earlier build of the same, else starts anew, with `fresh`.
 fn begin(
     partial: &Path,
     directory: &Path,
-    record: &SourceRecord,
-    options: &BuildOptions,
+    fresh: Unfinished,
     weights_bytes: Bytes,
 ) -> Result<Unfinished, EngineError> {
-    let fresh = Unfinished {
-        format_version: FORMAT_VERSION,
-        source: record.clone(),
-        options: *options,
-        finished: Vec::new(),
-    };
     let earlier = std::fs::read(partial.join(PROGRESS))
         .ok()
         .and_then(|text| serde_json::from_slice::<Unfinished>(&text).ok())
@@ -280,10 +284,21 @@ fn source_record(source: &dyn CheckpointSource) -> Result<SourceRecord, EngineEr
     })
 }
 
-/// Compiles the tokenizer and takes over the chat template's files, where the checkpoint has them.
+fn vocabulary_record(source: &dyn CheckpointSource) -> Option<VocabularyRecord> {
+    let kept = source.kept_rows()?;
+    let map_sha256 = hexadecimal(&Sha256::digest(to_file(&kept.ids)));
+    Some(VocabularyRecord { original_size: kept.original, map_sha256 })
+}
+
+/// Writes the map of a trimmed vocabulary, compiles the tokenizer and takes over the chat template's files, where the
+/// checkpoint has them.
 fn copy_text_files(source: &dyn CheckpointSource, partial: &Path) -> Result<(), EngineError> {
-    let SourceIdentity::Directory { path, .. } = source.identity() else { return Ok(()) };
-    for (name, bytes) in text_files(&path)? {
+    let kept = source.kept_rows().map(|kept| kept.ids.as_slice());
+    let mut files: Vec<_> = kept.map(|ids| (VOCAB_MAP, to_file(ids))).into_iter().collect();
+    if let SourceIdentity::Directory { path, .. } = source.identity() {
+        files.extend(text_files(&path, kept)?);
+    }
+    for (name, bytes) in files {
         let path = partial.join(name);
         std::fs::write(&path, bytes).map_err(EngineError::io("write", &path))?;
     }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::ModelConfig;
 
 /// Version of the directory's format. It grows when an older reader could misread a newer engine.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version 2 can have a trimmed vocabulary, whose rows an older reader would take for ids.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "manifest.json";
@@ -212,6 +213,15 @@ pub enum SourceRecord {
     },
 }
 
+/// What a trimmed vocabulary was made from; its ids are in the map beside the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VocabularyRecord {
+    /// Rows of the checkpoint's table: ids are below this.
+    pub original_size: usize,
+    /// SHA-256 of the map's file.
+    pub map_sha256: String,
+}
+
 /// `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -223,6 +233,9 @@ pub struct Manifest {
     pub source: SourceRecord,
     /// How they were packed.
     pub options: super::BuildOptions,
+    /// Where the table has been trimmed: `config` counts the rows that are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<VocabularyRecord>,
     /// The segments of `weights.bin`, in order.
     pub segments: Vec<SegmentRecord>,
     /// Length of `weights.bin`.
@@ -235,5 +248,10 @@ impl Manifest {
     /// True where the numbers were made from a seed.
     pub fn is_synthetic(&self) -> bool {
         matches!(self.source, SourceRecord::Synthetic { .. })
+    }
+
+    /// Token ids are below this. It is what the checkpoint has, however few rows are left of it.
+    pub fn vocabulary_size(&self) -> usize {
+        self.vocabulary.as_ref().map_or(self.config.vocab_size, |vocabulary| vocabulary.original_size)
     }
 }

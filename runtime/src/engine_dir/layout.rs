@@ -8,7 +8,7 @@ use super::format::{PART_ALIGNMENT, PartRecord, SegmentRecord, TensorFormat, Ten
 use crate::checkpoint::{CheckpointSource, DenseType, LinearKind};
 use crate::memory::PAGE;
 use crate::model::modules::{Group, Module, Shape, groups};
-use crate::ops::HalfType;
+use crate::ops::{HalfType, MatrixError};
 
 /// Columns that share a scale where this program quantises by itself: the largest of these that divides a matrix.
 const OWN_GROUP_SIZES: [usize; 3] = [128, 64, 32];
@@ -27,6 +27,23 @@ pub enum LmHead {
     Int4,
     /// As the checkpoint stores it, where that is 16 bits; f32 becomes f16.
     F16,
+}
+
+impl LmHead {
+    /// Bytes of a table [rows, columns] that a checkpoint holds in 16 bits, without the alignment of its parts.
+    ///
+    /// # Errors
+    /// When the columns do not divide into groups.
+    pub fn table_bytes(self, rows: usize, columns: usize) -> Result<Bytes, MatrixError> {
+        // A size that does not divide is refused below, by name.
+        let group_size = dividing_group_size(columns).unwrap_or(OWN_GROUP_SIZE);
+        let format = match self {
+            LmHead::Int8 => TensorFormat::Int8 { group_size },
+            LmHead::Int4 => TensorFormat::Int4 { group_size, scale_type: HalfType::F16, zero_points: true },
+            LmHead::F16 => TensorFormat::Dense { element: ElementType::F16 },
+        };
+        Ok(Bytes(format.parts(rows, columns)?.iter().map(|(_, bytes)| bytes).sum()))
+    }
 }
 
 /// What to do with linear modules that the checkpoint holds in 16 or 32 bits.
@@ -186,8 +203,10 @@ fn halved(element: DenseType) -> DenseType {
 
 /// The group size that this program would quantise a matrix with.
 fn own_group_size(columns: usize, module: &Module) -> Result<usize, EngineError> {
-    OWN_GROUP_SIZES
-        .into_iter()
-        .find(|group_size| columns.is_multiple_of(*group_size))
+    dividing_group_size(columns)
         .ok_or_else(|| EngineError::GroupsDoNotDivide { module: module.name.clone(), columns })
+}
+
+fn dividing_group_size(columns: usize) -> Option<usize> {
+    OWN_GROUP_SIZES.into_iter().find(|group_size| columns.is_multiple_of(*group_size))
 }

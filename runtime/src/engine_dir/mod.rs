@@ -16,7 +16,7 @@ pub use build::{BuildFlow, BuildProgress, build};
 pub use error::EngineError;
 pub use format::{
     FORMAT_VERSION, MANIFEST, Manifest, PART_ALIGNMENT, PartKind, PartRecord, SegmentRecord, SourceRecord,
-    TensorFormat, TensorRecord, WEIGHTS,
+    TensorFormat, TensorRecord, VocabularyRecord, WEIGHTS,
 };
 pub use layout::{BuildOptions, Linears, LmHead, OWN_GROUP_SIZE, layout};
 pub use open::EngineDir;

@@ -9,6 +9,8 @@ use super::EngineError;
 use super::format::{FORMAT_VERSION, MANIFEST, Manifest, WEIGHTS};
 use crate::generate::TOKENIZER;
 use crate::memory::PAGE;
+use crate::plan::TextTables;
+use crate::vocabulary::VOCAB_MAP;
 
 /// An engine directory whose manifest has been read and fits its files.
 #[derive(Debug)]
@@ -55,6 +57,9 @@ impl EngineDir {
             let expected = engine.manifest.weights_bytes;
             return Err(EngineError::WeightsLength { path: weights, found, expected });
         }
+        if engine.manifest.vocabulary.is_some() && engine.vocab_map().is_none() {
+            return Err(EngineError::NotAnEngine { path: path.to_owned(), missing: VOCAB_MAP });
+        }
         Ok(engine)
     }
 
@@ -81,7 +86,22 @@ impl EngineDir {
 
     /// The compiled tokenizer's file and its length, where the engine has one.
     pub fn tokenizer(&self) -> Option<(PathBuf, Bytes)> {
-        let path = self.path.join(TOKENIZER);
+        self.file(TOKENIZER)
+    }
+
+    /// The map of a trimmed vocabulary and its length; `None` where every row is kept.
+    pub fn vocab_map(&self) -> Option<(PathBuf, Bytes)> {
+        self.manifest.vocabulary.as_ref().and_then(|_| self.file(VOCAB_MAP))
+    }
+
+    /// The lengths of both, for the plan.
+    pub fn text_tables(&self) -> TextTables {
+        let length = |file: Option<(PathBuf, Bytes)>| file.map(|(_, bytes)| bytes);
+        TextTables { tokenizer: length(self.tokenizer()), vocab_map: length(self.vocab_map()) }
+    }
+
+    fn file(&self, name: &str) -> Option<(PathBuf, Bytes)> {
+        let path = self.path.join(name);
         let length = std::fs::metadata(&path).ok()?.len();
         Some((path, Bytes(length)))
     }

@@ -5,4 +5,6 @@ pub mod sample;
 mod text_files;
 pub mod tokenizer;
 
-pub use text_files::{CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, TextFilesError, read_optional, text_files};
+pub use text_files::{
+    CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, TextFilesError, compiled_tokenizer, read_optional, text_files,
+};

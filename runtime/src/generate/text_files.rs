@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::tokenizer::{self, CompileError};
+use super::tokenizer::{self, CompileError, OpenError, Tokenizer};
 
 /// The compiled tokenizer's name in an engine directory.
 pub const TOKENIZER: &str = "tokenizer.bin";
@@ -31,21 +31,53 @@ pub enum TextFilesError {
         /// What is wrong.
         cause: CompileError,
     },
+    /// The compiled tokenizer does not hold up.
+    #[error("compile the tokenizer of {path}: {cause}")]
+    Table {
+        /// The checkpoint directory.
+        path: PathBuf,
+        /// What is wrong.
+        cause: OpenError,
+    },
 }
 
 /// The files that an engine keeps of the checkpoint in `checkpoint`: names and contents. Those that the checkpoint lacks are
-/// left out: a model runs on token ids alone.
-pub fn text_files(checkpoint: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, TextFilesError> {
+/// left out: a model runs on token ids alone. The tokenizer of a trimmed engine produces the ids `kept` only, which ascend.
+pub fn text_files(
+    checkpoint: &Path,
+    kept: Option<&[u32]>,
+) -> Result<Vec<(&'static str, Vec<u8>)>, TextFilesError> {
     let mut files = Vec::new();
-    let config = read_optional(&checkpoint.join(TOKENIZER_CONFIG))?;
-    if let Some(text) = read_optional(&checkpoint.join("tokenizer.json"))? {
-        let table = tokenizer::compile(&text, config.as_deref())
-            .map_err(|cause| TextFilesError::Tokenizer { path: checkpoint.to_owned(), cause })?;
-        files.push((TOKENIZER, table));
+    if let Some(table) = compiled_table(checkpoint)? {
+        files.push((
+            TOKENIZER,
+            match kept {
+                None => table,
+                Some(kept) => opened(checkpoint, table)?.trimmed(kept),
+            },
+        ));
     }
-    files.extend(read_optional(&checkpoint.join(CHAT_TEMPLATE))?.map(|text| (CHAT_TEMPLATE, text)));
-    files.extend(config.map(|text| (TOKENIZER_CONFIG, text)));
+    for name in [CHAT_TEMPLATE, TOKENIZER_CONFIG] {
+        files.extend(read_optional(&checkpoint.join(name))?.map(|text| (name, text)));
+    }
     Ok(files)
+}
+
+/// The tokenizer of the checkpoint in `checkpoint`, where it has one.
+pub fn compiled_tokenizer(checkpoint: &Path) -> Result<Option<Tokenizer>, TextFilesError> {
+    compiled_table(checkpoint)?.map(|table| opened(checkpoint, table)).transpose()
+}
+
+fn compiled_table(checkpoint: &Path) -> Result<Option<Vec<u8>>, TextFilesError> {
+    let Some(text) = read_optional(&checkpoint.join("tokenizer.json"))? else { return Ok(None) };
+    let config = read_optional(&checkpoint.join(TOKENIZER_CONFIG))?;
+    tokenizer::compile(&text, config.as_deref())
+        .map(Some)
+        .map_err(|cause| TextFilesError::Tokenizer { path: checkpoint.to_owned(), cause })
+}
+
+fn opened(checkpoint: &Path, table: Vec<u8>) -> Result<Tokenizer, TextFilesError> {
+    Tokenizer::open(table).map_err(|cause| TextFilesError::Table { path: checkpoint.to_owned(), cause })
 }
 
 /// A file's contents, or `None` where there is no such file.

@@ -271,6 +271,7 @@ mod tests {
         MemoryPlan {
             buffers: vec![PlannedBuffer {
                 role: Role::Target,
+                sequence: 0,
                 class: BufferClass::KvCache,
                 layer: Some(3),
                 name: "keys".into(),

@@ -10,7 +10,7 @@ mod options;
 mod streaming;
 mod stripes;
 
-pub use buffers::{Stage, Widths, is_loaded, keys, plan};
+pub use buffers::{Stage, TextTables, Widths, is_loaded, keys, plan};
 pub use options::{
     DraftVocab, KvCacheType, OptionsError, Precision, RingShape, RuntimeOptions, WeightStreaming, WeightsMode,
 };

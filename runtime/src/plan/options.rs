@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ledger::{Bytes, Tokens};
+use ledger::{Bytes, Role, Tokens};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
+use crate::engine_dir::SegmentRecord;
+use crate::ops::gated_delta_rule;
 pub use crate::ops::linear::Precision;
 
 /// Element type of the KV cache.
@@ -232,6 +234,12 @@ impl RuntimeOptions {
         self.gdn_prefill_max_seq.min(self.max_input_len).0 as usize
     }
 
+    /// These options as an engine with `segments` can use them: without a draft where it has none.
+    pub fn for_engine(&self, segments: &[SegmentRecord]) -> RuntimeOptions {
+        let drafts = segments.iter().any(|segment| segment.role == Role::Draft);
+        RuntimeOptions { mtp: self.mtp && drafts, ..self.clone() }
+    }
+
     /// Drafts of a round: what a verification looks at beside the last token, none without the MTP head.
     pub fn drafts(&self) -> usize {
         if self.mtp { self.max_verify_tree_size as usize - 1 } else { 0 }
@@ -263,6 +271,10 @@ impl RuntimeOptions {
                 let (least, most) = (*range.start(), *range.end());
                 return Err(OptionsError::OutOfRange { knob, value, least, most });
             }
+        }
+        let key_dim = config.linear_attention.as_ref().map_or(0, |linear| linear.key_dim);
+        if self.mtp && key_dim > gated_delta_rule::MOST_VERIFIED_KEYS {
+            return Err(OptionsError::KeysTooLong { key_dim, most: gated_delta_rule::MOST_VERIFIED_KEYS });
         }
         if self.max_kv_cache_capacity.0 > positions {
             return Err(OptionsError::BeyondPositions { capacity: self.max_kv_cache_capacity, positions });
@@ -306,6 +318,16 @@ pub enum OptionsError {
         least: u32,
         /// Its largest value.
         most: u32,
+    },
+    /// Keys that a verification has no room for.
+    #[error(
+        "mtp is true, but keys of {key_dim} values are longer than the {most} that a verification takes; set mtp: false"
+    )]
+    KeysTooLong {
+        /// Values in a key of the model's Gated DeltaNet layers.
+        key_dim: usize,
+        /// The most that a verification takes.
+        most: usize,
     },
     /// More tokens than the model has positions for.
     #[error(

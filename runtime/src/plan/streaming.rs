@@ -126,6 +126,7 @@ impl Streaming {
     /// Places the weights of `segments`; `None` where nothing is asked for. A budget below the floor gives the floor, and
     /// [`Streaming::check`] refuses it.
     pub fn choose(segments: &[SegmentRecord], options: &RuntimeOptions) -> Option<Streaming> {
+        let options = &options.for_engine(segments);
         let budget = match options.weight_streaming_budget {
             WeightStreaming::Unset => return None,
             WeightStreaming::Off => Bytes(u64::MAX),

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ledger::{Bytes, MemoryPlan, Role};
+use ledger::{Bytes, MemoryPlan};
 
 use super::Weight;
 use crate::engine_dir::{EngineDir, EngineError, SegmentRecord};
@@ -70,7 +70,7 @@ impl Segment {
     }
 }
 
-/// Loads every segment of the target model and names its tensors.
+/// Loads every segment that the plan lists and names its tensors.
 pub fn load(
     engine: &EngineDir,
     mode: WeightsMode,
@@ -79,7 +79,8 @@ pub fn load(
 ) -> Result<Vec<(String, Weight)>, LoadError> {
     let file = engine.open_weights()?;
     let mut weights = Vec::new();
-    for record in engine.manifest().segments.iter().filter(|segment| segment.role == Role::Target) {
+    let planned = |record: &&SegmentRecord| plan.buffers.iter().any(|buffer| belongs(record, &buffer.name));
+    for record in engine.manifest().segments.iter().filter(planned) {
         let accounts = enter(record, plan, allocator)?;
         let storage = match mode {
             WeightsMode::Mapped => Storage::Mapped(map(engine, &file, record)?),

@@ -15,7 +15,7 @@ use phases::phases_of;
 use runtime::config::PUBLISHED;
 
 use super::diagnostic::Diagnostic;
-use super::file::{ModelSource, ScenarioFile, SettingsFile};
+use super::file::{BuildFile, ModelSource, ScenarioFile, SettingsFile};
 use super::located::Located;
 use super::settings::{BuildOptions, SettingsDraft};
 use super::{Expected, Scenario};
@@ -35,10 +35,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
     }
     check_models(file, &mut mistakes);
     let settings = settings_of(&file.settings, &mut mistakes);
-    let build = BuildOptions {
-        lm_head: file.build.lm_head.unwrap_or(BuildOptions::default().lm_head),
-        linears: file.build.linears.unwrap_or(BuildOptions::default().linears),
-    };
+    let build = build_of(&file.build, &mut mistakes);
     let grid = grid_of(file, &mut mistakes);
     let exclude = file
         .exclude
@@ -130,6 +127,17 @@ fn check_models(file: &ScenarioFile, mistakes: &mut Mistakes) {
     }
 }
 
+fn build_of(file: &BuildFile, mistakes: &mut Mistakes) -> BuildOptions {
+    let mut build = BuildOptions::default();
+    build.lm_head = file.lm_head.unwrap_or(build.lm_head);
+    build.linears = file.linears.unwrap_or(build.linears);
+    if let Some(vocab) = &file.vocab {
+        let known = build.set("vocab", &vocab.0);
+        refuse("vocab", &vocab.0, &vocab.span, known, mistakes);
+    }
+    build
+}
+
 fn settings_of(file: &SettingsFile, mistakes: &mut Mistakes) -> SettingsDraft {
     let mut draft = SettingsDraft::default();
     let counts = [
@@ -167,7 +175,19 @@ fn settings_of(file: &SettingsFile, mistakes: &mut Mistakes) -> SettingsDraft {
 }
 
 fn set(draft: &mut SettingsDraft, name: &str, text: &str, span: &Range<usize>, mistakes: &mut Mistakes) {
-    if let Some(Err(Expected(expected))) = draft.set(name, text) {
+    let known = draft.set(name, text);
+    refuse(name, text, span, known, mistakes);
+}
+
+/// Notes a value that was refused, with what its place takes.
+fn refuse(
+    name: &str,
+    text: &str,
+    span: &Range<usize>,
+    known: Option<Result<(), Expected>>,
+    mistakes: &mut Mistakes,
+) {
+    if let Some(Err(Expected(expected))) = known {
         mistakes.push(
             Diagnostic::new(format!("`{name}` cannot be `{text}`"), span.clone())
                 .hint(format!("it takes {expected}")),

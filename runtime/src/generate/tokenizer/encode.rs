@@ -32,7 +32,7 @@ pub enum EncodeError {
 ///
 /// Beside the table it holds the compiled split pattern (0.9 MiB) and the added tokens.
 pub struct Tokenizer {
-    table: Table,
+    pub(super) table: Table,
     splitter: Splitter,
     /// Looked for in the text as it is.
     added: AddedTokens,

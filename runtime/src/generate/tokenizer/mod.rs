@@ -8,7 +8,7 @@
 //! - `source`, [`compile`]: the checkpoint's files, checked, and the table made from them.
 //! - `table`: the table's layout, its writer and its checks.
 //! - `added`, `split`, `merge`: the three steps of encoding, in that order.
-//! - `decode`: ids to text, at once or token by token.
+//! - `decode`: ids to text, at once or token by token. `trim`: the same table with fewer tokens.
 
 mod added;
 mod byte_level;
@@ -21,6 +21,7 @@ mod split;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trim;
 
 pub use compile::{CompileError, compile};
 pub use decode::{Decoder, SpecialTokens};

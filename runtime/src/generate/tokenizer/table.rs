@@ -252,6 +252,12 @@ impl Table {
         &self.section(3)[start * MERGE_BYTES..end * MERGE_BYTES]
     }
 
+    /// The merges whose left part is `left`: right part and merge, ascending by right part.
+    pub(super) fn merges_from(&self, left: u32) -> impl Iterator<Item = (u32, Merge)> + '_ {
+        let merges = self.merges_of(left).chunks_exact(MERGE_BYTES);
+        merges.map(|merge| (number(merge, 0), Merge { rank: number(merge, 1), result: number(merge, 2) }))
+    }
+
     /// The merge of two neighbours, if there is one. Both ids are below [`Table::rows`].
     pub(super) fn merge(&self, left: u32, right: u32) -> Option<Merge> {
         let merges = self.merges_of(left);
