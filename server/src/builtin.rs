@@ -219,8 +219,8 @@ fn refused(error: SequenceError) -> GenerateError {
     let reason = error.to_string();
     match error {
         SequenceError::Memory(_)
-        | SequenceError::Sample(_)
         | SequenceError::Stream(_)
+        | SequenceError::Sample(_)
         | SequenceError::TooMany { .. } => GenerateError::Engine { reason },
         _ => GenerateError::Request { reason },
     }

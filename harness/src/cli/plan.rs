@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::arguments::PlanArguments;
 use super::print::table;
 use super::{CliError, Printer, scenario_path};
-use crate::engines::{EngineProvider, Forecast, Rates};
+use crate::engines::{EngineProvider, Forecast, Rates, StreamingForecast};
 use crate::record::{BudgetLimit, BudgetSubject, CellRecord, ExcludedCell, LeverRecord};
 use crate::scenario::{Cell, Phases, PromptTokens, Scenario, load};
 use crate::verdict::ExitCode;
@@ -40,6 +40,9 @@ struct PlannedCell {
     context_tokens: Tokens,
     by_class_bytes: BTreeMap<BufferClass, Bytes>,
     total_bytes: Bytes,
+    /// What weight streaming does, where the cell asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streaming: Option<StreamingForecast>,
     /// The smallest total that fails a budget for this cell.
     budget_bytes: Option<Bytes>,
     /// The lever that this cell tries, where it tries one alone.
@@ -108,6 +111,7 @@ fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell 
         context_tokens: context,
         total_bytes: by_class_bytes.values().copied().sum(),
         by_class_bytes,
+        streaming: forecast.streaming,
         budget_bytes: fails.min(),
         trial_ms: forecast
             .rates
@@ -215,6 +219,16 @@ fn rows(cells: &[PlannedCell], bases: &[(String, String)]) -> Vec<Vec<String>> {
         };
         rows.push(row("against base", &change));
     }
+    if cells.iter().any(|cell| cell.streaming.is_some()) {
+        let mut push = |title: &str, of: fn(&StreamingForecast) -> Bytes| {
+            let size = |cell: &PlannedCell| cell.streaming.as_ref().map_or(String::new(), |it| mib(of(it)));
+            rows.push(row(title, &size));
+        };
+        push("streamable", |streaming| streaming.streamable_bytes);
+        push("smallest budget", |streaming| streaming.floor_bytes);
+        push("weights and ring", |streaming| streaming.resident_bytes);
+        push("streamed a token", |streaming| streaming.streamed_bytes_per_token);
+    }
     rows.push(row("budget", &|cell| cell.budget_bytes.map_or("none".to_owned(), mib)));
     rows.push(row("trial", &|cell| time(cell.trial_ms)));
     rows.push(row("build", &|cell| cell.build_ms.map_or("cached".to_owned(), |at| time(Some(at)))));
@@ -268,6 +282,7 @@ mod tests {
             context_tokens: Tokens(1),
             by_class_bytes: BTreeMap::new(),
             total_bytes: Bytes::ZERO,
+            streaming: None,
             budget_bytes: None,
             trial_ms: trial_ms.map(Millis),
             lever: None,

@@ -13,7 +13,7 @@ use runtime::plan::{self, RuntimeOptions, TextTables};
 use runtime::vocabulary;
 use sha2::{Digest, Sha256};
 
-use super::{Engine, EngineError, EngineProvider, Forecast, Progress, Rates};
+use super::{Engine, EngineError, EngineProvider, Forecast, Progress, Rates, StreamingForecast};
 use crate::scenario::{self, BuildOptions, Cell, ModelSource};
 
 /// Where engines are kept when nothing else is said; ignored by git.
@@ -90,12 +90,25 @@ impl EngineProvider for BuiltinEngines {
             }
         };
         options.check(&config).map_err(|error| EngineError::from_cause(&error))?;
-        let plan = plan::plan(&config, &segments, tables, &options);
+        let streaming = plan::Streaming::choose(&segments, &options);
+        if let Some(streaming) = &streaming {
+            streaming
+                .check(options.weight_streaming_budget)
+                .map_err(|error| EngineError::from_cause(&error))?;
+        }
+        let streaming = streaming.map(|streaming| StreamingForecast {
+            streamable_bytes: streaming.streamable,
+            floor_bytes: streaming.floor,
+            resident_bytes: streaming.resident,
+            streamed_bytes_per_token: streaming.streamed_per_token,
+        });
+        let streamed = streaming.map_or(Bytes::ZERO, |streaming| streaming.streamed_bytes_per_token);
         Ok(Forecast {
-            plan,
+            plan: plan::plan(&config, &segments, tables, &options),
             program: PROGRAM,
-            rates: Some(rates(&segments, options.threads)),
+            rates: Some(rates(&segments, options.threads, streamed, options.prefill_chunk())),
             build_time: missing.then(|| build_time(&segments)),
+            streaming,
         })
     }
 }
@@ -229,8 +242,10 @@ fn fingerprint(identity: &str, build: &BuildOptions) -> String {
 }
 
 /// How fast a model of `segments` runs on `threads`, at the rates of a modest x86 core. Decoding waits for every weight once a
-/// token, reading a prompt for one multiplication a weight and token; the table is read for the last token alone.
-fn rates(segments: &[SegmentRecord], threads: usize) -> Rates {
+/// token, reading a prompt for one multiplication a weight and token; the table is read for the last token alone. What is `streamed`
+/// comes from storage once a token, or once a prompt's `chunk`.
+fn rates(segments: &[SegmentRecord], threads: usize, streamed: Bytes, chunk: usize) -> Rates {
+    const STORAGE_BYTES_PER_SECOND: f64 = 1e9;
     const LOAD_BYTES_PER_SECOND: f64 = 2e9;
     const READ_BYTES_PER_SECOND: f64 = 12e9;
     const PRODUCTS_PER_SECOND: f64 = 130e9;
@@ -240,10 +255,13 @@ fn rates(segments: &[SegmentRecord], threads: usize) -> Rates {
         segments.iter().filter(|segment| segment.layer.is_some()).flat_map(|segment| &segment.tensors);
     let weights: f64 = layers.map(|tensor| (tensor.rows * tensor.columns) as f64).sum();
     let threads = threads as f64;
+    let storage = streamed.0 as f64 * 1000.0 / STORAGE_BYTES_PER_SECOND;
     Rates {
         load: Millis(bytes.0 as f64 * 1000.0 / LOAD_BYTES_PER_SECOND),
-        prefill_token: Millis(weights * 1000.0 / (PRODUCTS_PER_SECOND * threads)),
-        decode_token: Millis(bytes.0 as f64 * 1000.0 / (READ_BYTES_PER_SECOND * threads)),
+        prefill_token: Millis(
+            (weights * 1000.0 / (PRODUCTS_PER_SECOND * threads)).max(storage / chunk as f64),
+        ),
+        decode_token: Millis((bytes.0 as f64 * 1000.0 / (READ_BYTES_PER_SECOND * threads)).max(storage)),
     }
 }
 

@@ -87,7 +87,7 @@ impl EngineProvider for FakeEngines {
     }
 
     fn forecast(&self, _: &Cell) -> Result<Forecast, EngineError> {
-        Ok(Forecast { plan: plan(), program: Bytes::mib(4), rates: None, build_time: None })
+        Ok(Forecast { plan: plan(), program: Bytes::mib(4), ..Forecast::default() })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - `load`: from an engine directory and options to an [`Engine`].
 //! - `sequence`: prompt in; `round`: tokens out, for several sequences together; `drafting`: guesses ahead of them.
-//! - `steps`: what open sequences share. `upcoming`: which weights come next. `vocabulary`: ids outside, rows inside.
+//! - `upcoming`: what a step will multiply with. `steps`: what open sequences share. `vocabulary`: ids outside, rows inside.
 
 mod drafting;
 mod load;

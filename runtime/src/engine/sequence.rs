@@ -72,12 +72,12 @@ pub enum SequenceError {
     /// Memory could not be had.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// No token can be chosen.
-    #[error(transparent)]
-    Sample(#[from] SampleError),
     /// Weights could not be read while they were wanted; what the sequence holds is of no use any more.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// No token can be chosen.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
 }
 
 /// The state of one conversation. Dropping it returns its memory.
@@ -160,10 +160,10 @@ impl Engine {
             if before_chunk() == Flow::Stop {
                 return Ok(read);
             }
+            self.announce_chunk(read + chunk.len() == ids.len());
             let Sequence { state, drafting, scores, .. } = &mut *sequence;
             let mut part = [Part { sequence: state, tokens: chunk.len() }];
             let (device, config, weights) = (&self.device, &self.config, &self.weights);
-            self.announce_chunk(read + chunk.len() == ids.len());
             forward(device, config, weights, &mut part, Keep::All, &mut workspace, chunk)?;
             read += chunk.len();
             if read == ids.len() {

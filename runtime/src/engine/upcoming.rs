@@ -1,29 +1,33 @@
-//! Which weights come next, for a device that has to fetch them. Each announcement ends with the layers of the pass behind it, so
-//! that fetching goes on while nothing is computed.
+//! What a step will multiply with, and the step after it: said to the device before it begins.
 
 use super::Engine;
+use crate::model::layers::DraftWeights;
 use crate::model::operators::Operators;
+use crate::weights::Weight;
 
 impl Engine {
-    /// A chunk of a prompt is about to be read; the head scores its last token if it is the `last` chunk.
+    /// Before a chunk of a prompt. The head reads the `last` one only, the draft each of them.
     pub(super) fn announce_chunk(&self, last: bool) {
-        let weights = &self.weights;
-        let head = last.then(|| weights.head());
-        let draft = self.draft.iter().flat_map(|draft| draft.matrices());
-        let next = weights.layer_matrices();
-        self.device.upcoming(&mut weights.layer_matrices().chain(head).chain(draft).chain(next));
+        let chunk = self.weights.matrices(last).chain(self.draft_pass());
+        self.device.upcoming(&mut chunk.chain(self.weights.matrices(false)));
     }
 
-    /// A round is about to be run in which the head drafts at most `drafts` tokens.
+    /// Before a round in which the draft guesses up to `drafts` times. The next round begins with the draft, if there is one.
     pub(super) fn announce_round(&self, drafts: usize) {
-        let weights = &self.weights;
-        let draft = self.draft.iter().flat_map(|draft| {
-            // The head reads what waits even where nothing is drafted.
-            let read = draft.matrices().chain((drafts > 0).then_some(&draft.head));
-            let chain = (1..drafts).flat_map(|_| draft.matrices().chain([&draft.head]));
-            read.chain(chain)
+        let guesses = (0..drafts).flat_map(|guess| {
+            let again = (guess > 0).then(|| self.draft_pass());
+            again.into_iter().flatten().chain(self.draft_head())
         });
-        let verify = weights.layer_matrices().chain([weights.head()]);
-        self.device.upcoming(&mut draft.chain(verify).chain(weights.layer_matrices()));
+        let round = self.draft_pass().chain(guesses).chain(self.weights.matrices(true));
+        let next = self.draft_pass().chain(self.draft_head()).chain(self.weights.matrices(false));
+        self.device.upcoming(&mut round.chain(next));
+    }
+
+    fn draft_pass(&self) -> impl Iterator<Item = &Weight> {
+        self.draft.iter().flat_map(DraftWeights::matrices)
+    }
+
+    fn draft_head(&self) -> impl Iterator<Item = &Weight> {
+        self.draft.iter().map(|draft| &draft.head)
     }
 }

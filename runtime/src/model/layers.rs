@@ -97,9 +97,9 @@ impl<W> Weights<W> {
         Ok(Weights { embed_tokens, layers, norm, lm_head })
     }
 
-    /// The layers' matrices, in the order of the pass.
-    pub fn layer_matrices(&self) -> impl Iterator<Item = &W> {
-        self.layers.iter().flat_map(Layer::matrices)
+    /// The matrices of a pass in the order in which it multiplies with them, with those of the `head` or without.
+    pub fn matrices(&self, head: bool) -> impl Iterator<Item = &W> {
+        self.layers.iter().flat_map(Layer::matrices).chain(head.then(|| self.head()))
     }
 
     /// The matrix that scores the vocabulary.
@@ -126,7 +126,7 @@ pub struct DraftWeights<W> {
 }
 
 impl<W> DraftWeights<W> {
-    /// The matrices in the order in which a pass multiplies with them, without those of the head.
+    /// The matrices of a pass in the order in which it multiplies with them, without those of the head.
     pub fn matrices(&self) -> impl Iterator<Item = &W> {
         std::iter::once(&self.fc).chain(self.layer.matrices())
     }

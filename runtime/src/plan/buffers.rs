@@ -98,6 +98,11 @@ pub fn plan(
     MemoryPlan { buffers }
 }
 
+/// Whether a load with `options` makes the weights of `segment` reachable.
+pub fn is_loaded(segment: &SegmentRecord, options: &RuntimeOptions) -> bool {
+    segment.role == Role::Target || options.mtp
+}
+
 /// What one sequence holds.
 fn of_sequence(config: &ModelConfig, options: &RuntimeOptions, buffers: &mut Vec<PlannedBuffer>) {
     for (layer, kind) in config.layers.iter().enumerate() {
@@ -167,11 +172,6 @@ fn logits(config: &ModelConfig, options: &RuntimeOptions, buffers: &mut Vec<Plan
     if options.mtp {
         push(Role::Draft, batch, options.draft_vocab.rows(config.vocab_size), 1);
     }
-}
-
-/// Whether a load with `options` makes the weights of `segment` reachable.
-pub fn is_loaded(segment: &SegmentRecord, options: &RuntimeOptions) -> bool {
-    segment.role == Role::Target || options.mtp
 }
 
 /// Which of the two workspaces.

@@ -126,6 +126,7 @@ impl Streaming {
     /// Places the weights of `segments`; `None` where nothing is asked for. A budget below the floor gives the floor, and
     /// [`Streaming::check`] refuses it.
     pub fn choose(segments: &[SegmentRecord], options: &RuntimeOptions) -> Option<Streaming> {
+        let options = &options.for_engine(segments);
         let budget = match options.weight_streaming_budget {
             WeightStreaming::Unset => return None,
             WeightStreaming::Off => Bytes(u64::MAX),
@@ -147,7 +148,8 @@ impl Streaming {
             .sum();
         let floor = kept + ring.bytes();
         let all: Bytes = (0..segments.len()).filter(loaded).map(|index| segments[index].bytes).sum();
-        if budget >= all || candidates.is_empty() {
+        // Of a model that is smaller than its ring nothing is worth streaming.
+        if budget >= all || floor >= all {
             candidates.iter_mut().for_each(|candidate| candidate.pinned = true);
         } else {
             // The last page of a segment may be filled up once more than in the floor.
@@ -169,7 +171,7 @@ impl Streaming {
             segments: placements,
             ring,
             streamable: Bytes(candidates.iter().map(|candidate| candidate.bytes).sum()),
-            floor: if candidates.is_empty() { all } else { floor.min(all) },
+            floor: floor.min(all),
             resident: pinned + ring.map_or(Bytes::ZERO, |ring| ring.bytes()),
             streamed_per_token: Bytes(
                 candidates.iter().filter(of_pass).map(|candidate| candidate.bytes).sum(),
@@ -389,6 +391,16 @@ mod tests {
         let off = Streaming::choose(&segments, &options(WeightStreaming::Off)).unwrap();
         assert_eq!((off.resident, off.streamed_per_token, off.ring()), (all, Bytes::ZERO, None));
         assert_eq!(Streaming::choose(&segments, &options(WeightStreaming::Unset)), None);
+    }
+
+    #[test]
+    fn a_model_that_is_smaller_than_its_ring_stays_whole() {
+        let segments = segments("Qwen3-0.6B", true);
+        let mut options = options(WeightStreaming::Min);
+        options.ring.slots = 1000;
+        let whole = Streaming::choose(&segments, &options).unwrap();
+        assert_eq!((whole.ring(), whole.streamed_per_token), (None, Bytes::ZERO));
+        assert_eq!(whole.resident, whole.floor);
     }
 
     #[test]
