@@ -1,13 +1,12 @@
 //! The tokenizer itself: text to ids.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use thiserror::Error;
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::added::{AddedTokens, Segment};
 use super::merge::Merger;
+use super::normalise::normalise;
 use super::split::Splitter;
 use super::table::{ADDED_NORMALISED, ADDED_SPECIAL, OpenError, Table};
 
@@ -142,8 +141,4 @@ impl Tokenizer {
     pub fn added_token(&self, content: &str) -> Option<u32> {
         self.table.added().map(|entry| entry.id).find(|id| self.token_bytes(*id) == content.as_bytes())
     }
-}
-
-fn normalise(text: &str, nfc: bool) -> Cow<'_, str> {
-    if !nfc || is_nfc_quick(text.chars()) == IsNormalized::Yes { text.into() } else { text.nfc().collect() }
 }

@@ -7,7 +7,7 @@
 //! - `byte_level`: the alphabet in which a `tokenizer.json` writes bytes.
 //! - `source`, [`compile`]: the checkpoint's files, checked, and the table made from them.
 //! - `table`: the table's layout, its writer and its checks.
-//! - `added`, `split`, `merge`: the three steps of encoding, in that order.
+//! - `added`, `normalise`, `split`, `merge`: the steps of encoding, in that order.
 //! - `decode`: ids to text, at once or token by token. `trim`: the same table with fewer tokens.
 
 mod added;
@@ -16,6 +16,7 @@ mod compile;
 mod decode;
 mod encode;
 mod merge;
+mod normalise;
 mod source;
 mod split;
 mod table;

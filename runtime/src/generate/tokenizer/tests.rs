@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod large;
+
 /// A `tokenizer.json` with the 256 bytes, five merges, and two added tokens.
 fn source() -> Value {
     let mut vocab = serde_json::Map::new();
@@ -177,8 +179,7 @@ proptest! {
         let mut decoder = Decoder::new(SpecialTokens::Keep);
         let mut streamed: String = ids.iter().map(|id| decoder.push(&tokenizer, *id)).collect();
         streamed.push_str(&decoder.finish());
-        let composed: String = unicode_normalization::UnicodeNormalization::nfc(text.as_str()).collect();
-        prop_assert_eq!(&streamed, &composed);
+        prop_assert_eq!(&streamed, &super::normalise::normalise(&text, true));
         prop_assert!(ids.len() >= tokenizer.fewest_tokens(text.len()));
     }
 
@@ -198,5 +199,37 @@ proptest! {
             let ids = tokenizer.encode("abc <|end|> ab × 12").unwrap_or_default();
             tokenizer.decode(&ids, SpecialTokens::Keep);
         }
+    }
+}
+
+#[test]
+fn a_trimmed_table_never_produces_what_was_dropped() {
+    let whole = tokenizer();
+    let trimmed = |kept: &[u32]| Tokenizer::open(whole.trimmed(kept)).unwrap();
+    let bytes_and_added: Vec<u32> = (0..256).chain([261, 263]).collect();
+    assert_eq!(whole.indispensable().into_iter().collect::<Vec<u32>>(), bytes_and_added);
+    // Without `abc`, `a bc` stays apart; `ab` cannot come up, because `b c` goes first.
+    assert_eq!(trimmed(&[256, 257]).encode("abc ab<|end|>").unwrap(), [97, 257, 32, 256, 261]);
+    // `abc` is kept, and what it is made of is not.
+    assert_eq!(trimmed(&[258]).encode("abc").unwrap(), [97, 98, 99]);
+    assert_eq!(trimmed(&[258]).token_bytes(258), b"abc");
+    assert_eq!(trimmed(&[258]).token_bytes(257), b"");
+    assert_eq!(
+        trimmed(&[256, 257, 258, 259, 260]).encode("abc ab×").unwrap(),
+        whole.encode("abc ab×").unwrap()
+    );
+    let all: Vec<u32> = (0..264).collect();
+    assert_eq!(whole.trimmed(&all), table(), "nothing dropped, nothing changed");
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives_any_trimming(text in any::<String>(), kept in proptest::collection::btree_set(0_u32..264, 0..264)) {
+        let (whole, kept) = (tokenizer(), kept.into_iter().collect::<Vec<u32>>());
+        let trimmed = Tokenizer::open(whole.trimmed(&kept)).unwrap();
+        let ids = trimmed.encode(&text).unwrap();
+        prop_assert!(ids.iter().all(|id| *id < 256 || *id == 261 || *id == 263 || kept.contains(id)));
+        let before = whole.encode(&text).unwrap();
+        prop_assert_eq!(trimmed.decode(&ids, SpecialTokens::Keep), whole.decode(&before, SpecialTokens::Keep));
     }
 }
