@@ -114,8 +114,14 @@ fn without_its_base_a_lever_is_inconclusive() {
     assert!(lever.reason.as_deref().unwrap().contains("mtp false"), "{:?}", lever.reason);
     assert_eq!(verdict.exit_code, ExitCode::Inconclusive);
     // The base of the other model is none of this one's.
-    let other = judge(&lever_run(&[tried(Qwen3, &[], (0, 0), 8.0), drafting]));
-    assert_eq!(only(&other).word, LeverWord::Inconclusive);
+    let others = [tried(Qwen3, &[], (0, 0), 8.0), tried(Qwen3, &[("mtp", "true")], (85, 85), 9.0), drafting];
+    let mut run = lever_run(&others);
+    let words: Vec<LeverWord> = judge(&run).levers.iter().map(|lever| lever.word).collect();
+    assert_eq!(words, [LeverWord::Works, LeverWord::Inconclusive]);
+    // Whoever chose these cells did not ask about the lever of the one without a base.
+    run.record.chosen = true;
+    let verdict = judge(&run);
+    assert_eq!((only(&verdict).word, verdict.exit_code), (LeverWord::Works, ExitCode::Pass));
 }
 
 #[test]
@@ -196,6 +202,8 @@ fn the_page_and_the_verdict_have_the_levers() {
     let name =
         CellName { name: "drafting".to_owned(), why: "what speed costs".to_owned(), beside_axes: false };
     run.record.cells[6].name = Some(name);
+    let mtp = run.record.levers.iter_mut().find(|lever| lever.axis == "mtp").unwrap();
+    mtp.why = Some("it must pay for itself".to_owned());
     run.trials[6].record.cell = run.record.cells[6].clone();
     write(&run, path);
     let outputs = report::write(path).unwrap();
@@ -208,6 +216,7 @@ fn the_page_and_the_verdict_have_the_levers() {
         "Accepted",
         "tokens a round, synthetic",
         "what speed costs",
+        "<dt>mtp</dt><dd>it must pay for itself</dd>",
         "drafting <small>mtp true</small>",
     ] {
         assert!(html.contains(told), "{told}");

@@ -25,6 +25,9 @@ pub struct RunRecord {
     pub machine: MachineCard,
     /// Every cell, in the order in which they run.
     pub cells: Vec<CellRecord>,
+    /// True where someone chose these among the scenario's cells: the others are not missing.
+    #[serde(default)]
+    pub chosen: bool,
     /// Combinations that the scenario leaves out, with its reason.
     pub excluded: Vec<ExcludedCell>,
     /// Axes that are tried one at a time, each with its base value.

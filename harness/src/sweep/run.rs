@@ -112,6 +112,7 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         finished_at: None,
         machine: machine_card(&gpu).map_err(|error| SweepError::Machine(error.to_string()))?,
         cells: cells.iter().map(Cell::record).collect(),
+        chosen: !sweep.only.is_empty(),
         excluded,
         bases: sweep.scenario.bases(),
         levers: levers(sweep.scenario, sweep.only, &cells),

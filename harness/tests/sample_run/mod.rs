@@ -104,6 +104,7 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
             axes: vec![("model".to_owned(), "qwen3-4b".to_owned()), ("mtp".to_owned(), "true".to_owned())],
             why: "no draft head in this checkpoint".to_owned(),
         }],
+        chosen: false,
         bases: Vec::new(),
         levers: Vec::new(),
         trials_per_cell: TRIALS,

@@ -24,8 +24,6 @@ struct LeverRow {
     anchor: String,
     axis: String,
     change: String,
-    /// Why it matters, where the scenario says so.
-    why: Option<String>,
     expected: Shown,
     measured: Shown,
     svg: String,
@@ -67,7 +65,6 @@ fn row(result: &LeverResult, verdict: &RunVerdict, reach: Reach) -> LeverRow {
         anchor: cell.map(super::overview::anchor).unwrap_or_default(),
         axis: result.axis.clone(),
         change: format!("{} → {}{phase}", result.base, result.value),
-        why: result.why.clone(),
         expected: shown(&result.expected_bytes, |bytes| signed_mib(*bytes)),
         measured: shown(&result.measured_bytes, |bytes| signed_mib(*bytes)),
         svg: lever(

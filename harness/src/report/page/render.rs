@@ -61,6 +61,11 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
         alone: !run.record.bases.is_empty(),
         drafted: has_drafts(verdict),
         levers: lever_groups(verdict),
+        lever_reasons: record
+            .levers
+            .iter()
+            .filter_map(|lever| Some((lever.axis.as_str(), lever.why.as_deref()?)))
+            .collect(),
         axes,
         budgets: verdict.budgets.iter().map(budget_row).collect(),
         chart: class_chart(run, verdict),
@@ -95,6 +100,8 @@ struct Page<'a> {
     alone: bool,
     drafted: bool,
     levers: Vec<LeverGroup>,
+    /// Axis, and why it is a lever.
+    lever_reasons: Vec<(&'a str, &'a str)>,
     budgets: Vec<BudgetRow>,
     chart: ClassChart,
     cells: Vec<CellPage>,

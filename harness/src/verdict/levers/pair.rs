@@ -30,9 +30,9 @@ pub fn pairs(run: &RunRecord) -> Vec<Pair<'_>> {
     for lever in &run.levers {
         for cell in run.cells.iter().filter(|cell| lever.is_tried_by(cell, &run.bases)) {
             let base = run.cells.iter().find(|base| lever.is_base_of(base, cell));
-            // A cell that the scenario added by name need not have a base: nobody asked for it.
-            let is_asked_for = cell.name.as_ref().is_none_or(|name| !name.beside_axes);
-            if base.is_some() || is_asked_for {
+            // Nobody asked for the base of a cell that was chosen, or that the scenario added by name.
+            let is_on_the_axes = cell.name.as_ref().is_none_or(|name| !name.beside_axes);
+            if base.is_some() || (is_on_the_axes && !run.chosen) {
                 pairs.push(Pair { lever, cell, base });
             }
         }
