@@ -67,9 +67,6 @@ pub(super) fn logits(arguments: &LogitsArguments, printer: &Printer) -> Result<E
     options.check(&directory.manifest().config)?;
     let engine = Engine::load(&directory, &options).map_err(|error| CliError::Runtime(error.to_string()))?;
     if drafts > 0 {
-        if !engine.options().mtp {
-            printer.note("this engine has no MTP head, so nothing is drafted");
-        }
         let drafted = draft(&engine, arguments, steps)?;
         match arguments.json {
             true => printer.json_line(&drafted)?,

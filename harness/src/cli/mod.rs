@@ -56,6 +56,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, engines: &dyn EngineP
 }
 
 fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Result<ExitCode, CliError> {
+    print::show_warnings();
     match verb {
         Verb::Run(arguments) => run::run(&arguments, engines, printer),
         Verb::Plan(arguments) => plan::plan(&arguments, engines, printer),

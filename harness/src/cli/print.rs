@@ -7,6 +7,18 @@ use serde::Serialize;
 use super::CliError;
 use crate::scenario::ScenarioError;
 
+/// Lets warnings of the runtime and the server through to standard error.
+pub(super) fn show_warnings() {
+    let warnings = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_target(false)
+        .with_ansi(false)
+        .without_time();
+    // A test that calls the program twice in one process has set it up already.
+    let _ = warnings.try_init();
+}
+
 /// Writes to the screen.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer;
