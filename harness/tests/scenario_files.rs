@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use harness::record::{BudgetLimit, BudgetSubject};
 use harness::scenario::{self, Scenario};
+use ledger::Bytes;
 
 fn scenarios() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
@@ -31,7 +33,7 @@ fn every_committed_scenario_is_valid_and_its_cells_differ() {
             seen += 1;
         }
     }
-    assert!(seen >= 2, "quick and footprint are missing");
+    assert!(seen >= 3, "quick, footprint and reported-case are missing");
 }
 
 #[test]
@@ -41,17 +43,44 @@ fn the_schema_is_up_to_date() {
 }
 
 #[test]
+fn the_reported_case_has_its_seven_configurations_each_with_a_budget() {
+    let scenario = scenario::load(&scenarios().join("reported-case.yaml")).expect("valid");
+    let cells: Vec<_> = scenario.expand().cells.iter().map(|cell| cell.record()).collect();
+    let limit = |name: &str| {
+        let cell = cells.iter().find(|cell| cell.value("cell") == Some(name)).expect("named");
+        let budgets = scenario
+            .budgets
+            .iter()
+            .filter(|budget| budget.subject == BudgetSubject::Total && cell.matches(&budget.when));
+        budgets.filter_map(|budget| budget.fail).collect::<Vec<_>>()
+    };
+    for (name, mib) in [
+        ("int8-plain", 2720),
+        ("int8-draft", 2810),
+        ("int4-draft", 2510),
+        ("int8-64k-draft", 2370),
+        ("int4-32k-int8-kv-draft", 2170),
+        ("streamed-1gib", 1450),
+        ("streamed-min", 640),
+    ] {
+        assert_eq!(limit(name), [BudgetLimit::Bytes(Bytes::mib(mib))], "{name}");
+    }
+    let named = cells.iter().filter(|cell| cell.name.is_some()).count();
+    assert_eq!((cells.len(), named), (24, 7), "four of the seven are cells of the axes, too");
+}
+
+#[test]
 fn what_decides_a_result_changes_the_cell_and_what_judges_it_does_not() {
     let quick = ids(&quick_with("seed: 7", "seed: 7"));
-    assert_eq!(quick.len(), 6);
+    assert_eq!(quick.len(), 11, "5 for the model without a draft, 6 for the one with it");
     for (from, to) in [
         ("seed: 7", "seed: 8"),
         ("lmHead: int8", "lmHead: int4"),
         ("weights: mapped", "weights: resident"),
         ("architecture: Qwen3-4B, seed: 1", "architecture: Qwen3-4B, seed: 2"),
         ("promptTokens: 512", "promptTokens: 513"),
-        ("outputTokens: 32", "outputTokens: 33"),
-        ("maxInputLen: [1024, 4096, 8192]", "maxInputLen: [1025, 4097, 8193]"),
+        ("outputTokens: 24", "outputTokens: 25"),
+        ("maxInputLen: [4096, 1024, 8192]", "maxInputLen: [4097, 1025, 8193]"),
     ] {
         let changed = ids(&quick_with(from, to));
         assert!(quick.difference(&changed).count() >= 3, "{from} -> {to} kept the cells");
@@ -61,4 +90,18 @@ fn what_decides_a_result_changes_the_cell_and_what_judges_it_does_not() {
     {
         assert_eq!(quick, ids(&quick_with(from, to)), "{from} -> {to} changed the cells");
     }
+}
+
+#[test]
+fn off_is_a_word_and_no_boolean() {
+    let from = "maxInputLen: [1024, 4096, 8192]";
+    let scenario = quick_with(from, "weightStreamingBudget: [unset, off, min, 1GiB]");
+    let cells = scenario.expand().cells;
+    let values: BTreeSet<String> = cells
+        .iter()
+        .map(|cell| cell.record().value("weightStreamingBudget").expect("an axis").to_owned())
+        .collect();
+    assert_eq!(values.into_iter().collect::<Vec<_>>(), ["1GiB", "min", "off", "unset"]);
+    let drafting = quick_with(from, "mtp: [true, false]").expand().cells;
+    assert_eq!(drafting.len(), cells.len() / 2, "true and false are still booleans");
 }

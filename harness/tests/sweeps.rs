@@ -15,7 +15,7 @@ use harness::record::{Outcome, Run, TrialRecord};
 use harness::scenario::{Cell, Scenario};
 use harness::sweep::{Observer, Sweep, SweepEnd, run};
 use harness::target::guard;
-use harness::verdict::{ExitCode, judge};
+use harness::verdict::{ExitCode, LeverWord, judge};
 use ledger::{Bytes, Phase};
 
 #[derive(Default)]
@@ -150,6 +150,32 @@ fn wait_until_gone(target: u32) {
         assert!(Instant::now() < until, "of the target {target}, these are left: {left:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn levers_are_tried_one_at_a_time_and_judged() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let tried = |text: String| {
+        let alone = "  one_at_a_time:\n    maxInputLen: [64, 128]\n    gdnPrefillMaxSeq: [256, 64]";
+        text.replace("    maxInputLen: [64]", alone)
+            .replace("target: builtin", "include:\n  - {name: both, cell: {model: good, maxInputLen: 128, threads: 2}, why: a test}\ntarget: builtin")
+    };
+    let scenario = scenario(&["good"], tried);
+    let judged = |only: &[String]| {
+        let (end, _) = sweep(&scenario, runs.path(), only, true, None);
+        judge(&Run::load(end.folder.path()).expect("whole"))
+    };
+    let verdict = judged(&[]);
+    let labels: Vec<&str> = verdict.cells.iter().map(|cell| cell.label.as_str()).collect();
+    assert_eq!(labels, ["good, base", "good, both", "good, gdnPrefillMaxSeq 64", "good, maxInputLen 128"]);
+    let levers: Vec<_> = verdict.levers.iter().map(|lever| (lever.label(), lever.word)).collect();
+    let inert = |label: &str| (label.to_owned(), LeverWord::Inert);
+    assert_eq!(levers, [inert("maxInputLen: 64 → 128"), inert("gdnPrefillMaxSeq: 256 → 64")]);
+    assert_eq!(verdict.exit_code, ExitCode::Pass, "{:?}", verdict.problems);
+
+    let by_name = judged(&["both".to_owned()]);
+    assert_eq!((by_name.cells.len(), by_name.levers.len()), (1, 0));
+    assert_eq!(by_name.exit_code, ExitCode::Pass, "{:?}", by_name.problems);
 }
 
 #[test]

@@ -106,6 +106,18 @@ fn a_decode_phase_with_a_prompt_of_its_own_sends_two_requests() {
 }
 
 #[test]
+fn a_target_that_drafts_sends_several_tokens_at_once_and_says_what_was_accepted() {
+    let long = |text: String| text.replace("outputTokens: 6", "outputTokens: 8");
+    let (record, _) = trial_of(&scenario(&["drafts"], long), true);
+    assert_eq!(record.outcome, Outcome::Completed, "{:?}", record.log_tail);
+    let request = &record.requests[0];
+    assert_eq!(request.completion_tokens.0, 8, "what was asked for, whatever the last round brought");
+    let said = request.speculation.expect("it said so, though the stream was hung up before its end");
+    assert_eq!((said.round_count, said.drafted, said.accepted), (3, 9, 6));
+    assert!(request.time_per_output_token_ms.measured().is_some());
+}
+
+#[test]
 fn a_target_without_a_ledger_is_measured_all_the_same() {
     let record = trial("silent");
     assert_eq!(record.outcome, Outcome::Completed);

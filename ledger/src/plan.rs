@@ -64,9 +64,9 @@ pub const PAGE: u64 = 4096;
 /// How a buffer is committed that follows its tokens: in steps of `tokens`, each of `bytes`, in whole pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Growth {
-    /// Tokens of context that one step holds.
+    /// Tokens that one step of the growth holds: of context, of a prompt chunk, or of one sequence in a decode step.
     pub tokens: Tokens,
-    /// Bytes that one step commits.
+    /// Bytes that one step of the growth commits.
     pub bytes: Bytes,
 }
 
@@ -86,6 +86,9 @@ pub struct PlannedBuffer {
     pub class: BufferClass,
     /// The decoder layer it belongs to, where it belongs to one.
     pub layer: Option<u32>,
+    /// Which of the sequences that are open at the same time it belongs to, from 0; 0 for what belongs to none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sequence: u32,
     /// The tensor's name in the checkpoint for weights, else a name that is unique within its class and layer.
     pub name: String,
     /// How its elements are stored.
@@ -98,7 +101,7 @@ pub struct PlannedBuffer {
     pub lifetime: Lifetime,
     /// What stands behind them.
     pub backing: Backing,
-    /// Set for a buffer that is committed as its sequence, or its prompt chunk, grows.
+    /// Set for a buffer that is committed as its sequence or its prompt chunk grows, or with each sequence of a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
     /// The size in words, with the symbols of the model's configuration.
@@ -106,17 +109,19 @@ pub struct PlannedBuffer {
 }
 
 impl PlannedBuffer {
-    /// Bytes held in `phase` when a sequence of `context` tokens is open (none is open before prefill).
+    /// Bytes held in `phase` when one sequence of `context` tokens is open (none is open before prefill).
     pub fn bytes_in(&self, phase: Phase, context: Tokens) -> Bytes {
         let sequence_open = matches!(phase, Phase::Prefill | Phase::Decode);
         let held = match self.lifetime {
             Lifetime::Resident => !matches!(phase, Phase::Idle | Phase::Unload),
-            Lifetime::PerSequence => sequence_open,
+            Lifetime::PerSequence => sequence_open && self.sequence == 0,
             Lifetime::PerPrefillChunk => phase == Phase::Prefill,
             Lifetime::PerStep => sequence_open,
         };
         match (held, &self.growth) {
             (false, _) => Bytes::ZERO,
+            // What a step holds follows the sequences of the step, and here there is one.
+            (true, Some(growth)) if self.lifetime == Lifetime::PerStep => growth.committed(growth.tokens),
             (true, Some(growth)) => growth.committed(context).min(self.bytes),
             (true, None) => self.bytes,
         }
@@ -124,15 +129,28 @@ impl PlannedBuffer {
 
     /// The key under which the ledger keeps this buffer: unique within a plan.
     pub fn key(&self) -> String {
-        let role = match self.role {
-            Role::Target => "target",
-            Role::Draft => "draft",
-        };
-        match self.layer {
-            Some(layer) => format!("{role}/{}/{layer}/{}", self.class, self.name),
-            None => format!("{role}/{}/{}", self.class, self.name),
-        }
+        buffer_key(self.role, self.class, self.layer, &self.name, self.sequence)
     }
+}
+
+/// The key of a buffer, see [`PlannedBuffer::key`].
+pub fn buffer_key(role: Role, class: BufferClass, layer: Option<u32>, name: &str, sequence: u32) -> String {
+    let role = match role {
+        Role::Target => "target",
+        Role::Draft => "draft",
+    };
+    let sequence = match sequence {
+        0 => String::new(),
+        further => format!("#{further}"),
+    };
+    match layer {
+        Some(layer) => format!("{role}/{class}/{layer}/{name}{sequence}"),
+        None => format!("{role}/{class}/{name}{sequence}"),
+    }
+}
+
+fn is_zero(sequence: &u32) -> bool {
+    *sequence == 0
 }
 
 /// Every buffer that a model with its options needs.

@@ -2,13 +2,11 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use ledger::{
-    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryPlan, MemoryReport, Micros, ProgramMemory,
-    Tokens,
+    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryPlan, MemoryReport, ProgramMemory, Tokens,
 };
-use runtime::engine::{Engine, EngineLoadError, Flow as EngineFlow, SequenceError};
+use runtime::engine::{Drafts, Engine, EngineLoadError, Flow, Round, Sequence, SequenceError};
 use runtime::engine_dir::{EngineDir, EngineError};
 use runtime::generate::chat_template::{ChatTemplate, ChatTemplateError};
 use runtime::generate::sample::Sampler;
@@ -18,7 +16,7 @@ use runtime::memory::{CountingHeap, Ledger};
 use runtime::plan::RuntimeOptions;
 use thiserror::Error;
 
-use crate::engine::{Finish, Flow, GenerateError, GenerateOptions, GenerateSummary, TextEngine};
+use crate::engine::{Drafted, GenerateError, GenerateOptions, Step, TextEngine, Turn};
 use crate::serve::MemoryHandle;
 
 /// Why an engine could not be made ready to be served.
@@ -43,6 +41,17 @@ pub enum BuiltinError {
 pub struct Builtin {
     engine: Engine,
     chat_template: Option<Arc<ChatTemplate>>,
+    /// One for each request that may run.
+    places: Vec<Option<Generation>>,
+}
+
+/// A request between two steps.
+#[derive(Debug)]
+struct Generation {
+    sequence: Sequence,
+    sampler: Sampler,
+    /// The token that was chosen last, as a row of the table.
+    token: u32,
 }
 
 /// What `/v1/memory` answers from, while an engine loads, idles and runs.
@@ -117,7 +126,9 @@ impl Builtin {
             Loaded { plan: engine.plan().clone(), ledger: engine.ledger(), resident_at_start, heap_at_start };
         // A witness serves one load; a second one would not change what the first has seen.
         let _ = witness.loaded.set(loaded);
-        Ok(Builtin { engine, chat_template: chat_template.map(Arc::new) })
+        let mut places = Vec::new();
+        places.resize_with(engine.options().max_batch_size as usize, || None);
+        Ok(Builtin { engine, chat_template: chat_template.map(Arc::new), places })
     }
 }
 
@@ -146,61 +157,71 @@ impl TextEngine for Builtin {
         &self.engine.config().stop_ids
     }
 
-    fn generate(
+    fn max_batch(&self) -> usize {
+        self.engine.options().max_batch_size as usize
+    }
+
+    fn begin(
         &mut self,
+        place: usize,
         prompt: &[u32],
         options: &GenerateOptions,
         cancelled: &dyn Fn() -> bool,
-        on_token: &mut dyn FnMut(u32) -> Flow,
-    ) -> Result<GenerateSummary, GenerateError> {
-        let started = Instant::now();
+    ) -> Result<Option<u32>, GenerateError> {
+        self.end(place);
         // Inside, a token is a row of the table; outside, it is an id.
         let rows = self.engine.rows_of(prompt).map_err(refused)?;
         let mut sequence = self.engine.open_sequence().map_err(refused)?;
-        let mut before_chunk = || if cancelled() { EngineFlow::Stop } else { EngineFlow::Continue };
+        let mut before_chunk = || if cancelled() { Flow::Stop } else { Flow::Continue };
         let read = self.engine.prefill(&mut sequence, &rows, &mut before_chunk).map_err(refused)?;
-        let prefill_us = micros(started);
-        let summary = |completion_tokens, finish| GenerateSummary {
-            prompt_tokens: Tokens(prompt.len() as u32),
-            completion_tokens: Tokens(completion_tokens),
-            finish,
-            prefill_us,
-            decode_us: Micros(micros(started).0.saturating_sub(prefill_us.0)),
-        };
         if read < prompt.len() {
-            return Ok(summary(0, Finish::Cancelled));
+            return Ok(None);
         }
         let mut sampler = Sampler::new(options.sampling);
-        let mut produced = 0;
-        loop {
-            let row = sampler
-                .sample(&self.engine.logits(&sequence))
-                .map_err(|cause| GenerateError::Engine { reason: cause.to_string() })?;
-            let id = self.engine.id_of(row);
-            if options.stop_ids.contains(&id) {
-                return Ok(summary(produced, Finish::Stop));
-            }
-            produced += 1;
-            if on_token(id) == Flow::Stop || cancelled() {
-                return Ok(summary(produced, Finish::Cancelled));
-            }
-            if produced == options.max_tokens.0 {
-                return Ok(summary(produced, Finish::Length));
-            }
-            self.engine.decode(&mut sequence, row).map_err(refused)?;
-        }
+        let token = self.engine.sample(&sequence, &mut sampler).map_err(refused)?;
+        self.places[place] = Some(Generation { sequence, sampler, token });
+        Ok(Some(self.engine.id_of(token)))
     }
-}
 
-fn micros(since: Instant) -> Micros {
-    Micros(u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX))
+    fn step(&mut self, turns: &[Turn<'_>]) -> Result<Vec<Step>, GenerateError> {
+        let wanted = |place: usize| turns.iter().find(|turn| turn.place == place).map(|turn| turn.wanted);
+        let running = self.places.iter_mut().enumerate();
+        let mut rounds: Vec<runtime::engine::Turn<'_>> = running
+            .filter_map(|(place, generation)| {
+                let (wanted, Generation { sequence, sampler, token }) =
+                    (wanted(place)?, generation.as_mut()?);
+                // The round brings one token beside its drafts.
+                let drafts = Drafts::Head(wanted.saturating_sub(1));
+                Some(runtime::engine::Turn { sequence, token: *token, drafts, sampler })
+            })
+            .collect();
+        let drafts = self.engine.options().mtp;
+        let rounds = self.engine.round(&mut rounds).map_err(refused)?;
+        let running = self.places.iter_mut().enumerate();
+        let running = running.filter_map(|(place, generation)| wanted(place).and(generation.as_mut()));
+        let steps = running.zip(rounds).map(|(generation, round)| {
+            let Round { drafts: guesses, accepted, emitted } = round;
+            generation.token = emitted.last().copied().unwrap_or(generation.token);
+            let ids = |rows: Vec<u32>| rows.into_iter().map(|row| self.engine.id_of(row)).collect();
+            let drafted = drafts.then(|| Drafted { drafts: ids(guesses), accepted });
+            Step { tokens: ids(emitted), drafted }
+        });
+        Ok(steps.collect())
+    }
+
+    fn end(&mut self, place: usize) {
+        self.places[place] = None;
+    }
 }
 
 /// Whose fault an error is: a request that does not fit, or an engine that cannot go on.
 fn refused(error: SequenceError) -> GenerateError {
     let reason = error.to_string();
     match error {
-        SequenceError::Memory(_) => GenerateError::Engine { reason },
+        SequenceError::Memory(_)
+        | SequenceError::Stream(_)
+        | SequenceError::Sample(_)
+        | SequenceError::TooMany { .. } => GenerateError::Engine { reason },
         _ => GenerateError::Request { reason },
     }
 }

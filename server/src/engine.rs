@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use ledger::{Micros, Tokens};
+use ledger::Tokens;
 use runtime::generate::chat_template::ChatTemplate;
 use runtime::generate::sample::Sampling;
 use runtime::generate::tokenizer::Tokenizer;
 use thiserror::Error;
 
-/// A loaded model that generates for one request at a time. It lives on a thread of its own.
+/// A loaded model that generates for some requests at a time. It lives on a thread of its own.
 pub trait TextEngine: Send {
-    /// The longest prompt that [`TextEngine::generate`] takes.
+    /// The longest prompt that [`TextEngine::begin`] takes.
     fn max_prompt_tokens(&self) -> Tokens;
 
     /// The most tokens of a sequence, prompt and completion together.
@@ -28,22 +28,62 @@ pub trait TextEngine: Send {
     /// Tokens that end a completion. Asked once.
     fn stop_ids(&self) -> &[u32];
 
-    /// Generates after `prompt`, whose ids and lengths the server has checked. Each token is passed to `on_token` as it
-    /// is chosen; a stop id is not passed on and not counted. `cancelled` may be asked at any time, for example
-    /// between prefill chunks, and once it is true the engine ends as soon as it can.
+    /// How many requests run together; at least 1. Asked once.
+    fn max_batch(&self) -> usize;
+
+    /// Begins a request in `place` (below [`TextEngine::max_batch`], and free): reads `prompt`, whose ids and lengths the server
+    /// has checked, and chooses the first token. `None` once `cancelled` is true, which may be asked at any time, for example
+    /// between prefill chunks.
     ///
-    /// Every call starts from an empty sequence, whatever became of the one before: it may have been cancelled, have
-    /// failed, or have panicked.
+    /// Whatever becomes of it, an error and a panic included, [`TextEngine::end`] follows.
     ///
     /// # Errors
     /// When the model cannot run. The server stays up and passes the next request on.
-    fn generate(
+    fn begin(
         &mut self,
+        place: usize,
         prompt: &[u32],
         options: &GenerateOptions,
         cancelled: &dyn Fn() -> bool,
-        on_token: &mut dyn FnMut(u32) -> Flow,
-    ) -> Result<GenerateSummary, GenerateError>;
+    ) -> Result<Option<u32>, GenerateError>;
+
+    /// Goes on with the requests of `turns`, all together, by at least one token each. A request may get none once it is
+    /// cancelled.
+    ///
+    /// # Errors
+    /// When the model cannot run: every request of `turns` has failed.
+    fn step(&mut self, turns: &[Turn<'_>]) -> Result<Vec<Step>, GenerateError>;
+
+    /// Ends the request in `place` and frees what it holds. The place may be free already.
+    fn end(&mut self, place: usize);
+}
+
+/// One running request in a step.
+pub struct Turn<'a> {
+    /// Where it runs.
+    pub place: usize,
+    /// Tokens that are still wanted of it; more than these are of no use.
+    pub wanted: usize,
+    /// Whether nobody waits for it any more.
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+/// What a step brought for one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Step {
+    /// The tokens, stop tokens included.
+    pub tokens: Vec<u32>,
+    /// What a draft had guessed; `None` where there is no draft.
+    pub drafted: Option<Drafted>,
+}
+
+/// The guesses of one round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drafted {
+    /// The guesses, in order.
+    pub drafts: Vec<u32>,
+    /// How many of them were right, from the first on.
+    pub accepted: usize,
 }
 
 /// How to generate.
@@ -55,41 +95,6 @@ pub struct GenerateOptions {
     pub sampling: Sampling,
     /// Tokens that end the completion; empty when the request ignores the end of the sequence.
     pub stop_ids: Vec<u32>,
-}
-
-/// Whether generation goes on after a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// The next token is wanted.
-    Continue,
-    /// That was the last one: the summary says [`Finish::Cancelled`].
-    Stop,
-}
-
-/// Why generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
-    /// A stop id came up.
-    Stop,
-    /// The limit of tokens is reached.
-    Length,
-    /// Somebody asked to stop, through [`Flow::Stop`] or `cancelled`.
-    Cancelled,
-}
-
-/// What a finished generation took.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct GenerateSummary {
-    /// Tokens of the prompt.
-    pub prompt_tokens: Tokens,
-    /// Tokens that were passed to `on_token`.
-    pub completion_tokens: Tokens,
-    /// Why it ended.
-    pub finish: Finish,
-    /// From the start to the logits of the last prompt token.
-    pub prefill_us: Micros,
-    /// From there to the end.
-    pub decode_us: Micros,
 }
 
 /// Why a generation failed.

@@ -10,10 +10,12 @@
 //! - [`mod@serve`]: binding, loading, signals, the orderly end.
 //! - `connection`: the accept loop and its limits. `routes`: the endpoints.
 //! - `request`: bodies in, checked. `reply`: bodies and event streams out. `error`: OpenAI's form of errors.
-//! - `queue`, `job`: requests that wait, and the one that runs. `stop`: stop strings.
+//! - `queue`, `batch`, `job`: requests that wait, those that run together, and each of them. `speculation`: what drafts came to.
+//!   `stop`: stop strings.
 
 #![forbid(unsafe_code)]
 
+mod batch;
 pub mod builtin;
 mod clock;
 mod connection;
@@ -25,7 +27,8 @@ mod reply;
 mod request;
 mod routes;
 pub mod serve;
+mod speculation;
 mod stop;
 
-pub use engine::{Finish, Flow, GenerateError, GenerateOptions, GenerateSummary, TextEngine};
+pub use engine::{Drafted, GenerateError, GenerateOptions, Step, TextEngine, Turn};
 pub use serve::{MemoryHandle, ServeError, ServeOptions, serve, serve_until};

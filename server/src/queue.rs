@@ -26,7 +26,7 @@ struct State<T> {
 }
 
 impl<T: Waiting> Queue<T> {
-    /// A queue in which at most `limit` requests wait, beside the one that runs.
+    /// A queue in which at most `limit` requests wait, beside those that run.
     pub(crate) fn new(limit: usize) -> Queue<T> {
         let state = State { waiting: VecDeque::new(), closed: false };
         Queue { state: Mutex::new(state), ready: Condvar::new(), limit }
@@ -68,6 +68,17 @@ impl<T: Waiting> Queue<T> {
                 None => state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }
+    }
+
+    /// The next request that somebody still wants, if one waits.
+    pub(crate) fn try_next(&self) -> Option<T> {
+        let mut state = self.lock();
+        while let Some(job) = state.waiting.pop_front() {
+            if !job.is_abandoned() {
+                return Some(job);
+            }
+        }
+        None
     }
 
     /// How many requests wait and are still wanted.

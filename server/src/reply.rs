@@ -1,7 +1,8 @@
 //! Replies in OpenAI's form, whole or as server-sent events.
 //!
 //! A stream has one chunk for each token, even where its text is still held back, so that a client sees every token when
-//! it is made. Beside OpenAI's fields, choices carry `token_ids` and the usage carries `timings`.
+//! it is made. Beside OpenAI's fields, choices carry `token_ids`, the usage carries `timings`, and where a draft is used, replies and the
+//! first chunk of each round carry `speculation`.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::error::ApiError;
 use crate::job::{Event, Outcome};
 use crate::request::{Delivery, Endpoint};
+use crate::speculation::Report;
 
 /// What all chunks of a reply have in common.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ struct Reply<'a> {
     choices: &'a [Choice<'a>],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speculation: Option<Report<'a>>,
 }
 
 /// A choice; which of the first three fields it has depends on the kind of reply.
@@ -79,16 +83,15 @@ struct Timings {
 
 impl Usage {
     fn new(outcome: &Outcome) -> Usage {
-        let summary = &outcome.summary;
         let milliseconds = |Micros(time): Micros| time as f64 / 1000.0;
         Usage {
-            prompt_tokens: summary.prompt_tokens,
-            completion_tokens: summary.completion_tokens,
-            total_tokens: Tokens(summary.prompt_tokens.0 + summary.completion_tokens.0),
+            prompt_tokens: outcome.prompt_tokens,
+            completion_tokens: outcome.completion_tokens,
+            total_tokens: Tokens(outcome.prompt_tokens.0 + outcome.completion_tokens.0),
             timings: Timings {
                 queue_ms: milliseconds(outcome.queue_us),
-                prefill_ms: milliseconds(summary.prefill_us),
-                decode_ms: milliseconds(summary.decode_us),
+                prefill_ms: milliseconds(outcome.prefill_us),
+                decode_ms: milliseconds(outcome.decode_us),
             },
         }
     }
@@ -112,6 +115,7 @@ impl ReplyHead {
         token_ids: &[u32],
         finish_reason: Option<&'static str>,
         usage: Option<Usage>,
+        speculation: Option<Report<'_>>,
     ) -> String {
         let mut choice = Choice {
             index: 0,
@@ -137,16 +141,23 @@ impl ReplyHead {
                     Some(Message { role: None, content: Some(text).filter(|text| !text.is_empty()) });
             }
         }
-        self.wrap(part, &[choice], usage)
+        self.wrap(part, &[choice], usage, speculation)
     }
 
-    fn wrap(&self, part: Part, choices: &[Choice<'_>], usage: Option<Usage>) -> String {
+    fn wrap(
+        &self,
+        part: Part,
+        choices: &[Choice<'_>],
+        usage: Option<Usage>,
+        speculation: Option<Report<'_>>,
+    ) -> String {
         let object = match (self.endpoint, part) {
             (Endpoint::Completions, _) => "text_completion",
             (Endpoint::Chat, Part::Whole) => "chat.completion",
             (Endpoint::Chat, _) => "chat.completion.chunk",
         };
-        let reply = Reply { id: &self.id, object, created: self.created, model: &self.model, choices, usage };
+        let (id, created, model) = (self.id.as_str(), self.created, self.model.as_str());
+        let reply = Reply { id, object, created, model, choices, usage, speculation };
         serde_json::to_string(&reply).unwrap_or_default()
     }
 }
@@ -156,17 +167,19 @@ pub(crate) async fn whole(
     head: ReplyHead,
     mut events: UnboundedReceiver<Event>,
 ) -> Result<Response, ApiError> {
-    let (mut text, mut ids) = (String::new(), Vec::new());
+    let (mut text, mut ids, mut rounds) = (String::new(), Vec::new(), Vec::new());
     loop {
         match events.recv().await {
-            Some(Event::Token { id, text: piece }) => {
+            Some(Event::Token { id, text: piece, speculation }) => {
                 ids.push(id);
                 text.push_str(&piece);
+                rounds.extend(speculation.map(|(round, _)| round));
             }
             Some(Event::Done { text: rest, outcome }) => {
                 text.push_str(&rest);
                 let (reason, usage) = (Some(outcome.finish_reason), Some(Usage::new(&outcome)));
-                return Ok(json(head.write(Part::Whole, &text, &ids, reason, usage)));
+                let speculation = outcome.speculation.map(|numbers| numbers.report(&rounds));
+                return Ok(json(head.write(Part::Whole, &text, &ids, reason, usage, speculation)));
             }
             Some(Event::Failed(error)) => return Err(error),
             None => return Err(ApiError::shutting_down()),
@@ -230,16 +243,22 @@ impl Stream for Chunks {
 impl Chunks {
     fn chunk(&mut self, event: Event) -> String {
         match event {
-            Event::Token { id, text } => {
+            Event::Token { id, text, speculation } => {
                 let part = std::mem::replace(&mut self.next, Part::Chunk);
-                data(&self.head.write(part, &text, &[id], None, None))
+                let (rounds, numbers) = speculation.unzip();
+                let rounds: Vec<_> = rounds.into_iter().collect();
+                let report = numbers.map(|numbers| numbers.report(&rounds));
+                data(&self.head.write(part, &text, &[id], None, None, report))
             }
             Event::Done { text, outcome } => {
                 self.ended = true;
                 let part = if self.next == Part::FirstChunk { Part::FirstChunk } else { Part::LastChunk };
-                let mut chunks = data(&self.head.write(part, &text, &[], Some(outcome.finish_reason), None));
+                let mut chunks =
+                    data(&self.head.write(part, &text, &[], Some(outcome.finish_reason), None, None));
                 if self.delivery == Delivery::StreamWithUsage {
-                    chunks += &data(&self.head.wrap(Part::LastChunk, &[], Some(Usage::new(&outcome))));
+                    let report = outcome.speculation.map(|numbers| numbers.report(&[]));
+                    chunks +=
+                        &data(&self.head.wrap(Part::LastChunk, &[], Some(Usage::new(&outcome)), report));
                 }
                 chunks + &data("[DONE]")
             }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
+use crate::batch;
 use crate::clock;
 use crate::connection::{self, Limits};
 use crate::engine::TextEngine;
@@ -192,9 +193,7 @@ where
             Ok(Ok(mut engine)) => {
                 let served = Served::new(shared.options.model_id.clone(), engine.as_ref());
                 shared.served.get_or_init(|| served);
-                while let Some(job) = shared.queue.next() {
-                    job.run(engine.as_mut(), &shutdown);
-                }
+                batch::run(engine.as_mut(), &shared.queue, &shutdown);
                 Ok(())
             }
         };

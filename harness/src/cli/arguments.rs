@@ -56,7 +56,7 @@ pub(super) struct RunArguments {
     /// Take nothing over from an earlier run that did not finish
     #[arg(long)]
     pub(super) fresh: bool,
-    /// Run only this cell, named by its id or the beginning of it; may be given several times
+    /// Run only this cell: its name, or its id or the beginning of it; may be given several times
     #[arg(long = "cell", value_name = "ID")]
     pub(super) cells: Vec<String>,
     /// Print the verdict as JSON
@@ -242,9 +242,15 @@ pub(super) struct LogitsArguments {
     /// Token ids to feed after the prompt, instead of the greedy ones
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     pub(super) force: Vec<u32>,
-    /// How many tokens to feed after the prompt; without it, as many as are forced
+    /// How many tokens to feed after the prompt, with drafts how many to make at least; without it, as many as are forced
     #[arg(long, value_name = "N")]
     pub(super) steps: Option<usize>,
+    /// Let the MTP head draft so many tokens a round, 1 to 7, and print the rounds instead of their scores
+    #[arg(long, value_name = "K", conflicts_with = "force", value_parser = clap::value_parser!(u32).range(1..=7))]
+    pub(super) draft: Option<u32>,
+    /// Rows of the table that the draft scores: full, or a number such as 32k
+    #[arg(long, value_name = "ROWS", default_value = "32k")]
+    pub(super) draft_vocab: DraftVocab,
     /// Tokens of a prefill chunk
     #[arg(long, value_name = "TOKENS", default_value_t = RuntimeOptions::DEFAULT_PREFILL_CHUNK)]
     pub(super) prefill_chunk: u32,

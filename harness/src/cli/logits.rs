@@ -1,8 +1,10 @@
 //! `sweep logits`: the scores of a model, to hold them against another implementation.
 
 use ledger::Tokens;
-use runtime::engine::{Engine, Flow, SequenceError};
+use runtime::engine::{Drafts, Engine, Flow, Round, SequenceError, Turn};
 use runtime::engine_dir::EngineDir;
+use runtime::generate::sample::{Sampler, Sampling};
+use runtime::ops::argmax;
 use runtime::plan::{KvCacheType, Precision, RuntimeOptions};
 use serde::Serialize;
 
@@ -51,13 +53,30 @@ pub(super) fn logits(arguments: &LogitsArguments, printer: &Printer) -> Result<E
     let tokens = |count: usize| Tokens(u32::try_from(count).unwrap_or(u32::MAX));
     let mut options =
         RuntimeOptions::new(tokens(arguments.ids.len().max(1)), serve::threads(arguments.threads));
-    options.max_kv_cache_capacity = tokens(arguments.ids.len().saturating_add(steps).max(1));
+    let drafts = arguments.draft.unwrap_or(0);
+    // The last round may make more tokens than were asked for.
+    options.max_kv_cache_capacity =
+        tokens(arguments.ids.len().saturating_add(steps).saturating_add(drafts as usize).max(1));
+    options.mtp = drafts > 0;
+    options.max_verify_tree_size = drafts.max(1) + 1;
+    options.draft_vocab = arguments.draft_vocab;
     options.gdn_prefill_max_seq = Tokens(arguments.prefill_chunk);
     options.precision = precision;
     options.kv_cache_type = kv_cache_type;
     let directory = EngineDir::open(&folder)?;
     options.check(&directory.manifest().config)?;
     let engine = Engine::load(&directory, &options).map_err(|error| CliError::Runtime(error.to_string()))?;
+    if drafts > 0 {
+        if !engine.options().mtp {
+            printer.note("this engine has no MTP head, so nothing is drafted");
+        }
+        let drafted = draft(&engine, arguments, steps)?;
+        match arguments.json {
+            true => printer.json_line(&drafted)?,
+            false => printer.text(&rounds_text(&drafted))?,
+        }
+        return Ok(ExitCode::Pass);
+    }
     let scores = run(&engine, arguments, steps)?;
     match arguments.json {
         true => printer.json_line(&scores)?,
@@ -66,22 +85,87 @@ pub(super) fn logits(arguments: &LogitsArguments, printer: &Printer) -> Result<E
     Ok(ExitCode::Pass)
 }
 
+/// What `--draft K --json` prints.
+#[derive(Serialize)]
+struct Drafted {
+    /// The tokens that were made, the one behind the prompt first.
+    ids: Vec<u32>,
+    /// Every round.
+    rounds: Vec<DraftRound>,
+    /// Drafts in all rounds.
+    drafted: usize,
+    /// Drafts that the target agreed with.
+    accepted: usize,
+    /// Tokens a round: accepted drafts and one more. `null` without a round.
+    acceptance_length: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct DraftRound {
+    drafts: Vec<u32>,
+    accepted: usize,
+    emitted: Vec<u32>,
+}
+
+/// Runs a prompt and rounds of drafts behind it, greedily.
+fn draft(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Drafted, CliError> {
+    let mut sampler = Sampler::new(Sampling::GREEDY);
+    let mut sequence = engine.open_sequence().map_err(said)?;
+    let prompt = engine.rows_of(&arguments.ids).map_err(said)?;
+    engine.prefill(&mut sequence, &prompt, &mut || Flow::Continue).map_err(said)?;
+    let as_ids = |rows: &[u32]| rows.iter().map(|row| engine.id_of(*row)).collect::<Vec<u32>>();
+    // Rows of the table; ids once they are reported.
+    let mut made = vec![engine.sample(&sequence, &mut sampler).map_err(said)?];
+    let mut rounds = Vec::new();
+    while made.len() <= steps {
+        let token = made[made.len() - 1];
+        let drafts = Drafts::Head(usize::MAX);
+        let turn = Turn { sequence: &mut sequence, token, drafts, sampler: &mut sampler };
+        for Round { drafts, accepted, emitted } in engine.round(&mut [turn]).map_err(said)? {
+            made.extend(&emitted);
+            let (drafts, emitted) = (as_ids(&drafts), as_ids(&emitted));
+            rounds.push(DraftRound { drafts, accepted, emitted });
+        }
+    }
+    let drafted = rounds.iter().map(|round| round.drafts.len()).sum();
+    let accepted: usize = rounds.iter().map(|round| round.accepted).sum();
+    let count = rounds.len();
+    let acceptance_length = (count > 0).then(|| (accepted + count) as f64 / count as f64);
+    Ok(Drafted { ids: as_ids(&made), rounds, drafted, accepted, acceptance_length })
+}
+
+fn rounds_text(drafted: &Drafted) -> String {
+    let words = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+    let mut rows = vec![["round", "drafts", "accepted", "tokens"].map(str::to_owned).to_vec()];
+    rows.extend(drafted.rounds.iter().enumerate().map(|(index, round)| {
+        vec![(index + 1).to_string(), words(&round.drafts), round.accepted.to_string(), words(&round.emitted)]
+    }));
+    let length =
+        drafted.acceptance_length.map_or_else(|| "unknown".to_owned(), |length| format!("{length:.2}"));
+    format!(
+        "{}\n{} of {} drafts accepted, acceptance length {length}\n",
+        table(&rows),
+        drafted.accepted,
+        drafted.drafted
+    )
+}
+
 fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Scores, CliError> {
     let mut sequence = engine.open_sequence().map_err(said)?;
     let prompt = engine.rows_of(&arguments.ids).map_err(said)?;
     let forced = engine.rows_of(&arguments.force).map_err(said)?;
     engine.prefill(&mut sequence, &prompt, &mut || Flow::Continue).map_err(said)?;
-    let prompt_logits = engine.logits(&sequence).into_owned();
+    let prompt_logits = engine.logits(&sequence);
     // Rows of the table; ids once everything has run.
-    let mut greedy = vec![largest(&prompt_logits)];
+    let mut greedy = vec![argmax(&prompt_logits)];
     let (mut ids, mut rows) = (Vec::new(), Vec::new());
     for step in 0..steps {
         let likeliest = greedy[step];
         let row = forced.get(step).copied().unwrap_or(likeliest);
         engine.decode(&mut sequence, row).map_err(said)?;
         let id = engine.id_of(row);
-        let logits = engine.logits(&sequence).into_owned();
-        greedy.push(largest(&logits));
+        let logits = engine.logits(&sequence);
+        greedy.push(argmax(&logits));
         ids.push(id);
         rows.push(Step { id, logits });
     }
@@ -91,20 +175,9 @@ fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Sco
 
 fn said(error: SequenceError) -> CliError {
     match error {
-        SequenceError::Memory(cause) => CliError::Runtime(cause.to_string()),
+        SequenceError::Memory(_) | SequenceError::Stream(_) => CliError::Runtime(error.to_string()),
         error => CliError::Prompt(error),
     }
-}
-
-/// The row with the highest score; the first of several.
-fn largest(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, score) in logits.iter().enumerate() {
-        if *score > logits[best] {
-            best = id;
-        }
-    }
-    best as u32
 }
 
 fn text(scores: &Scores) -> String {

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::arguments::PlanArguments;
 use super::print::table;
 use super::{CliError, Printer, scenario_path};
-use crate::engines::{EngineProvider, Forecast, Rates};
-use crate::record::{BudgetLimit, BudgetSubject, CellRecord, ExcludedCell};
+use crate::engines::{EngineProvider, Forecast, Rates, StreamingForecast};
+use crate::record::{BudgetLimit, BudgetSubject, CellRecord, ExcludedCell, LeverRecord};
 use crate::scenario::{Cell, Phases, PromptTokens, Scenario, load};
 use crate::verdict::ExitCode;
 
@@ -40,10 +40,24 @@ struct PlannedCell {
     context_tokens: Tokens,
     by_class_bytes: BTreeMap<BufferClass, Bytes>,
     total_bytes: Bytes,
+    /// What weight streaming does, where the cell asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streaming: Option<StreamingForecast>,
     /// The smallest total that fails a budget for this cell.
     budget_bytes: Option<Bytes>,
+    /// The lever that this cell tries, where it tries one alone.
+    lever: Option<PlannedLever>,
     trial_ms: Option<Millis>,
     build_ms: Option<Millis>,
+}
+
+#[derive(Serialize)]
+struct PlannedLever {
+    axis: String,
+    base: String,
+    value: String,
+    /// The total of this cell less that of its base.
+    expected_bytes: i64,
 }
 
 /// Prints the plan of a scenario.
@@ -59,6 +73,11 @@ pub(super) fn plan(
     for cell in &expansion.cells {
         cells.push(planned(&scenario, cell, engines.forecast(cell)?));
     }
+    let bases = scenario.bases();
+    let levers: Vec<Option<PlannedLever>> = cells.iter().map(|cell| lever_of(cell, &cells, &bases)).collect();
+    for (cell, lever) in cells.iter_mut().zip(levers) {
+        cell.lever = lever;
+    }
     let total_ms = total_time(&cells, scenario.trials);
     let run = PlannedRun {
         format_version: FORMAT_VERSION,
@@ -70,7 +89,7 @@ pub(super) fn plan(
     if arguments.json {
         printer.json(&run)?
     } else {
-        printer.text(&text(&run, &path, scenario.trials))?
+        printer.text(&text(&run, &path, scenario.trials, &bases))?
     }
     Ok(ExitCode::Pass)
 }
@@ -92,13 +111,29 @@ fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell 
         context_tokens: context,
         total_bytes: by_class_bytes.values().copied().sum(),
         by_class_bytes,
+        streaming: forecast.streaming,
         budget_bytes: fails.min(),
         trial_ms: forecast
             .rates
             .map(|rates| trial_time(&scenario.phases, cell.settings.max_input_len, rates)),
         build_ms: forecast.build_time,
+        lever: None,
         cell: record,
     }
+}
+
+/// The axis that `cell` tries alone, and what that changes.
+fn lever_of(cell: &PlannedCell, cells: &[PlannedCell], bases: &[(String, String)]) -> Option<PlannedLever> {
+    bases.iter().find_map(|(axis, base)| {
+        let lever = LeverRecord::of_axis(axis, base);
+        let held_against = cells.iter().find(|base| lever.is_base_of(&base.cell, &cell.cell))?;
+        lever.is_tried_by(&cell.cell, bases).then(|| PlannedLever {
+            axis: axis.clone(),
+            base: base.clone(),
+            value: cell.cell.value(axis).unwrap_or_default().to_owned(),
+            expected_bytes: cell.total_bytes.signed_difference(held_against.total_bytes),
+        })
+    })
 }
 
 /// Every phase of a trial, and what it takes to start and to stop a process.
@@ -125,7 +160,7 @@ fn total_time(cells: &[PlannedCell], trials: u32) -> Option<Millis> {
     Some(Millis(total + builds.values().sum::<f64>()))
 }
 
-fn text(run: &PlannedRun, path: &Path, trials: u32) -> String {
+fn text(run: &PlannedRun, path: &Path, trials: u32, bases: &[(String, String)]) -> String {
     let mut text = format!(
         "{}: {} cells, {trials} trial(s) each. Predicted memory of the phase that needs most:\n",
         path.display(),
@@ -133,7 +168,7 @@ fn text(run: &PlannedRun, path: &Path, trials: u32) -> String {
     );
     for cells in run.cells.chunks(CELLS_A_TABLE) {
         text.push('\n');
-        text.push_str(&table(&rows(cells)));
+        text.push_str(&table(&rows(cells, bases)));
     }
     for excluded in &run.excluded {
         let axes: Vec<String> = excluded.axes.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -146,14 +181,26 @@ fn text(run: &PlannedRun, path: &Path, trials: u32) -> String {
     text
 }
 
-fn rows(cells: &[PlannedCell]) -> Vec<Vec<String>> {
+fn rows(cells: &[PlannedCell], bases: &[(String, String)]) -> Vec<Vec<String>> {
     let row = |title: &str, value: &dyn Fn(&PlannedCell) -> String| {
         std::iter::once(title.to_owned()).chain(cells.iter().map(value)).collect::<Vec<String>>()
     };
     let mut rows = vec![row("cell", &|cell| cell.cell.id.0.clone())];
-    let axes: Vec<&String> = cells[0].cell.axes.iter().map(|(name, _)| name).collect();
+    let mut axes: Vec<&String> = Vec::new();
+    for (axis, _) in cells.iter().flat_map(|cell| &cell.cell.axes) {
+        if !axes.contains(&axis) {
+            axes.push(axis);
+        }
+    }
     for axis in axes {
         rows.push(row(axis, &|cell| cell.cell.value(axis).unwrap_or_default().to_owned()));
+    }
+    if cells.iter().any(|cell| cell.cell.name.is_some()) {
+        let name = |cell: &PlannedCell| cell.cell.name.as_ref().map_or("", |name| &name.name).to_owned();
+        rows.push(row("name", &name));
+    }
+    if !bases.is_empty() {
+        rows.push(row("lever", &|cell| stands_for(cell, bases)));
     }
     rows.push(row("phase", &|cell| cell.peak_phase.to_string()));
     rows.push(row("context", &|cell| format!("{} tokens", cell.context_tokens.0)));
@@ -166,10 +213,40 @@ fn rows(cells: &[PlannedCell]) -> Vec<Vec<String>> {
         }
     }
     rows.push(row("total", &|cell| mib(cell.total_bytes)));
+    if cells.iter().any(|cell| cell.lever.is_some()) {
+        let change = |cell: &PlannedCell| {
+            cell.lever.as_ref().map_or(String::new(), |lever| signed(lever.expected_bytes))
+        };
+        rows.push(row("against base", &change));
+    }
+    if cells.iter().any(|cell| cell.streaming.is_some()) {
+        let mut push = |title: &str, of: fn(&StreamingForecast) -> Bytes| {
+            let size = |cell: &PlannedCell| cell.streaming.as_ref().map_or(String::new(), |it| mib(of(it)));
+            rows.push(row(title, &size));
+        };
+        push("streamable", |streaming| streaming.streamable_bytes);
+        push("smallest budget", |streaming| streaming.floor_bytes);
+        push("weights and ring", |streaming| streaming.resident_bytes);
+        push("streamed a token", |streaming| streaming.streamed_bytes_per_token);
+    }
     rows.push(row("budget", &|cell| cell.budget_bytes.map_or("none".to_owned(), mib)));
     rows.push(row("trial", &|cell| time(cell.trial_ms)));
     rows.push(row("build", &|cell| cell.build_ms.map_or("cached".to_owned(), |at| time(Some(at)))));
     rows
+}
+
+/// What a cell is there for: the lever that it tries, or the base, or several values at once.
+fn stands_for(cell: &PlannedCell, bases: &[(String, String)]) -> String {
+    if let Some(lever) = &cell.lever {
+        return lever.axis.clone();
+    }
+    let is_base = bases.iter().all(|(axis, base)| cell.cell.value(axis) == Some(base));
+    if is_base { "base".to_owned() } else { "several".to_owned() }
+}
+
+/// A change in the unit of the table, with its sign.
+fn signed(bytes: i64) -> String {
+    format!("{:+.1} MiB", bytes as f64 / (1 << 20) as f64)
 }
 
 /// One unit for a whole table, so that columns can be compared by eye.
@@ -189,12 +266,12 @@ fn time(time: Option<Millis>) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn builds_count_once_and_an_unknown_time_is_not_zero() {
-        let cell = |source: &str, trial_ms: Option<f64>| PlannedCell {
+    fn cell(source: &str, trial_ms: Option<f64>) -> PlannedCell {
+        PlannedCell {
             cell: CellRecord {
                 id: crate::record::CellId(source.to_owned()),
                 model: "m".to_owned(),
+                name: None,
                 axes: Vec::new(),
                 settings: BTreeMap::new(),
                 build: BTreeMap::new(),
@@ -205,12 +282,46 @@ mod tests {
             context_tokens: Tokens(1),
             by_class_bytes: BTreeMap::new(),
             total_bytes: Bytes::ZERO,
+            streaming: None,
             budget_bytes: None,
             trial_ms: trial_ms.map(Millis),
+            lever: None,
             build_ms: Some(Millis(1000.0)),
-        };
+        }
+    }
+
+    #[test]
+    fn builds_count_once_and_an_unknown_time_is_not_zero() {
         let cells = [cell("a", Some(10.0)), cell("a", Some(20.0)), cell("b", Some(30.0))];
         assert_eq!(total_time(&cells, 2), Some(Millis(2120.0)));
         assert_eq!(total_time(&[cell("a", Some(10.0)), cell("b", None)], 1), None);
+    }
+
+    #[test]
+    fn each_cell_says_which_lever_it_stands_for_and_what_that_changes() {
+        let bases =
+            [("mtp", "false"), ("lmHead", "int8")].map(|(axis, base)| (axis.to_owned(), base.to_owned()));
+        let planned = |values: [&str; 2], mib: u64| {
+            let mut planned = cell("a", None);
+            let axes = bases.iter().zip(values);
+            planned.cell.axes = axes.map(|((axis, _), value)| (axis.clone(), value.to_owned())).collect();
+            planned.total_bytes = Bytes::mib(mib);
+            planned
+        };
+        let mut cells = [
+            planned(["false", "int8"], 2700),
+            planned(["true", "int8"], 2785),
+            planned(["false", "int4"], 2400),
+            planned(["true", "int4"], 2485),
+        ];
+        let levers: Vec<_> = cells.iter().map(|cell| lever_of(cell, &cells, &bases)).collect();
+        for (cell, lever) in cells.iter_mut().zip(levers) {
+            cell.lever = lever;
+        }
+        let rows = rows(&cells, &bases);
+        let row = |title: &str| rows.iter().find(|row| row[0] == title).map(|row| row[1..].join(" | "));
+        assert_eq!(row("lever").as_deref(), Some("base | mtp | lmHead | several"));
+        assert_eq!(row("against base").as_deref(), Some(" | +85.0 MiB | -300.0 MiB | "));
+        assert_eq!(row("mtp").as_deref(), Some("false | true | false | true"));
     }
 }

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use ledger::{Bytes, Millis};
+use ledger::{Bytes, Millis, Role};
 use runtime::backend::cpu::Pool;
-use runtime::checkpoint::{CheckpointSource, DirectoryCheckpoint, SyntheticCheckpoint, SyntheticOptions};
+use runtime::checkpoint::{
+    CheckpointSource, DirectoryCheckpoint, GENERATOR_VERSION, SyntheticCheckpoint, SyntheticOptions,
+};
 use runtime::config::{ModelConfig, PUBLISHED};
 use runtime::engine_dir::{self, BuildProgress, EngineDir, SegmentRecord};
 use runtime::plan::{self, RuntimeOptions, TextTables};
 use runtime::vocabulary;
 use sha2::{Digest, Sha256};
 
-use super::{Engine, EngineError, EngineProvider, Forecast, Progress, Rates};
+use super::{Engine, EngineError, EngineProvider, Forecast, Progress, Rates, StreamingForecast};
 use crate::scenario::{self, BuildOptions, Cell, ModelSource};
 
 /// Where engines are kept when nothing else is said; ignored by git.
@@ -38,7 +40,8 @@ impl BuiltinEngines {
             ModelSource::Engine(path) => PathBuf::from(path),
             ModelSource::Synthetic { architecture, seed } => {
                 let name = format!("{}-synthetic-{seed}", architecture.to_lowercase());
-                self.cache.join(format!("{name}-{}", fingerprint(&source.describe(), build)))
+                let identity = format!("{}\ngenerator {GENERATOR_VERSION}", source.describe());
+                self.cache.join(format!("{name}-{}", fingerprint(&identity, build)))
             }
             ModelSource::Checkpoint(path) => {
                 let place = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
@@ -87,12 +90,25 @@ impl EngineProvider for BuiltinEngines {
             }
         };
         options.check(&config).map_err(|error| EngineError::from_cause(&error))?;
-        let plan = plan::plan(&config, &segments, tables, &options);
+        let streaming = plan::Streaming::choose(&segments, &options);
+        if let Some(streaming) = &streaming {
+            streaming
+                .check(options.weight_streaming_budget)
+                .map_err(|error| EngineError::from_cause(&error))?;
+        }
+        let streaming = streaming.map(|streaming| StreamingForecast {
+            streamable_bytes: streaming.streamable,
+            floor_bytes: streaming.floor,
+            resident_bytes: streaming.resident,
+            streamed_bytes_per_token: streaming.streamed_per_token,
+        });
+        let streamed = streaming.map_or(Bytes::ZERO, |streaming| streaming.streamed_bytes_per_token);
         Ok(Forecast {
-            plan,
+            plan: plan::plan(&config, &segments, tables, &options),
             program: PROGRAM,
-            rates: Some(rates(&segments, options.threads)),
+            rates: Some(rates(&segments, options.threads, streamed, options.prefill_chunk())),
             build_time: missing.then(|| build_time(&segments)),
+            streaming,
         })
     }
 }
@@ -109,7 +125,8 @@ pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, En
                 hint: Some(format!("the architectures are {}", PUBLISHED.join(", "))),
                 interrupted: false,
             })?;
-            let options = SyntheticOptions { seed: *seed, ..SyntheticOptions::default() };
+            // The draft's weights are on the disk only, until a cell asks for them.
+            let options = SyntheticOptions { seed: *seed, mtp: true, ..SyntheticOptions::default() };
             let checkpoint = SyntheticCheckpoint::new(architecture, config, options)
                 .map_err(|error| EngineError::from_cause(&error))?;
             Ok(Box::new(checkpoint))
@@ -225,20 +242,26 @@ fn fingerprint(identity: &str, build: &BuildOptions) -> String {
 }
 
 /// How fast a model of `segments` runs on `threads`, at the rates of a modest x86 core. Decoding waits for every weight once a
-/// token, reading a prompt for one multiplication a weight and token; the table is read for the last token alone.
-fn rates(segments: &[SegmentRecord], threads: usize) -> Rates {
+/// token, reading a prompt for one multiplication a weight and token; the table is read for the last token alone. What is `streamed`
+/// comes from storage once a token, or once a prompt's `chunk`.
+fn rates(segments: &[SegmentRecord], threads: usize, streamed: Bytes, chunk: usize) -> Rates {
+    const STORAGE_BYTES_PER_SECOND: f64 = 1e9;
     const LOAD_BYTES_PER_SECOND: f64 = 2e9;
     const READ_BYTES_PER_SECOND: f64 = 12e9;
     const PRODUCTS_PER_SECOND: f64 = 130e9;
-    let bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
+    let target = segments.iter().filter(|segment| segment.role == Role::Target);
+    let bytes: Bytes = target.map(|segment| segment.bytes).sum();
     let layers =
         segments.iter().filter(|segment| segment.layer.is_some()).flat_map(|segment| &segment.tensors);
     let weights: f64 = layers.map(|tensor| (tensor.rows * tensor.columns) as f64).sum();
     let threads = threads as f64;
+    let storage = streamed.0 as f64 * 1000.0 / STORAGE_BYTES_PER_SECOND;
     Rates {
         load: Millis(bytes.0 as f64 * 1000.0 / LOAD_BYTES_PER_SECOND),
-        prefill_token: Millis(weights * 1000.0 / (PRODUCTS_PER_SECOND * threads)),
-        decode_token: Millis(bytes.0 as f64 * 1000.0 / (READ_BYTES_PER_SECOND * threads)),
+        prefill_token: Millis(
+            (weights * 1000.0 / (PRODUCTS_PER_SECOND * threads)).max(storage / chunk as f64),
+        ),
+        decode_token: Millis((bytes.0 as f64 * 1000.0 / (READ_BYTES_PER_SECOND * threads)).max(storage)),
     }
 }
 

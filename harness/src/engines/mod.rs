@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ledger::{Bytes, MemoryPlan, Millis};
+use serde::Serialize;
 
 use crate::scenario::{BuildOptions, Cell, ModelSource};
 
@@ -32,6 +33,19 @@ pub struct Rates {
     pub decode_token: Millis,
 }
 
+/// What weight streaming does to a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StreamingForecast {
+    /// What can be streamed.
+    pub streamable_bytes: Bytes,
+    /// The smallest budget.
+    pub floor_bytes: Bytes,
+    /// Weights in memory under the cell's budget, and the ring that the others pass through.
+    pub resident_bytes: Bytes,
+    /// What is read from storage for each token.
+    pub streamed_bytes_per_token: Bytes,
+}
+
 /// What a cell will need, said without running it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Forecast {
@@ -43,6 +57,8 @@ pub struct Forecast {
     pub rates: Option<Rates>,
     /// Whether the engine must be built first, and how long that will take.
     pub build_time: Option<Millis>,
+    /// What is streamed, where the cell asks for it.
+    pub streaming: Option<StreamingForecast>,
 }
 
 /// Why there is no engine.

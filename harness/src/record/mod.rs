@@ -7,6 +7,7 @@
 mod event;
 mod folder;
 mod journal;
+mod lever;
 mod run;
 mod run_folder;
 mod series;
@@ -15,14 +16,15 @@ mod trial;
 pub use event::TrialEvent;
 pub use folder::{RecordedTrial, Run, RunFolderError, UnreadableTrial};
 pub use journal::{Journal, JournalError, recover};
+pub use lever::{LeverMetric, LeverRecord};
 pub use run::{
     BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, MachineCard, RunRecord, ScenarioRecord, TrialFile,
 };
 pub use run_folder::{RunFolder, TrialPaths, write_atomically};
 pub use series::{Sample, Series, SeriesError};
 pub use trial::{
-    CellId, CellRecord, EdgeReading, HELD_TOKENS, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading,
-    RequestRecord, ResidentMemory, SamplerHealth, TrialRecord,
+    CellId, CellName, CellRecord, EdgeReading, HELD_TOKENS, Outcome, PhaseRecord, ProbeCard, ProbeScope,
+    Reading, RequestRecord, ResidentMemory, SamplerHealth, Speculation, TrialRecord,
 };
 
 /// Version of the record forms. It grows when a field changes its meaning or goes away.

@@ -3,7 +3,7 @@
 use ledger::{BufferClass, Bytes, Phase};
 use serde::{Deserialize, Serialize};
 
-use super::{CellId, CellRecord, Reading};
+use super::{CellId, CellRecord, LeverRecord, Reading};
 
 /// `run.json`: everything about a run that is not one trial's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,8 +25,17 @@ pub struct RunRecord {
     pub machine: MachineCard,
     /// Every cell, in the order in which they run.
     pub cells: Vec<CellRecord>,
+    /// True where someone chose these among the scenario's cells: the others are not missing.
+    #[serde(default)]
+    pub chosen: bool,
     /// Combinations that the scenario leaves out, with its reason.
     pub excluded: Vec<ExcludedCell>,
+    /// Axes that are tried one at a time, each with its base value.
+    #[serde(default)]
+    pub bases: Vec<(String, String)>,
+    /// What is expected of the axes.
+    #[serde(default)]
+    pub levers: Vec<LeverRecord>,
     /// Trials of each cell.
     pub trials_per_cell: u32,
     /// What the measurements are held against.
@@ -150,10 +159,13 @@ pub enum BudgetLimit {
 }
 
 impl CellRecord {
-    /// The value that this cell has for an axis, a setting or a build option of that name; `model` is one of them.
+    /// The value that this cell has for an axis, a setting or a build option of that name; `model` is one of them, and `cell` is
+    /// the name that the scenario gives it.
     pub fn value(&self, name: &str) -> Option<&str> {
-        if name == "model" {
-            return Some(&self.model);
+        match name {
+            "model" => return Some(&self.model),
+            "cell" => return self.name.as_ref().map(|name| name.name.as_str()),
+            _ => {}
         }
         let axis = self.axes.iter().find(|(axis, _)| axis == name).map(|(_, value)| value.as_str());
         axis.or_else(|| self.settings.get(name).or_else(|| self.build.get(name)).map(String::as_str))

@@ -43,6 +43,9 @@ pub struct CellRecord {
     pub id: CellId,
     /// The model's name in the scenario.
     pub model: String,
+    /// Its name, where the scenario gives it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<CellName>,
     /// Axis name to value, as the scenario spells them, in axis order.
     pub axes: Vec<(String, String)>,
     /// Every setting that the target was started with, defaults included.
@@ -55,6 +58,18 @@ pub struct CellRecord {
     pub source: String,
     /// True where the weights are synthetic: sizes and speeds are real, text and quality are not.
     pub synthetic_weights: bool,
+}
+
+/// The name of a cell, and what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellName {
+    /// Unique in the scenario.
+    pub name: String,
+    /// What the cell is for.
+    pub why: String,
+    /// True where no combination of the axes is this cell.
+    #[serde(default)]
+    pub beside_axes: bool,
 }
 
 /// Resident memory of a process tree, by the kernel's own split.
@@ -130,6 +145,23 @@ pub struct RequestRecord {
     pub time_per_output_token_ms: Reading<Millis>,
     /// From sending to the end of the stream.
     pub total_ms: Millis,
+    /// What drafting came to, where the target drafts and says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speculation: Option<Speculation>,
+}
+
+/// Rounds of speculative decoding, as the target counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Speculation {
+    /// Verifications.
+    pub round_count: u64,
+    /// Tokens that the draft proposed.
+    pub drafted: u64,
+    /// Tokens of it that the target accepted.
+    pub accepted: u64,
+    /// Tokens that a round committed, the target's own included, as the target says.
+    #[serde(default)]
+    pub acceptance_length: Option<f64>,
 }
 
 impl RequestRecord {

@@ -7,7 +7,7 @@ use crate::verdict::{CellVerdict, RunVerdict};
 /// Version of the table. It grows when a column changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 1;
 
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 23] = [
     "format_version",
     "scenario",
     "started_at",
@@ -30,6 +30,7 @@ const COLUMNS: [&str; 22] = [
     "decode_tokens_per_second",
     "budget",
     "budget_margin_bytes",
+    "acceptance_length",
 ];
 
 /// The table as text.
@@ -68,6 +69,7 @@ fn row(verdict: &RunVerdict, cell: &CellVerdict) -> [String; COLUMNS.len()] {
         field(&cell.decode_tokens_per_second, |speed| format!("{speed:.3}")),
         lead.map(|result| result.id.clone()).unwrap_or_default(),
         lead.and_then(|result| result.margin_bytes).map(|margin| margin.to_string()).unwrap_or_default(),
+        field(&cell.acceptance_length, |length| format!("{length:.4}")),
     ]
 }
 

@@ -34,9 +34,14 @@ pub(super) struct ScenarioFile {
     pub(super) settings: SettingsFile,
     /// What varies from cell to cell.
     pub(super) axes: Axes,
+    /// Cells beside those of the axes, each with a name.
+    #[serde(default)]
+    pub(super) include: Vec<Include>,
     /// Combinations to leave out, applied last.
     #[serde(default)]
     pub(super) exclude: Vec<Exclude>,
+    /// What is expected of an axis. Left out: every axis of `one_at_a_time` must move the peak by what the plan says.
+    pub(super) levers: Option<Vec<Located<LeverFile>>>,
     /// The runtime that is measured.
     pub(super) target: TargetKind,
     /// How often each cell runs, each time in a fresh process.
@@ -157,7 +162,39 @@ pub(super) struct SettingsFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct Axes {
     /// Every combination of these values. `model`, any setting and any build option can be an axis.
-    pub(super) grid: Located<Entries<Located<Vec<Located<Scalar>>>>>,
+    pub(super) grid: AxisEntries,
+    /// Axes that are tried one at a time, for each combination of the grid. The first value is the base: there is one cell
+    /// with every axis at its base, and one for each other value of each axis, all else at its base.
+    pub(super) one_at_a_time: Option<AxisEntries>,
+}
+
+/// Axis names and their values.
+pub(super) type AxisEntries = Located<Entries<Located<Vec<Located<Scalar>>>>>;
+
+/// One cell beside those of the axes.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Include {
+    /// Its name, unique in the file; budgets can be for it: `when: {cell: NAME}`.
+    pub(super) name: Located<String>,
+    /// Its values: axes, settings and build options. An axis of `one_at_a_time` that is left out is at its base.
+    pub(super) cell: Located<Entries<Located<Scalar>>>,
+    /// What it is for.
+    pub(super) why: String,
+}
+
+/// What is expected of one axis.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LeverFile {
+    /// The axis; its first value is the base.
+    pub(super) axis: Located<String>,
+    /// What it must move: `peak`, or the peak of the phase `load`, `prefill` or `decode`. Default: peak.
+    pub(super) metric: Option<Located<String>>,
+    /// The part of the planned saving above which it works. Default: 90 %.
+    pub(super) works_above: Option<Located<Share>>,
+    /// Why it matters.
+    pub(super) why: String,
 }
 
 /// Combinations to leave out.

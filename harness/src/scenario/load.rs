@@ -37,7 +37,11 @@ pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
 /// Checks the scenario `text`; `path` is for its errors.
 pub fn parse(path: &Path, text: String) -> Result<Scenario, ScenarioError> {
     let invalid = |mistakes| ScenarioError::Invalid { path: path.to_owned(), text: text.clone(), mistakes };
-    let options = serde_saphyr::options! { with_snippet: false, legacy_octal_numbers: false };
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        legacy_octal_numbers: false,
+        strict_booleans: true,
+    };
     let file: ScenarioFile = serde_saphyr::from_str_with_options(&text, options)
         .map_err(|error| invalid(vec![diagnose(&error, &text)]))?;
     let mut scenario = check(&file).map_err(invalid)?;

@@ -34,7 +34,7 @@ pub use settings::{
 };
 pub use units::{Period, Share, Size, UnitError};
 
-use crate::record::{BudgetRecord, ScenarioRecord};
+use crate::record::{BudgetRecord, LeverRecord, ScenarioRecord};
 
 /// A scenario that can be run: every name is known, every value is in range.
 #[derive(Debug, Clone)]
@@ -55,6 +55,10 @@ pub struct Scenario {
     pub models: Vec<(String, ModelSource)>,
     /// Axis names and their values.
     pub grid: Vec<(String, Vec<String>)>,
+    /// Axes that are tried one at a time, and their values; the first is the base.
+    pub one_at_a_time: Vec<(String, Vec<String>)>,
+    /// Cells beside those of the axes.
+    pub include: Vec<Included>,
     /// Combinations that are left out: axis values, and the reason.
     pub exclude: Vec<(Vec<(String, String)>, String)>,
     /// Settings where no axis says otherwise.
@@ -71,8 +75,21 @@ pub struct Scenario {
     pub sample_every: Duration,
     /// What happens in a trial.
     pub phases: Phases,
+    /// What is expected of the axes.
+    pub levers: Vec<LeverRecord>,
     /// What the measurements are held against.
     pub budgets: Vec<BudgetRecord>,
+}
+
+/// A cell that the scenario names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Included {
+    /// Its name.
+    pub name: String,
+    /// Its values by name, the axes of `one_at_a_time` that it leaves out not among them.
+    pub values: Vec<(String, String)>,
+    /// What it is for.
+    pub why: String,
 }
 
 impl Scenario {
@@ -84,6 +101,12 @@ impl Scenario {
             sha256: self.sha256.clone(),
             text: self.text.clone(),
         }
+    }
+
+    /// The axes that are tried one at a time, each with its base value.
+    pub fn bases(&self) -> Vec<(String, String)> {
+        let base = |(axis, values): &(String, Vec<String>)| Some((axis.clone(), values.first()?.clone()));
+        self.one_at_a_time.iter().filter_map(base).collect()
     }
 }
 

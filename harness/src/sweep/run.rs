@@ -13,7 +13,8 @@ use crate::engines::{Engine, EngineProvider, Progress};
 use crate::interrupt::Interrupt;
 use crate::probe::{Gpu, machine_card};
 use crate::record::{
-    FORMAT_VERSION, Journal, Outcome, RunFolder, RunRecord, TrialEvent, TrialFile, TrialPaths, TrialRecord,
+    CellRecord, FORMAT_VERSION, Journal, LeverRecord, Outcome, RunFolder, RunRecord, TrialEvent, TrialFile,
+    TrialPaths, TrialRecord,
 };
 use crate::scenario::{Cell, Expansion, Scenario, hex_sha256};
 use crate::target::{Guardian, Target};
@@ -35,7 +36,7 @@ pub trait Observer: Progress {
 pub struct Sweep<'a> {
     /// The scenario.
     pub scenario: &'a Scenario,
-    /// Ids of cells, or their beginnings. Empty: every cell.
+    /// Names of cells, or their ids, or the beginnings of ids. Empty: every cell.
     pub only: &'a [String],
     /// Where run folders go.
     pub runs: &'a Path,
@@ -111,7 +112,10 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         finished_at: None,
         machine: machine_card(&gpu).map_err(|error| SweepError::Machine(error.to_string()))?,
         cells: cells.iter().map(Cell::record).collect(),
+        chosen: !sweep.only.is_empty(),
         excluded,
+        bases: sweep.scenario.bases(),
+        levers: levers(sweep.scenario, sweep.only, &cells),
         trials_per_cell: sweep.scenario.trials,
         // A run of chosen cells is not judged by budgets for the others.
         budgets: budgets
@@ -177,6 +181,17 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     Ok(SweepEnd { folder: run, interrupted: false })
 }
 
+/// The levers that these cells can say something about: a run of chosen cells is not judged by the others.
+fn levers(scenario: &Scenario, only: &[String], cells: &[Cell]) -> Vec<LeverRecord> {
+    let bases = scenario.bases();
+    let records: Vec<CellRecord> = cells.iter().map(Cell::record).collect();
+    let is_tried = |lever: &&LeverRecord| {
+        let mut tried = records.iter().filter(|cell| lever.is_tried_by(cell, &bases));
+        tried.any(|cell| records.iter().any(|base| lever.is_base_of(base, cell)))
+    };
+    scenario.levers.iter().filter(|lever| only.is_empty() || is_tried(lever)).cloned().collect()
+}
+
 /// A trial that could not begin, because there is no engine for it.
 fn no_engine(paths: &TrialPaths, cell: &Cell, trial: u32, why: &str) -> io::Result<TrialRecord> {
     let mut journal = Journal::create(&paths.journal, cell.record(), trial, wall_clock())?;
@@ -187,12 +202,17 @@ fn no_engine(paths: &TrialPaths, cell: &Cell, trial: u32, why: &str) -> io::Resu
 
 fn chosen(cells: Vec<Cell>, only: &[String], scenario: &Scenario) -> Result<Vec<Cell>, SweepError> {
     for id in only {
-        if id.is_empty() || !cells.iter().any(|cell| cell.id.0.starts_with(id)) {
+        if id.is_empty() || !cells.iter().any(|cell| is_meant(cell, id)) {
             return Err(SweepError::UnknownCell { id: id.clone(), scenario: scenario.name.clone() });
         }
     }
-    let wanted = |cell: &Cell| only.is_empty() || only.iter().any(|id| cell.id.0.starts_with(id));
+    let wanted = |cell: &Cell| only.is_empty() || only.iter().any(|id| is_meant(cell, id));
     Ok(cells.into_iter().filter(wanted).collect())
+}
+
+/// True where `text` is the cell's name, or the beginning of its id.
+fn is_meant(cell: &Cell, text: &str) -> bool {
+    cell.id.0.starts_with(text) || cell.name.as_ref().is_some_and(|name| name.name == text)
 }
 
 fn program_sha256() -> io::Result<String> {

@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ledger::MemoryReport;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::sse::SseParser;
-
-/// An answer longer than this is not an error message.
-const MAX_MESSAGE_CHARS: usize = 500;
+use super::tally::{EventError, MAX_MESSAGE_CHARS, Tally};
+use crate::record::Speculation;
 
 /// What went wrong between the harness and a target.
 #[derive(Debug, thiserror::Error)]
@@ -89,21 +88,6 @@ struct StreamOptions {
     continuous_usage_stats: bool,
 }
 
-#[derive(Deserialize)]
-struct Piece {
-    #[serde(default)]
-    choices: Vec<serde_json::Value>,
-    #[serde(default)]
-    usage: Option<Usage>,
-    #[serde(default)]
-    error: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    completion_tokens: u32,
-}
-
 impl Client {
     /// A client for the target at `address`, for example `127.0.0.1:8080`.
     pub fn new(address: &str) -> Result<Client, ClientError> {
@@ -164,7 +148,7 @@ impl Client {
             answer,
             parser: SseParser::default(),
             waiting: VecDeque::new(),
-            tokens: 0,
+            tally: Tally::default(),
             done: false,
         })
     }
@@ -186,7 +170,7 @@ pub struct TokenStream {
     answer: reqwest::Response,
     parser: SseParser,
     waiting: VecDeque<String>,
-    tokens: u32,
+    tally: Tally,
     done: bool,
 }
 
@@ -199,7 +183,7 @@ impl TokenStream {
                 if event == "[DONE]" {
                     self.done = true;
                 } else if self.count(WHAT, &event)? {
-                    return Ok(Some(self.tokens));
+                    return Ok(Some(self.tally.tokens));
                 }
             }
             if self.done {
@@ -220,29 +204,16 @@ impl TokenStream {
         }
     }
 
-    /// Counts the tokens of one event: as its usage says, else one for each piece with a choice that has not finished.
-    /// True where there are more than before.
+    /// What drafting came to so far, where the target drafts and says so.
+    pub fn speculation(&self) -> Option<Speculation> {
+        self.tally.speculation
+    }
+
+    /// Takes one event. True where there are more tokens than before.
     fn count(&mut self, what: &'static str, event: &str) -> Result<bool, ClientError> {
-        let garbage = |error: serde_json::Error| ClientError::Garbage { what, why: error.to_string() };
-        let piece: Piece = serde_json::from_str(event).map_err(garbage)?;
-        if let Some(error) = piece.error {
-            let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
-            return Err(ClientError::Failed {
-                what,
-                message: message.chars().take(MAX_MESSAGE_CHARS).collect(),
-            });
-        }
-        let before = self.tokens;
-        let has_text = |choice: &serde_json::Value| {
-            let ids = choice["token_ids"].as_array().is_some_and(|ids| !ids.is_empty());
-            ids || choice["text"].as_str().is_some_and(|text| !text.is_empty())
-                || choice["finish_reason"].is_null()
-        };
-        match piece.usage {
-            Some(usage) => self.tokens = self.tokens.max(usage.completion_tokens),
-            None if piece.choices.iter().any(has_text) => self.tokens += 1,
-            None => {}
-        }
-        Ok(self.tokens > before)
+        self.tally.take(event).map_err(|error| match error {
+            EventError::Garbage(why) => ClientError::Garbage { what, why },
+            EventError::Failed(message) => ClientError::Failed { what, message },
+        })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - `builtin`: this program's own runtime.
 //! - `child`: starting, watching and ending a process tree.
-//! - `client`, `sse`: the interface.
+//! - `client`, `sse`, `tally`: the interface.
 //! - `guardian`: who ends the tree when the harness itself is killed.
 
 mod builtin;
@@ -11,6 +11,7 @@ mod client;
 mod guardian;
 mod memory_cgroup;
 mod sse;
+mod tally;
 
 use std::io;
 use std::path::Path;

@@ -5,15 +5,25 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::clock::TrialClock;
+use crate::record::Speculation;
 use crate::target::TokenStream;
 
-/// How many tokens there are so far, and since when; or why there are no more.
-type Arrival = Result<(u32, Micros), String>;
+/// One look at a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    /// How many tokens there are so far.
+    pub(super) tokens: u32,
+    /// Since when.
+    pub(super) at: Micros,
+    /// What drafting came to so far.
+    pub(super) speculation: Option<Speculation>,
+}
 
 /// A stream that is read as fast as it comes. Dropping it hangs up.
 #[derive(Debug)]
 pub(super) struct Arrivals {
-    receiver: UnboundedReceiver<Arrival>,
+    /// Why there are no more is the last thing to come.
+    receiver: UnboundedReceiver<Result<Arrival, String>>,
     reading: JoinHandle<()>,
 }
 
@@ -25,7 +35,7 @@ impl Arrivals {
     }
 
     /// Waits for more tokens; `None` at the end of the stream.
-    pub(super) async fn next(&mut self) -> Result<Option<(u32, Micros)>, String> {
+    pub(super) async fn next(&mut self) -> Result<Option<Arrival>, String> {
         self.receiver.recv().await.transpose()
     }
 }
@@ -36,10 +46,10 @@ impl Drop for Arrivals {
     }
 }
 
-async fn read(mut stream: TokenStream, clock: TrialClock, sender: UnboundedSender<Arrival>) {
+async fn read(mut stream: TokenStream, clock: TrialClock, sender: UnboundedSender<Result<Arrival, String>>) {
     loop {
         let arrival = match stream.next().await {
-            Ok(Some(tokens)) => Ok((tokens, clock.now())),
+            Ok(Some(tokens)) => Ok(Arrival { tokens, at: clock.now(), speculation: stream.speculation() }),
             Ok(None) => return,
             Err(error) => Err(error.to_string()),
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ledger::{Micros, Millis, Phase, Tokens};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrival, Arrivals};
 use super::outcome::Stop;
 use super::prompt::prompt;
 use crate::clock::TrialClock;
@@ -64,31 +64,39 @@ pub(super) struct OpenStream {
     phase: Phase,
     prompt: Tokens,
     sent_at: Micros,
-    first_at: Micros,
-    last_at: Micros,
-    tokens: u32,
+    first: Arrival,
+    last: Arrival,
 }
 
 impl OpenStream {
     /// The request as far as it has come, with the `counted` tokens that were wanted.
     fn record(&self, counted: u32) -> RequestRecord {
-        let between = |from: Micros, to: Micros| Millis((to.0 - from.0) as f64 / 1000.0);
-        let gaps = counted.saturating_sub(1);
         RequestRecord {
             phase: self.phase,
             prompt_tokens: self.prompt,
             completion_tokens: Tokens(counted),
-            time_to_first_token_ms: Reading::Measured(between(self.sent_at, self.first_at)),
-            time_per_output_token_ms: match between(self.first_at, self.last_at) {
-                _ if gaps == 0 => Reading::Unavailable("only one token was asked for".to_owned()),
-                span if span < SHORTEST_SPAN => Reading::Unavailable(format!(
-                    "the tokens came within {} ms, too fast to be timed",
-                    span.0
-                )),
-                span => Reading::Measured(Millis(span.0 / f64::from(gaps))),
-            },
-            total_ms: between(self.sent_at, self.last_at),
+            time_to_first_token_ms: Reading::Measured(between(self.sent_at, self.first.at)),
+            time_per_output_token_ms: time_per_token(self.first, self.last, counted),
+            total_ms: between(self.sent_at, self.last.at),
+            speculation: self.last.speculation,
         }
+    }
+}
+
+fn between(from: Micros, to: Micros) -> Millis {
+    Millis((to.0 - from.0) as f64 / 1000.0)
+}
+
+/// Mean time of a token after the first. A round of speculative decoding brings several tokens at once, so that the last
+/// arrival may bring more than the `counted` ones that were wanted: the mean is over all that came.
+fn time_per_token(first: Arrival, last: Arrival, counted: u32) -> Reading<Millis> {
+    match (between(first.at, last.at), last.tokens.saturating_sub(first.tokens)) {
+        _ if counted <= 1 => Reading::Unavailable("only one token was asked for".to_owned()),
+        (_, 0) => Reading::Unavailable("all tokens came at once".to_owned()),
+        (span, _) if span < SHORTEST_SPAN => {
+            Reading::Unavailable(format!("the tokens came within {} ms, too fast to be timed", span.0))
+        }
+        (span, tokens) => Reading::Measured(Millis(span.0 / f64::from(tokens))),
     }
 }
 
@@ -198,8 +206,8 @@ impl Session<'_> {
             }
         };
         self.read_until(&mut stream, decode.output.0, deadline).await?;
-        if stream.tokens < decode.output.0 {
-            let (got, wanted) = (stream.tokens, decode.output.0);
+        if stream.last.tokens < decode.output.0 {
+            let (got, wanted) = (stream.last.tokens, decode.output.0);
             return Err(Stop::Failed(format!("the stream ended after {got} of {wanted} tokens")));
         }
         let record = stream.record(decode.output.0);
@@ -243,27 +251,27 @@ impl Session<'_> {
             seed: self.seed,
         };
         let sent_at = self.clock.now();
-        let (arrivals, tokens, first_at) = self
+        let (arrivals, first) = self
             .guarded(deadline, async {
                 let answer = self.client()?.complete(&request).await;
                 let stream = answer.map_err(|error| Stop::Failed(error.to_string()))?;
                 let mut arrivals = Arrivals::of(stream, self.clock);
                 match arrivals.next().await.map_err(Stop::Failed)? {
-                    Some((tokens, at)) => Ok((arrivals, tokens, at)),
+                    Some(first) => Ok((arrivals, first)),
                     None => Err(Stop::Failed("the stream ended before its first token".to_owned())),
                 }
             })
             .await?;
-        Ok(OpenStream { arrivals, phase, prompt: length, sent_at, first_at, last_at: first_at, tokens })
+        Ok(OpenStream { arrivals, phase, prompt: length, sent_at, first, last: first })
     }
 
     /// Reads until there are `wanted` tokens, or no more.
     async fn read_until(&self, open: &mut OpenStream, wanted: u32, deadline: Deadline) -> Result<(), Stop> {
-        while open.tokens < wanted {
+        while open.last.tokens < wanted {
             let next =
                 self.guarded(deadline, async { open.arrivals.next().await.map_err(Stop::Failed) }).await?;
-            let Some((tokens, at)) = next else { break };
-            (open.tokens, open.last_at) = (tokens, at);
+            let Some(next) = next else { break };
+            open.last = next;
         }
         Ok(())
     }
@@ -271,3 +279,26 @@ impl Session<'_> {
 
 /// Stands for the ending until the child has been waited for.
 const UNKNOWN_ENDING: crate::target::Ending = crate::target::Ending { signal: None, exit_code: None };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_token_is_over_the_tokens_that_came() {
+        let arrival = |tokens, ms| Arrival { tokens, at: Micros(ms * 1000), speculation: None };
+        let time = |first: (u32, u64), last: (u32, u64), counted| {
+            time_per_token(arrival(first.0, first.1), arrival(last.0, last.1), counted)
+        };
+        assert_eq!(time((1, 100), (8, 170), 8), Reading::Measured(Millis(10.0)));
+        // 8 tokens were wanted, and the round that brought the eighth brought three.
+        assert_eq!(time((1, 100), (10, 190), 8), Reading::Measured(Millis(10.0)));
+        // The first round brought more than one.
+        assert_eq!(time((3, 100), (9, 160), 8), Reading::Measured(Millis(10.0)));
+        for (first, last, counted) in
+            [((1, 100), (1, 100), 1), ((4, 100), (4, 100), 4), ((1, 100), (4, 101), 4)]
+        {
+            assert!(matches!(time(first, last, counted), Reading::Unavailable(_)), "{counted}");
+        }
+    }
+}

@@ -21,6 +21,10 @@ pub struct CellVerdict {
     pub label: String,
     /// The model's name in the scenario.
     pub model: String,
+    /// Its name, where the scenario gives it one.
+    pub name: Option<String>,
+    /// What tells it from other cells of its model: its name, or its axes but for those at their base.
+    pub variant: String,
     /// Axis name to value, in axis order.
     pub axes: Vec<(String, String)>,
     /// True where the weights are synthetic.
@@ -55,6 +59,8 @@ pub struct CellVerdict {
     pub prefill_tokens_per_second: Reading<f64>,
     /// Median over the requests of `decode`, of all trials.
     pub decode_tokens_per_second: Reading<f64>,
+    /// Tokens that a round of speculative decoding committed, the target's own included, over the requests of all trials.
+    pub acceptance_length: Reading<f64>,
     /// Every budget that is for this cell.
     pub budgets: Vec<BudgetResult>,
     /// What makes a number doubtful.
@@ -80,11 +86,9 @@ impl CellVerdict {
     }
 }
 
-/// Model and axes as one line: `qwen3-4b, maxInputLen 4096`.
-pub fn label(cell: &CellRecord) -> String {
-    let axes = cell.axes.iter().filter(|(name, _)| name != "model");
-    let axes: Vec<String> = axes.map(|(name, value)| format!("{name} {value}")).collect();
-    if axes.is_empty() { cell.model.clone() } else { format!("{}, {}", cell.model, axes.join(", ")) }
+/// Model and variant as one line: `qwen3-4b, maxInputLen 4096`.
+fn label(cell: &CellRecord, variant: &str) -> String {
+    if variant.is_empty() { cell.model.clone() } else { format!("{}, {variant}", cell.model) }
 }
 
 /// Judges `cell` by its trials in `run`.
@@ -110,8 +114,10 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
 
     let mut verdict = CellVerdict {
         cell: cell.id.clone(),
-        label: label(cell),
+        label: label(cell, &cell.variant(&run.record.bases)),
         model: cell.model.clone(),
+        name: cell.name.as_ref().map(|name| name.name.clone()),
+        variant: cell.variant(&run.record.bases),
         axes: cell.axes.clone(),
         synthetic_weights: cell.synthetic_weights,
         word: Word::NoBudget,
@@ -146,6 +152,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
             &[Phase::Prefill, Phase::Decode],
             RequestRecord::decode_tokens_per_second,
         ),
+        acceptance_length: acceptance_length(&trials),
         budgets,
         doubts,
         exit_codes: Vec::new(),
@@ -235,6 +242,21 @@ fn worst_share(trials: &[&RecordedTrial]) -> Reading<f64> {
             });
             Reading::Unavailable(why.unwrap_or_else(|| "no phase edge was attributed".to_owned()))
         }
+    }
+}
+
+/// The target's own token of each round, and those that it accepted.
+fn acceptance_length(trials: &[&RecordedTrial]) -> Reading<f64> {
+    let requests = trials.iter().flat_map(|trial| &trial.record.requests);
+    let (rounds, accepted) = requests.filter_map(|request| request.speculation).fold(
+        (0_u64, 0_u64),
+        |(rounds, accepted), said| {
+            (rounds.saturating_add(said.round_count), accepted.saturating_add(said.accepted))
+        },
+    );
+    match rounds {
+        0 => Reading::Unavailable("nothing was drafted".to_owned()),
+        rounds => Reading::Measured(1.0 + accepted as f64 / rounds as f64),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum ExitCode {
     /// Everything that was compared held; a warning is a pass.
     Pass = 0,
-    /// A budget was exceeded.
+    /// A budget was exceeded, or a lever moved less than it promised.
     BudgetFailed = 1,
     /// The command line or the scenario is wrong.
     Usage = 2,
@@ -59,7 +59,7 @@ impl ExitCode {
     pub const fn meaning(self) -> &'static str {
         match self {
             ExitCode::Pass => "pass",
-            ExitCode::BudgetFailed => "budget failed",
+            ExitCode::BudgetFailed => "budget or lever failed",
             ExitCode::Usage => "usage or invalid scenario",
             ExitCode::Regression => "regression",
             ExitCode::Inconclusive => "inconclusive",

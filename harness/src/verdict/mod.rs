@@ -8,15 +8,18 @@
 //! - [`observe`]: what one trial has to say about one budget.
 //! - [`evidence`]: what a trial's numbers are worth: planned against allocated, unaccounted, sampler gaps.
 //! - [`responsible`]: the class behind an overage.
+//! - [`levers`]: does each knob move what the plan says?
 //! - [`cell`], [`run`]: the results.
 //! - [`exit`], [`word`]: how they are said, to programs and to people.
-//! - [`table`]: the verdict on a terminal.
+//! - [`columns`], [`table`]: the verdict on a terminal.
 
 pub mod budget;
 pub mod cell;
+mod columns;
 pub mod evidence;
 pub mod exit;
 pub mod held;
+pub mod levers;
 pub mod observe;
 pub mod responsible;
 pub mod run;
@@ -27,6 +30,7 @@ pub use budget::{Budget, BudgetError};
 pub use cell::CellVerdict;
 pub use exit::ExitCode;
 pub use held::BudgetResult;
+pub use levers::{LeverResult, LeverWord};
 pub use run::{BudgetSummary, RunVerdict, judge};
 pub use table::table;
 pub use word::Word;

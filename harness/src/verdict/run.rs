@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::budget::Budget;
 use super::cell::{CellVerdict, judge_cell};
+use super::levers::{LeverResult, LeverWord, judge_levers};
 use super::{ExitCode, Word};
 use crate::record::{Reading, Run};
 
@@ -35,6 +36,8 @@ pub struct RunVerdict {
     pub cells: Vec<CellVerdict>,
     /// Every budget of the scenario, in its order.
     pub budgets: Vec<BudgetSummary>,
+    /// Every lever at each value that was tried, grouped by model.
+    pub levers: Vec<LeverResult>,
     /// What is wrong with the run as a whole.
     pub problems: Vec<String>,
     /// Where the report is, or will be.
@@ -91,6 +94,13 @@ pub fn judge(run: &Run) -> RunVerdict {
             budget.id, budget.when
         )
     }));
+    let levers = judge_levers(run, &cells);
+    let untried = record.levers.iter().filter(|lever| levers.iter().all(|result| result.axis != lever.axis));
+    let untried: Vec<String> = untried
+        .map(|lever| {
+            format!("the lever `{}` is tried by no cell of this run, so it was never judged", lever.axis)
+        })
+        .collect();
     problems.extend(
         run.unreadable
             .iter()
@@ -107,9 +117,11 @@ pub fn judge(run: &Run) -> RunVerdict {
 
     let mut codes: Vec<ExitCode> = cells.iter().flat_map(|cell| cell.exit_codes.iter().copied()).collect();
     let mut words: Vec<Word> = cells.iter().map(|cell| cell.word).collect();
-    if invalid_budgets || !unmatched.is_empty() {
+    words.extend(levers.iter().map(|lever| lever.word.word()).filter(|word| *word >= Word::Inconclusive));
+    if invalid_budgets || !unmatched.is_empty() || !untried.is_empty() {
         words.push(Word::Inconclusive);
     }
+    problems.extend(untried);
     if !run.unreadable.is_empty() {
         words.push(Word::Incomplete);
     }
@@ -128,11 +140,12 @@ pub fn judge(run: &Run) -> RunVerdict {
         started_at: record.started_at.clone(),
         word,
         exit_code,
-        headline: headline(word, &cells, &budgets),
-        compared: compared(run, &budgets),
+        headline: headline(word, &cells, &budgets, &levers),
+        compared: compared(run, &budgets, &levers),
         synthetic_weights: cells.iter().any(|cell| cell.synthetic_weights),
         cells,
         budgets,
+        levers,
         problems,
         report_path: run.folder.join("report.html").display().to_string(),
     }
@@ -167,7 +180,7 @@ fn summarise(budget: &Budget, cells: &[CellVerdict]) -> BudgetSummary {
     }
 }
 
-fn headline(word: Word, cells: &[CellVerdict], budgets: &[BudgetSummary]) -> String {
+fn headline(word: Word, cells: &[CellVerdict], budgets: &[BudgetSummary], levers: &[LeverResult]) -> String {
     let total = cells.len();
     let count = |word: Word| cells.iter().filter(|cell| cell.word == word).count();
     let saying = |word: Word| match word {
@@ -203,19 +216,47 @@ fn headline(word: Word, cells: &[CellVerdict], budgets: &[BudgetSummary]) -> Str
         let noun = if never_judged == 1 { "budget was" } else { "budgets were" };
         text.push_str(&format!("; {never_judged} {noun} never judged"));
     }
+    if !levers.is_empty() {
+        text.push_str(&format!("; {}", levers_in_words(levers)));
+    }
     text
 }
 
-fn compared(run: &Run, budgets: &[BudgetSummary]) -> String {
+/// How the levers did: `12 levers: 1 fails, 8 work, 3 inert`.
+fn levers_in_words(levers: &[LeverResult]) -> String {
+    let said = |word: LeverWord, one: &str, many: &str| {
+        let count = levers.iter().filter(|lever| lever.word == word).count();
+        (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { many }))
+    };
+    let parts: Vec<String> = [
+        said(LeverWord::Fails, "fails", "fail"),
+        said(LeverWord::Inconclusive, "inconclusive", "inconclusive"),
+        said(LeverWord::Works, "works", "work"),
+        said(LeverWord::Inert, "inert", "inert"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let noun = if levers.len() == 1 { "lever" } else { "levers" };
+    format!("{} {noun}: {}", levers.len(), parts.join(", "))
+}
+
+fn compared(run: &Run, budgets: &[BudgetSummary], levers: &[LeverResult]) -> String {
     let judged = budgets.iter().filter(|budget| budget.cells > 0).count();
     let trials = match run.record.trials_per_cell {
         1 => "the one trial of each cell".to_owned(),
         n => format!("the worst of {n} trials of each cell"),
     };
+    let levers = match levers.len() {
+        0 => String::new(),
+        1 => " 1 lever, held against its plan.".to_owned(),
+        n => format!(" {n} levers, each held against its plan."),
+    };
     match judged {
-        0 => "No budget was compared, and no baseline.".to_owned(),
-        1 => format!("1 budget, held against {trials}. No baseline was compared."),
-        n => format!("{n} budgets, each held against {trials}. No baseline was compared."),
+        0 if levers.is_empty() => "No budget was compared, and no baseline.".to_owned(),
+        0 => format!("No budget was compared.{levers} No baseline was compared."),
+        1 => format!("1 budget, held against {trials}.{levers} No baseline was compared."),
+        n => format!("{n} budgets, each held against {trials}.{levers} No baseline was compared."),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use super::columns::{Column, aligned};
+use super::levers::Change;
 use super::run::shown;
-use super::{BudgetResult, CellVerdict, RunVerdict, Word};
+use super::{BudgetResult, CellVerdict, LeverResult, LeverWord, RunVerdict, Word};
+use crate::record::Reading;
 
-/// Columns: title, and whether it holds numbers, which are aligned to the right.
-const COLUMNS: [(&str, bool); 9] = [
+const COLUMNS: [Column; 9] = [
     ("verdict", false),
     ("cell", false),
     ("peak MiB", true),
@@ -18,27 +20,34 @@ const COLUMNS: [(&str, bool); 9] = [
     ("decode tok/s", true),
 ];
 
-/// The verdict table, the reasons behind everything that is not a pass, and the path of the report.
+/// Stands after the others where a cell has one.
+const ACCEPTANCE: Column = ("accept. length", true);
+
+const LEVER_COLUMNS: [Column; 8] = [
+    ("lever", false),
+    ("of", false),
+    ("change", false),
+    ("expected MiB", true),
+    ("measured MiB", true),
+    ("prefill tok/s", true),
+    ("decode tok/s", true),
+    ("price", false),
+];
+
+/// The tables of cells and levers, the reasons behind everything that is not a pass, and the path of the report.
 pub fn table(verdict: &RunVerdict) -> String {
-    let rows: Vec<[String; COLUMNS.len()]> = verdict.cells.iter().map(row).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([COLUMNS[column].0.chars().count()]).max().unwrap_or(0)
-    };
-    let mut text = String::new();
-    let mut line = |fields: [&str; COLUMNS.len()]| {
-        let mut row = String::new();
-        for (column, field) in fields.into_iter().enumerate() {
-            let pad = " ".repeat(width(column).saturating_sub(field.chars().count()));
-            let (before, after) = if COLUMNS[column].1 { (pad.as_str(), "") } else { ("", pad.as_str()) };
-            row.push_str(&format!("{}{before}{field}{after}", if column == 0 { "" } else { "  " }));
-        }
-        text.push_str(row.trim_end());
+    let drafted = verdict.cells.iter().any(|cell| cell.acceptance_length.measured().is_some());
+    let columns: Vec<Column> = COLUMNS.into_iter().chain(drafted.then_some(ACCEPTANCE)).collect();
+    let rows: Vec<Vec<String>> = verdict
+        .cells
+        .iter()
+        .map(|cell| row(cell).into_iter().chain(drafted.then(|| accepted(cell))).collect())
+        .collect();
+    let mut text = aligned(&columns, &rows);
+    if !verdict.levers.is_empty() {
+        let rows: Vec<Vec<String>> = verdict.levers.iter().map(|lever| lever_row(lever).into()).collect();
         text.push('\n');
-    };
-    line(COLUMNS.map(|(title, _)| title));
-    for row in &rows {
-        line(std::array::from_fn(|column| row[column].as_str()));
+        text.push_str(&aligned(&LEVER_COLUMNS, &rows));
     }
 
     let mut said = |lines: Vec<String>| {
@@ -48,6 +57,7 @@ pub fn table(verdict: &RunVerdict) -> String {
         }
     };
     said(verdict.cells.iter().filter_map(reason).collect());
+    said(verdict.levers.iter().filter_map(lever_reason).collect());
     said(verdict.problems.iter().map(|problem| format!("warning: {problem}")).collect());
     said(
         verdict
@@ -59,6 +69,9 @@ pub fn table(verdict: &RunVerdict) -> String {
     let _ = write!(text, "\n{}\n{}\n", verdict.headline, verdict.compared);
     if verdict.synthetic_weights {
         text.push_str("Synthetic weights: sizes and speeds are real, text and quality are not.\n");
+        if drafted {
+            text.push_str("Acceptance lengths follow from how synthetic drafts are made.\n");
+        }
     }
     let exit = verdict.exit_code;
     let _ =
@@ -81,6 +94,36 @@ fn row(cell: &CellVerdict) -> [String; COLUMNS.len()] {
         shown(&cell.prefill_tokens_per_second, |speed| format!("{speed:.1}")),
         shown(&cell.decode_tokens_per_second, |speed| format!("{speed:.2}")),
     ]
+}
+
+fn accepted(cell: &CellVerdict) -> String {
+    cell.acceptance_length.measured().map_or_else(|| "-".to_owned(), |length| format!("{length:.2}"))
+}
+
+fn lever_row(lever: &LeverResult) -> [String; LEVER_COLUMNS.len()] {
+    let speeds = |change: &Change, decimals: usize| {
+        let [before, after] =
+            [&change.before, &change.after].map(|speed| shown(speed, |speed| format!("{speed:.decimals$}")));
+        format!("{before} → {after}")
+    };
+    let bytes =
+        |reading: &Reading<i64>| shown(reading, |bytes| format!("{:+.1}", *bytes as f64 / (1 << 20) as f64));
+    [
+        lever.word.to_string(),
+        lever.group.clone(),
+        lever.label(),
+        bytes(&lever.expected_bytes),
+        bytes(&lever.measured_bytes),
+        speeds(&lever.prefill_tokens_per_second, 1),
+        speeds(&lever.decode_tokens_per_second, 2),
+        lever.price.words(),
+    ]
+}
+
+/// Why a lever does not work; an inert one was expected to be so, and its two sizes say it.
+fn lever_reason(lever: &LeverResult) -> Option<String> {
+    let reason = lever.reason.as_ref().filter(|_| lever.word != LeverWord::Inert)?;
+    Some(format!("{}: {}, {}: {reason}", lever.word, lever.group, lever.label()))
 }
 
 /// The decisive limit as a size: a share of the resident memory that was measured.

@@ -87,7 +87,7 @@ impl EngineProvider for FakeEngines {
     }
 
     fn forecast(&self, _: &Cell) -> Result<Forecast, EngineError> {
-        Ok(Forecast { plan: plan(), program: Bytes::mib(4), rates: None, build_time: None })
+        Ok(Forecast { plan: plan(), program: Bytes::mib(4), ..Forecast::default() })
     }
 }
 
@@ -95,6 +95,7 @@ fn plan() -> MemoryPlan {
     MemoryPlan {
         buffers: vec![PlannedBuffer {
             role: Role::Target,
+            sequence: 0,
             class: BufferClass::WeightsLinear,
             layer: None,
             name: "weights".to_owned(),
@@ -232,6 +233,9 @@ fn complete(mut stream: &TcpStream, behaviour: &str, request: &serde_json::Value
     write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")?;
     let tokens = request["max_tokens"].as_u64().unwrap_or(0);
     let tokens = if behaviour == "short" { 3 } else { tokens };
+    if behaviour == "drafts" {
+        return draft(stream, tokens);
+    }
     for token in 0..tokens {
         match (behaviour, token) {
             ("garbage", 1) => write!(stream, "data: this is not JSON\n\n")?,
@@ -253,6 +257,30 @@ fn complete(mut stream: &TcpStream, behaviour: &str, request: &serde_json::Value
         stream,
         "data: {{\"choices\":[],\"usage\":{{\"completion_tokens\":{tokens}}}}}\n\ndata: [DONE]\n\n"
     )?;
+    stream.shutdown(std::net::Shutdown::Both)
+}
+
+/// One token, then rounds of three tokens, two of which were drafted, until there are `tokens`.
+fn draft(mut stream: &TcpStream, tokens: u64) -> io::Result<()> {
+    let mut made = 1;
+    write!(
+        stream,
+        "data: {{\"choices\":[{{\"text\":\"x\",\"finish_reason\":null,\"token_ids\":[1]}}]}}\n\n"
+    )?;
+    for round in 1.. {
+        if made >= tokens {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(6));
+        made += 3;
+        let (drafted, accepted) = (round * 3, round * 2);
+        write!(
+            stream,
+            "data: {{\"choices\":[{{\"text\":\"xyz\",\"finish_reason\":null,\"token_ids\":[1,2,3]}}],\"speculation\":\
+             {{\"round_count\":{round},\"drafted\":{drafted},\"accepted\":{accepted},\"acceptance_length\":3.0}}}}\n\n"
+        )?;
+    }
+    write!(stream, "data: [DONE]\n\n")?;
     stream.shutdown(std::net::Shutdown::Both)
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the builder")]
 
+pub mod levers;
 mod model;
 mod trace;
 
@@ -42,6 +43,7 @@ pub fn cell(model: Model, max_input_len: u32) -> CellRecord {
     CellRecord {
         id: CellId(format!("{:08x}{max_input_len:08x}", 0x51ab_3e77_u32.rotate_left(model as u32 * 7))),
         model: model.name().to_owned(),
+        name: None,
         axes: vec![("maxInputLen".to_owned(), length.clone())],
         settings: own(&settings),
         build: own(&[("linears", "int4-g128"), ("lmHead", "int8")]),
@@ -102,6 +104,9 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
             axes: vec![("model".to_owned(), "qwen3-4b".to_owned()), ("mtp".to_owned(), "true".to_owned())],
             why: "no draft head in this checkpoint".to_owned(),
         }],
+        chosen: false,
+        bases: Vec::new(),
+        levers: Vec::new(),
         trials_per_cell: TRIALS,
         budgets: vec![
             total("qwen3-on-the-edge", "qwen3-4b", 2900, "leaves room for speech on an 8 GB board"),

@@ -149,6 +149,7 @@ impl Model {
 fn weights(class: BufferClass, element: ElementType, bytes: Bytes, formula: &str) -> PlannedBuffer {
     PlannedBuffer {
         role: Role::Target,
+        sequence: 0,
         class,
         layer: None,
         name: String::new(),

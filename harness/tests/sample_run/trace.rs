@@ -226,6 +226,7 @@ fn requests(model: Model, prompt: Tokens, last: Phase, number: u32) -> Vec<Reque
                 Reading::Unavailable("one token has no time after the first".to_owned())
             },
             total_ms: Millis(first + f64::from(output.0) * 1000.0 / decode),
+            speculation: None,
         }
     };
     match last {

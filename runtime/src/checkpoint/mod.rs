@@ -42,5 +42,5 @@ pub use quantization::QuantizationProblem;
 pub(crate) use safetensors::tensor_in;
 pub use shards::IndexProblem;
 pub use source::{CheckpointSource, LinearKind, SourceIdentity};
-pub use synthetic::{SyntheticCheckpoint, SyntheticOptions, SyntheticQuantization};
+pub use synthetic::{GENERATOR_VERSION, SyntheticCheckpoint, SyntheticOptions, SyntheticQuantization};
 pub use trimmed::{KeptRows, TrimmedCheckpoint};

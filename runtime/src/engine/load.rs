@@ -1,17 +1,18 @@
 //! From an engine directory and options to a loaded engine.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ledger::{BufferClass, Bytes, MemoryPlan};
 
+use super::steps::Steps;
 use crate::backend::cpu::{Cpu, CpuDevice, PoolError};
 use crate::config::ModelConfig;
 use crate::engine_dir::EngineDir;
 use crate::generate::tokenizer::{OpenError, Tokenizer};
 use crate::memory::{Allocation, Allocator, FileRegion, Ledger, MemoryError};
-use crate::model::layers::Weights;
-use crate::plan::{self, OptionsError, RuntimeOptions};
+use crate::model::layers::{DraftWeights, Weights};
+use crate::plan::{self, OptionsError, RuntimeOptions, Streaming};
 use crate::vocabulary::{VocabMap, VocabMapProblem};
 use crate::weights::{self, LoadError, Weight};
 
@@ -22,6 +23,9 @@ pub struct Engine {
     pub(super) options: RuntimeOptions,
     pub(super) device: CpuDevice,
     pub(super) weights: Weights<Weight>,
+    /// The MTP head, where it is used.
+    pub(super) draft: Option<DraftWeights<Weight>>,
+    pub(super) steps: Arc<Steps>,
     tokenizer: Option<Arc<Tokenizer>>,
     pub(super) vocab_map: Option<VocabMap>,
     pub(super) vocabulary_size: usize,
@@ -97,17 +101,49 @@ impl Engine {
     pub fn load(directory: &EngineDir, options: &RuntimeOptions) -> Result<Engine, EngineLoadError> {
         let config = directory.manifest().config.clone();
         options.check(&config)?;
+        let wanted = options;
+        let options = &wanted.for_engine(&directory.manifest().segments);
+        if wanted.mtp && !options.mtp {
+            tracing::warn!(
+                "the engine has no MTP head: its checkpoint has no mtp.* tensors; decoding without drafts"
+            );
+        }
+        let streaming = Streaming::choose(&directory.manifest().segments, options);
+        if let Some(streaming) = &streaming {
+            streaming.check(options.weight_streaming_budget)?;
+        }
         let plan = Self::plan_of(directory, options);
         let allocator = Allocator::new(&plan);
         let ledger = allocator.ledger();
-        let mut found: std::collections::HashMap<String, Weight> =
-            weights::load(directory, options.weights, &plan, &allocator)?.into_iter().collect();
-        let weights = Weights::gather(&config, |name| {
+        let (found, stream) = match &streaming {
+            Some(streaming) => {
+                let readers = options.ring.readers;
+                let placed = weights::load_placed(directory, streaming, readers, &plan, &allocator)?;
+                (placed.weights, placed.stream)
+            }
+            None => (weights::load(directory, options.weights, &plan, &allocator)?, None),
+        };
+        let mut found: std::collections::HashMap<String, Weight> = found.into_iter().collect();
+        let mut find = |name: &str| {
             found.remove(name).ok_or_else(|| EngineLoadError::WeightMissing { name: name.to_owned() })
-        })?;
+        };
+        let weights = Weights::gather(&config, &mut find)?;
+        let draft = match options.mtp {
+            true => {
+                let rows = options.draft_vocab.rows(config.vocab_size);
+                Some(DraftWeights::gather(weights.head().first_rows(rows), &mut find)?)
+            }
+            false => None,
+        };
         let cpu = Cpu::new(options.threads)?;
-        let device =
-            CpuDevice { cpu, allocator, precision: options.precision, kv_cache_type: options.kv_cache_type };
+        let device = CpuDevice {
+            cpu,
+            allocator,
+            precision: options.precision,
+            kv_cache_type: options.kv_cache_type,
+            stream,
+            failed: Mutex::default(),
+        };
         let tokenizer = match directory.tokenizer() {
             Some((path, bytes)) => Some(Arc::new(open_tokenizer(&path, bytes, &device.allocator)?)),
             None => None,
@@ -116,9 +152,19 @@ impl Engine {
             Some((path, bytes)) => Some(open_vocab_map(&path, bytes, directory, &device.allocator)?),
             None => None,
         };
-        let vocabulary_size = directory.manifest().vocabulary_size();
-        let options = options.clone();
-        Ok(Engine { config, options, device, weights, tokenizer, vocab_map, vocabulary_size, plan, ledger })
+        Ok(Engine {
+            config,
+            options: options.clone(),
+            device,
+            weights,
+            draft,
+            steps: Steps::new(ledger.clone()),
+            tokenizer,
+            vocab_map,
+            vocabulary_size: directory.manifest().vocabulary_size(),
+            plan,
+            ledger,
+        })
     }
 
     /// The model.
@@ -139,6 +185,11 @@ impl Engine {
     /// What it holds; readable from any thread while a sequence runs.
     pub fn ledger(&self) -> Arc<Ledger> {
         self.ledger.clone()
+    }
+
+    /// The device that it runs on.
+    pub fn device(&self) -> &CpuDevice {
+        &self.device
     }
 
     /// The tokenizer, where the engine has one.

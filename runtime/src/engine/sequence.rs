@@ -1,18 +1,18 @@
-//! One sequence: a prompt in chunks, then token after token.
-
-use std::borrow::Cow;
-use std::sync::Arc;
+//! One sequence: it opens, reads its prompt in chunks, and then takes part in rounds.
 
 use ledger::Phase;
 
-use crate::memory::{Buffer, Ledger, MemoryError};
-use crate::model::forward::{forward, head};
-use crate::model::operators::Operators;
-use crate::model::state::SequenceState;
-use crate::model::workspace::Workspace;
-use crate::plan::{Stage, keys};
-
 use super::Engine;
+use super::drafting::Drafting;
+use super::steps::{Place, Scores};
+use crate::generate::sample::{SampleError, Sampler};
+use crate::memory::{Buffer, MemoryError};
+use crate::model::forward::{Part, forward, head};
+use crate::model::operators::{Keep, Operators};
+use crate::model::state::{SequenceShape, SequenceState};
+use crate::model::workspace::Workspace;
+use crate::plan::Stage;
+use crate::weights::stream::StreamError;
 
 /// Whether to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,31 +63,33 @@ pub enum SequenceError {
         /// The limit.
         capacity: u32,
     },
+    /// As many sequences are open as may be.
+    #[error("{open} sequences are open already: maxBatchSize is {open}; wait, or start with a larger one")]
+    TooMany {
+        /// The limit.
+        open: u32,
+    },
     /// Memory could not be had.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// Weights could not be read while they were wanted; what the sequence holds is of no use any more.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// No token can be chosen.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
 }
 
 /// The state of one conversation. Dropping it returns its memory.
 #[derive(Debug)]
 pub struct Sequence {
-    state: SequenceState<Buffer>,
-    decode: Workspace<Buffer>,
-    logits: Buffer,
+    pub(super) state: SequenceState<Buffer>,
+    /// What the draft carries along, where it is used.
+    pub(super) drafting: Option<Drafting>,
+    /// Where its scores are since the last step that it took part in.
+    pub(super) scores: Option<Scores>,
     /// Last, so that it goes when the buffers are gone.
-    _end: EndOfSequence,
-}
-
-/// Tells the ledger that what comes is no part of a sequence.
-#[derive(Debug)]
-struct EndOfSequence {
-    ledger: Arc<Ledger>,
-}
-
-impl Drop for EndOfSequence {
-    fn drop(&mut self) {
-        self.ledger.enter(Phase::Settle);
-    }
+    _place: Place,
 }
 
 impl Sequence {
@@ -104,24 +106,32 @@ impl Sequence {
 
 impl Engine {
     /// Opens an empty sequence and commits what does not depend on its length.
+    ///
+    /// # Errors
+    /// When `maxBatchSize` sequences are open, or memory is short.
     pub fn open_sequence(&self) -> Result<Sequence, SequenceError> {
-        let capacity = self.options.max_kv_cache_capacity.0 as usize;
-        let kv_cache_type = self.options.kv_cache_type;
-        let ledger = self.ledger();
-        ledger.enter(Phase::Prefill);
-        let end = EndOfSequence { ledger };
-        let mut decode = Workspace::reserve(&self.device, &self.config, Stage::Decode, 1)?;
-        decode.hold(1)?;
-        Ok(Sequence {
-            state: SequenceState::new(&self.device, &self.config, kv_cache_type, capacity)?,
-            decode,
-            logits: self.device.allocate(&format!("target/logits/{}", keys::LOGITS))?,
-            _end: end,
-        })
+        let open = self.options.max_batch_size;
+        let place = self.steps.open(&self.device, &self.config, &self.options)?;
+        let place = place.ok_or(SequenceError::TooMany { open })?;
+        let shape = SequenceShape {
+            sequence: place.sequence,
+            capacity: self.options.max_kv_cache_capacity.0 as usize,
+            kv_cache_type: self.options.kv_cache_type,
+            undecided: if self.options.mtp { self.options.drafts() + 1 } else { 0 },
+        };
+        let state = SequenceState::new(&self.device, &self.config, shape)?;
+        let drafting = match &self.draft {
+            Some(_) => Some(Drafting::new(&self.device, &self.config, shape)?),
+            None => None,
+        };
+        Ok(Sequence { state, drafting, scores: None, _place: place })
     }
 
     /// Reads a prompt chunk by chunk, behind whatever the sequence holds; then [`Engine::logits`] are those behind its
     /// last token. `before_chunk` is asked before each chunk. Returns how many tokens were read.
+    ///
+    /// # Errors
+    /// When the prompt does not fit, or memory is short.
     pub fn prefill(
         &self,
         sequence: &mut Sequence,
@@ -139,42 +149,65 @@ impl Engine {
             _ => {}
         }
         self.ledger.enter(Phase::Prefill);
+        if let Some(drafting) = &mut sequence.drafting {
+            self.steps.with(|step| self.read_known(step, drafting))?;
+        }
         let chunk = self.options.prefill_chunk();
-        let mut workspace = Workspace::reserve(&self.device, &self.config, Stage::Prefill, chunk)?;
+        let mut workspace =
+            Workspace::reserve(&self.device, &self.config, Stage::Prefill, chunk, self.options.mtp)?;
         let mut read = 0;
         for chunk in ids.chunks(chunk) {
             if before_chunk() == Flow::Stop {
                 return Ok(read);
             }
-            forward(&self.device, &self.config, &self.weights, &mut sequence.state, &mut workspace, chunk)?;
+            self.announce_chunk(read + chunk.len() == ids.len());
+            let Sequence { state, drafting, scores, .. } = &mut *sequence;
+            let mut part = [Part { sequence: state, tokens: chunk.len() }];
+            let (device, config, weights) = (&self.device, &self.config, &self.weights);
+            forward(device, config, weights, &mut part, Keep::All, &mut workspace, chunk)?;
             read += chunk.len();
             if read == ids.len() {
-                let last = chunk.len() - 1;
-                head(&self.device, &self.config, &self.weights, &mut workspace, last, &mut sequence.logits);
+                let last = chunk.len() - 1..chunk.len();
+                self.steps.with(|step| head(device, config, weights, &mut workspace, last, &mut step.logits));
+                *scores = Some(self.steps.scored()(0));
             }
+            if let Some(drafting) = drafting {
+                self.draft_prompt(drafting, &mut workspace, chunk, state.length())?;
+            }
+            self.device.check()?;
         }
         Ok(read)
     }
 
-    /// Feeds one token; then [`Engine::logits`] are those behind it.
-    pub fn decode(&self, sequence: &mut Sequence, id: u32) -> Result<(), SequenceError> {
-        self.check_ids(&[id])?;
-        if sequence.room() == 0 {
-            return Err(self.full());
-        }
-        self.ledger.enter(Phase::Decode);
-        let Sequence { state, decode, logits, .. } = sequence;
-        forward(&self.device, &self.config, &self.weights, state, decode, &[id])?;
-        head(&self.device, &self.config, &self.weights, decode, 0, logits);
-        Ok(())
+    /// Scores of the vocabulary behind the last token that the sequence was fed.
+    ///
+    /// # Panics
+    /// If another sequence has been fed since.
+    pub fn logits(&self, sequence: &Sequence) -> Vec<f32> {
+        self.with_logits(sequence, |row| row.to_vec())
     }
 
-    /// Scores of the vocabulary behind the last token that was fed.
-    pub fn logits<'a>(&self, sequence: &'a Sequence) -> Cow<'a, [f32]> {
-        self.device.read(&sequence.logits, self.config.vocab_size)
+    /// Chooses the token behind the last one that the sequence was fed.
+    ///
+    /// # Errors
+    /// When the scores are no numbers.
+    ///
+    /// # Panics
+    /// As [`Engine::logits`].
+    pub fn sample(&self, sequence: &Sequence, sampler: &mut Sampler) -> Result<u32, SequenceError> {
+        Ok(self.with_logits(sequence, |row| sampler.sample(row))?)
     }
 
-    fn check_ids(&self, ids: &[u32]) -> Result<(), SequenceError> {
+    fn with_logits<R>(&self, sequence: &Sequence, work: impl FnOnce(&[f32]) -> R) -> R {
+        let vocabulary = self.config.vocab_size;
+        let row = self.steps.row_of(sequence.scores).expect("scores are there until the next step");
+        self.steps.with(|step| {
+            let scores = self.device.read(&step.logits, (row + 1) * vocabulary);
+            work(&scores[row * vocabulary..])
+        })
+    }
+
+    pub(super) fn check_ids(&self, ids: &[u32]) -> Result<(), SequenceError> {
         let vocabulary = self.config.vocab_size;
         match ids.iter().find(|id| **id as usize >= vocabulary) {
             Some(&id) => Err(SequenceError::OutOfVocabulary { id, vocabulary }),
@@ -182,7 +215,7 @@ impl Engine {
         }
     }
 
-    fn full(&self) -> SequenceError {
+    pub(super) fn full(&self) -> SequenceError {
         SequenceError::Full { capacity: self.options.max_kv_cache_capacity.0 }
     }
 }

@@ -3,6 +3,8 @@
 //! `weights.bin` holds one segment after the other in the order of the forward pass. A segment starts on a page and
 //! is filled up to one; a tensor part starts on 64 bytes and is filled up to them. All numbers are little-endian.
 
+use std::ops::Range;
+
 use ledger::{BufferClass, Bytes, ElementType, Role};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +19,7 @@ pub const MANIFEST: &str = "manifest.json";
 /// The weights' file name.
 pub const WEIGHTS: &str = "weights.bin";
 /// Alignment of a tensor part within its segment: a cache line, and a full vector register.
-pub(super) const PART_ALIGNMENT: u64 = 64;
+pub const PART_ALIGNMENT: u64 = 64;
 
 use crate::ops::matmul_dense::dense_bytes;
 use crate::ops::matmul_int4::int4_bytes;
@@ -151,6 +153,27 @@ pub struct TensorRecord {
     pub parts: Vec<PartRecord>,
     /// What it takes of its segment, alignment included.
     pub bytes: Bytes,
+}
+
+impl TensorRecord {
+    /// Rows that stand side by side in every part: those of a tile, or a single one of plain numbers.
+    pub fn rows_together(&self) -> usize {
+        match self.format {
+            TensorFormat::Int4 { .. } | TensorFormat::Int8 { .. } => TILE_ROWS,
+            TensorFormat::Dense { .. } => 1,
+        }
+    }
+
+    /// Where `rows` stand in `part`, as offsets within the segment. They start at a multiple of
+    /// [`TensorRecord::rows_together`] and end at one, or with the last row.
+    pub fn bytes_of_rows(&self, part: &PartRecord, rows: &Range<usize>) -> Range<u64> {
+        let together = self.rows_together();
+        debug_assert!(rows.start.is_multiple_of(together) && rows.end <= self.rows);
+        debug_assert!(rows.end.is_multiple_of(together) || rows.end == self.rows);
+        let unit = part.bytes / self.rows.div_ceil(together) as u64;
+        let (first, end) = (rows.start / together, rows.end.div_ceil(together));
+        part.offset + first as u64 * unit..part.offset + end as u64 * unit
+    }
 }
 
 /// A run of pages of `weights.bin` that is loaded as one.

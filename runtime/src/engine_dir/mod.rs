@@ -15,8 +15,8 @@ mod pack;
 pub use build::{BuildFlow, BuildProgress, build};
 pub use error::EngineError;
 pub use format::{
-    FORMAT_VERSION, MANIFEST, Manifest, PartKind, PartRecord, SegmentRecord, SourceRecord, TensorFormat,
-    TensorRecord, VocabularyRecord, WEIGHTS,
+    FORMAT_VERSION, MANIFEST, Manifest, PART_ALIGNMENT, PartKind, PartRecord, SegmentRecord, SourceRecord,
+    TensorFormat, TensorRecord, VocabularyRecord, WEIGHTS,
 };
 pub use layout::{BuildOptions, Linears, LmHead, OWN_GROUP_SIZE, layout};
 pub use open::EngineDir;

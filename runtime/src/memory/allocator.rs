@@ -237,6 +237,11 @@ impl Buffer {
         }
     }
 
+    /// Start of the address space.
+    pub(super) fn pointer(&self) -> *mut u8 {
+        self.region.pointer()
+    }
+
     fn key(&self) -> String {
         self.account.ledger.accounts().entries[self.account.index].key.clone()
     }
@@ -255,14 +260,18 @@ macro_rules! elements {
 elements!(u8, i8, u16, i32, f32);
 
 #[cfg(test)]
+pub(super) use tests::plan as test_plan;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use ledger::{Backing, BufferClass, ElementType, Lifetime, PlannedBuffer, Role};
 
-    fn plan(bytes: u64) -> MemoryPlan {
+    pub(in super::super) fn plan(bytes: u64) -> MemoryPlan {
         MemoryPlan {
             buffers: vec![PlannedBuffer {
                 role: Role::Target,
+                sequence: 0,
                 class: BufferClass::KvCache,
                 layer: Some(3),
                 name: "keys".into(),

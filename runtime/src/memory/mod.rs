@@ -4,16 +4,19 @@
 //! - [`FileRegion`]: a read-only mapping of a part of a file.
 //! - [`CountingHeap`]: the general heap, counted.
 //! - [`Allocator`]: hands out [`Buffer`]s for the entries of a plan, and for nothing else.
+//! - [`Slot`]: a part of a buffer that threads hand to each other.
 //!
 //! This module is the only one that maps memory. Its promise: a committed byte is resident, and the ledger counts it.
 
 mod allocator;
 mod heap;
 mod region;
+mod slots;
 
 pub use allocator::{Allocation, Allocator, Buffer, Element, Ledger};
 pub use heap::CountingHeap;
 pub use region::{FileRegion, Region};
+pub use slots::Slot;
 
 use ledger::Bytes;
 

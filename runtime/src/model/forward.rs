@@ -1,9 +1,12 @@
-//! The forward pass of a chunk of tokens, for both families.
+//! The forward pass of some tokens of some sequences, for both families.
 //!
-//! Each layer does `x += mixer(norm(x)); x += mlp(norm(x))`; the head reads the last token only.
+//! Each layer does `x += mixer(norm(x)); x += mlp(norm(x))`; the head reads the tokens that it is asked for. Tokens of several
+//! sequences share the projections; what looks back (attention, convolution, recurrence) runs sequence by sequence.
+
+use std::ops::Range;
 
 use super::layers::{Attention, Layer, LinearAttention, Mixer, Weights};
-use super::operators::{KvCache, Operators, Projection};
+use super::operators::{Keep, KvCache, LogRows, Operators, Projection};
 use super::state::{LayerState, SequenceState};
 use super::workspace::Workspace;
 use crate::config::{LinearAttentionConfig, ModelConfig};
@@ -11,170 +14,235 @@ use crate::memory::MemoryError;
 use crate::model::shapes::{attention_shape, delta_shape};
 use crate::ops::{Heads, Store};
 
-/// Runs `ids` (at most as many as `workspace` has room for) behind what `sequence` holds. Afterwards `workspace.hidden` holds
-/// their residual stream before the last norm.
+/// The tokens of one sequence in a pass.
+pub struct Part<'a, T> {
+    /// The sequence.
+    pub sequence: &'a mut SequenceState<T>,
+    /// How many of the pass's tokens are its; the parts follow each other.
+    pub tokens: usize,
+}
+
+/// Runs `ids` (at most as many as `workspace` has room for) behind what the sequences of `parts` hold. Afterwards
+/// `workspace.hidden` holds their residual stream before the last norm. With [`Keep::All`] the sequences count the tokens; with
+/// [`Keep::Undecided`] that is left to [`SequenceState::accept`].
 pub fn forward<O: Operators>(
     operators: &O,
     config: &ModelConfig,
     weights: &Weights<O::Weight>,
-    sequence: &mut SequenceState<O::Tensor>,
+    parts: &mut [Part<'_, O::Tensor>],
+    keep: Keep,
     workspace: &mut Workspace<O::Tensor>,
     ids: &[u32],
 ) -> Result<(), MemoryError> {
-    debug_assert!(ids.len() <= sequence.room());
-    sequence.grow(ids.len())?;
+    debug_assert_eq!(parts.iter().map(|part| part.tokens).sum::<usize>(), ids.len());
     workspace.hold(ids.len())?;
-    let first = sequence.length();
-    let pass = Pass { operators, config, first, tokens: ids.len() };
+    let pass = Pass { operators, config, tokens: ids.len() };
     operators.embed(&weights.embed_tokens, ids, &mut workspace.hidden);
-    let attention = &config.attention;
-    operators.rope_angles(
-        first,
-        ids.len(),
-        attention.rotary_dims,
-        attention.rope_theta,
-        &mut workspace.cos,
-        &mut workspace.sin,
-    );
+    let mut spans = Vec::with_capacity(parts.len());
+    let mut first_row = 0;
+    for part in parts.iter_mut() {
+        debug_assert!(part.tokens <= part.sequence.room());
+        part.sequence.grow(part.tokens)?;
+        let span = Span { rows: first_row..first_row + part.tokens, position: part.sequence.length() };
+        first_row += part.tokens;
+        pass.angles(&span, workspace);
+        spans.push(span);
+    }
     for (index, layer) in weights.layers.iter().enumerate() {
         pass.norm(&layer.input_norm, workspace);
-        match (&layer.mixer, sequence.layer(index), &config.linear_attention) {
-            (Mixer::Attention(mixer), LayerState::Attention(cache), _) => {
-                pass.attention(mixer, cache, workspace)
+        match (&layer.mixer, &config.linear_attention) {
+            (Mixer::Attention(mixer), _) => {
+                pass.project_queries(mixer, workspace);
+                for (part, span) in parts.iter_mut().zip(&spans) {
+                    let (LayerState::Attention(cache), _) = part.sequence.layer(index) else {
+                        unreachable!("{ONE_KIND}")
+                    };
+                    pass.attend(span, cache, workspace);
+                }
+                pass.mix_attention(mixer, workspace);
             }
-            (Mixer::Linear(mixer), LayerState::Linear { state, window }, Some(linear)) => {
-                pass.linear_attention(mixer, linear, state, window, workspace);
+            (Mixer::Linear(mixer), Some(linear)) => {
+                pass.project_linear(mixer, workspace);
+                for (part, span) in parts.iter_mut().zip(&spans) {
+                    let (LayerState::Linear { state, window, .. }, log) = part.sequence.layer(index) else {
+                        unreachable!("{ONE_KIND}")
+                    };
+                    pass.convolve(mixer, linear, span, keep, window, workspace);
+                    let log = log.filter(|_| keep == Keep::Undecided);
+                    pass.recur(linear, span, state, log, workspace);
+                }
+                pass.mix_linear(mixer, linear, workspace);
             }
-            _ => {
-                unreachable!("weights and state of a layer are both made from the configuration's layer kind")
-            }
+            _ => unreachable!("{ONE_KIND}"),
         }
         pass.norm(&layer.post_norm, workspace);
         pass.mlp(layer, workspace);
     }
-    sequence.advance(ids.len());
+    if keep == Keep::All {
+        parts.iter_mut().for_each(|part| part.sequence.advance(part.tokens));
+    }
     Ok(())
 }
 
-/// Scores of the vocabulary behind token `token` of the last chunk, into `logits`.
+/// Why a layer and its state cannot differ in kind.
+const ONE_KIND: &str = "weights and state of a layer are both made from the configuration's layer kind";
+
+/// Scores of the vocabulary behind the tokens `rows` of the last pass, into the first rows of `logits`. Afterwards
+/// `workspace.normed` holds what the head has read.
 pub fn head<O: Operators>(
     operators: &O,
     config: &ModelConfig,
     weights: &Weights<O::Weight>,
     workspace: &mut Workspace<O::Tensor>,
-    token: usize,
+    rows: Range<usize>,
     logits: &mut O::Tensor,
 ) {
     let Workspace { hidden, normed, quantised, .. } = workspace;
-    operators.rms_norm(hidden, token..token + 1, &weights.norm, config.rms_norm_eps as f32, normed);
+    let tokens = rows.len();
+    operators.rms_norm(hidden, rows, &weights.norm, config.rms_norm_eps as f32, normed);
     let projection = Projection { weight: weights.head(), out: logits, store: Store::Overwrite };
-    operators.linear(normed, 1, &mut [projection], quantised);
+    operators.linear(normed, tokens, &mut [projection], quantised);
+}
+
+/// Where the tokens of one sequence are: rows of the pass, positions of the sequence.
+pub(super) struct Span {
+    pub(super) rows: Range<usize>,
+    pub(super) position: usize,
 }
 
 /// What the layers of one pass share.
-struct Pass<'a, O> {
-    operators: &'a O,
-    config: &'a ModelConfig,
-    first: usize,
-    tokens: usize,
+pub(super) struct Pass<'a, O> {
+    pub(super) operators: &'a O,
+    pub(super) config: &'a ModelConfig,
+    pub(super) tokens: usize,
 }
 
 impl<O: Operators> Pass<'_, O> {
-    fn norm(&self, weight: &O::Weight, workspace: &mut Workspace<O::Tensor>) {
+    pub(super) fn norm(&self, weight: &O::Weight, workspace: &mut Workspace<O::Tensor>) {
         let Workspace { hidden, normed, .. } = workspace;
         self.operators.rms_norm(hidden, 0..self.tokens, weight, self.config.rms_norm_eps as f32, normed);
     }
 
-    fn attention(
-        &self,
-        mixer: &Attention<O::Weight>,
-        cache: &mut KvCache<O::Tensor>,
-        workspace: &mut Workspace<O::Tensor>,
-    ) {
-        let (operators, config, tokens) = (self.operators, &self.config.attention, self.tokens);
-        let shape = attention_shape(config);
-        let Workspace {
-            hidden,
-            normed,
-            first: queries,
-            keys,
-            values,
-            mixed,
-            quantised,
-            scores,
-            cos,
-            sin,
-            ..
-        } = workspace;
+    pub(super) fn angles(&self, span: &Span, workspace: &mut Workspace<O::Tensor>) {
+        let attention = &self.config.attention;
+        self.operators.rope_angles(
+            span.position,
+            span.rows.clone(),
+            attention.rotary_dims,
+            attention.rope_theta,
+            &mut workspace.cos,
+            &mut workspace.sin,
+        );
+    }
+
+    /// Queries, keys and values of every token, normed and turned.
+    pub(super) fn project_queries(&self, mixer: &Attention<O::Weight>, workspace: &mut Workspace<O::Tensor>) {
+        let (operators, tokens, config) = (self.operators, self.tokens, &self.config.attention);
+        let Workspace { normed, first: queries, keys, values, quantised, cos, sin, .. } = workspace;
         let mut projections = [
             Projection { weight: &mixer.q_proj, out: &mut *queries, store: Store::Overwrite },
             Projection { weight: &mixer.k_proj, out: &mut *keys, store: Store::Overwrite },
             Projection { weight: &mixer.v_proj, out: &mut *values, store: Store::Overwrite },
         ];
         operators.linear(normed, tokens, &mut projections, quantised);
-
-        let width = config.head_dim;
-        // With an output gate, a head's queries are followed by its gate.
-        let stride = if config.output_gate { 2 * width } else { width };
-        let query_heads = Heads {
-            tokens,
-            heads: config.query_heads,
-            width,
-            token_stride: config.query_heads * stride,
-            head_stride: stride,
-        };
-        let key_heads = Heads {
-            tokens,
-            heads: config.kv_heads,
-            width,
-            token_stride: config.kv_heads * width,
-            head_stride: width,
-        };
+        let query_heads = self.query_heads();
+        let key_heads = Heads::packed(tokens, config.kv_heads, config.head_dim);
         let eps = self.config.rms_norm_eps as f32;
         operators.rms_norm_heads(queries, query_heads, &mixer.q_norm, eps);
         operators.rms_norm_heads(keys, key_heads, &mixer.k_norm, eps);
         operators.rope(queries, query_heads, config.rotary_dims, cos, sin);
         operators.rope(keys, key_heads, config.rotary_dims, cos, sin);
-        operators.append_kv(&shape, self.first, tokens, keys, values, cache);
-        operators.attention(&shape, self.first, queries, query_heads, cache, mixed, scores);
-        if config.output_gate {
-            operators.output_gate(mixed, queries, width, query_heads);
-        }
-        let back = Projection { weight: &mixer.o_proj, out: hidden, store: Store::Add };
-        operators.linear(mixed, tokens, &mut [back], quantised);
     }
 
-    fn linear_attention(
+    /// Where the queries are: with an output gate, a head's queries are followed by its gate.
+    fn query_heads(&self) -> Heads {
+        let config = &self.config.attention;
+        match config.output_gate {
+            true => Heads::interleaved(self.tokens, config.query_heads, config.head_dim),
+            false => Heads::packed(self.tokens, config.query_heads, config.head_dim),
+        }
+    }
+
+    /// One sequence's tokens against its cache.
+    pub(super) fn attend(
         &self,
-        mixer: &LinearAttention<O::Weight>,
-        config: &LinearAttentionConfig,
-        state: &mut O::Tensor,
-        window: &mut O::Tensor,
+        span: &Span,
+        cache: &mut KvCache<O::Tensor>,
         workspace: &mut Workspace<O::Tensor>,
     ) {
-        let (operators, tokens) = (self.operators, self.tokens);
-        let shape = delta_shape(config);
-        let Workspace { hidden, normed, first: qkv, second: z, mixed, gates, quantised, .. } = workspace;
-        let Some((decay, beta)) = gates.as_mut() else {
-            unreachable!("the workspace of a model with Gated DeltaNet layers has their buffers");
-        };
+        let Span { rows, position } = span;
+        let shape = attention_shape(&self.config.attention);
+        let Workspace { first: queries, keys, values, mixed, scores, .. } = workspace;
+        self.operators.append_kv(&shape, *position, rows.clone(), keys, values, cache);
+        let heads = self.query_heads();
+        self.operators.attention(&shape, *position, rows.clone(), queries, heads, cache, mixed, scores);
+    }
+
+    /// The gate, and back to the residual stream.
+    pub(super) fn mix_attention(&self, mixer: &Attention<O::Weight>, workspace: &mut Workspace<O::Tensor>) {
+        let (operators, config) = (self.operators, &self.config.attention);
+        let Workspace { hidden, first: queries, mixed, quantised, .. } = workspace;
+        if config.output_gate {
+            operators.output_gate(mixed, queries, config.head_dim, self.query_heads());
+        }
+        let back = Projection { weight: &mixer.o_proj, out: hidden, store: Store::Add };
+        operators.linear(mixed, self.tokens, &mut [back], quantised);
+    }
+
+    fn project_linear(&self, mixer: &LinearAttention<O::Weight>, workspace: &mut Workspace<O::Tensor>) {
+        let Workspace { normed, first: qkv, second: z, gates, quantised, .. } = workspace;
+        let (decay, beta) = gates.as_mut().expect(GATES);
         let mut projections = [
             Projection { weight: &mixer.in_proj_qkv, out: &mut *qkv, store: Store::Overwrite },
             Projection { weight: &mixer.in_proj_z, out: &mut *z, store: Store::Overwrite },
             Projection { weight: &mixer.in_proj_b, out: &mut *beta, store: Store::Overwrite },
             Projection { weight: &mixer.in_proj_a, out: &mut *decay, store: Store::Overwrite },
         ];
-        operators.linear(normed, tokens, &mut projections, quantised);
-        operators.causal_conv1d(config.conv_channels(), tokens, &mixer.conv1d, qkv, window);
-        operators.delta_gates(tokens, decay, beta, &mixer.negated_decay, &mixer.dt_bias);
-        operators.gated_delta_rule(&shape, tokens, qkv, decay, beta, state, mixed);
-        let elements = tokens * config.value_heads * config.value_dim;
-        operators.rms_norm_gated(mixed, elements, z, &mixer.norm, self.config.rms_norm_eps as f32);
-        let back = Projection { weight: &mixer.out_proj, out: hidden, store: Store::Add };
-        operators.linear(mixed, tokens, &mut [back], quantised);
+        self.operators.linear(normed, self.tokens, &mut projections, quantised);
+        self.operators.delta_gates(self.tokens, decay, beta, &mixer.negated_decay, &mixer.dt_bias);
     }
 
-    fn mlp(&self, layer: &Layer<O::Weight>, workspace: &mut Workspace<O::Tensor>) {
+    fn convolve(
+        &self,
+        mixer: &LinearAttention<O::Weight>,
+        config: &LinearAttentionConfig,
+        span: &Span,
+        keep: Keep,
+        window: &mut O::Tensor,
+        workspace: &mut Workspace<O::Tensor>,
+    ) {
+        let (channels, rows) = (config.conv_channels(), span.rows.clone());
+        self.operators.causal_conv1d(channels, rows, keep, &mixer.conv1d, &mut workspace.first, window);
+    }
+
+    fn recur(
+        &self,
+        config: &LinearAttentionConfig,
+        span: &Span,
+        state: &mut O::Tensor,
+        log: Option<LogRows<'_, O::Tensor>>,
+        workspace: &mut Workspace<O::Tensor>,
+    ) {
+        let (shape, rows) = (delta_shape(config), span.rows.clone());
+        let Workspace { first: qkv, mixed, gates, .. } = workspace;
+        let (decay, beta) = gates.as_ref().expect(GATES);
+        self.operators.gated_delta_rule(&shape, rows, qkv, decay, beta, state, log, mixed);
+    }
+
+    fn mix_linear(
+        &self,
+        mixer: &LinearAttention<O::Weight>,
+        config: &LinearAttentionConfig,
+        workspace: &mut Workspace<O::Tensor>,
+    ) {
+        let Workspace { hidden, second: z, mixed, quantised, .. } = workspace;
+        let elements = self.tokens * config.value_heads * config.value_dim;
+        self.operators.rms_norm_gated(mixed, elements, z, &mixer.norm, self.config.rms_norm_eps as f32);
+        let back = Projection { weight: &mixer.out_proj, out: hidden, store: Store::Add };
+        self.operators.linear(mixed, self.tokens, &mut [back], quantised);
+    }
+
+    pub(super) fn mlp(&self, layer: &Layer<O::Weight>, workspace: &mut Workspace<O::Tensor>) {
         let (operators, tokens) = (self.operators, self.tokens);
         let Workspace { hidden, normed, first: gate, second: up, quantised, .. } = workspace;
         let mut projections = [
@@ -187,3 +255,6 @@ impl<O: Operators> Pass<'_, O> {
         operators.linear(gate, tokens, &mut [back], quantised);
     }
 }
+
+/// Why a workspace has the gates' buffers.
+const GATES: &str = "the workspace of a model with Gated DeltaNet layers has their buffers";

@@ -97,13 +97,69 @@ impl<W> Weights<W> {
         Ok(Weights { embed_tokens, layers, norm, lm_head })
     }
 
+    /// The matrices of a pass in the order in which it multiplies with them, with those of the `head` or without.
+    pub fn matrices(&self, head: bool) -> impl Iterator<Item = &W> {
+        self.layers.iter().flat_map(Layer::matrices).chain(head.then(|| self.head()))
+    }
+
     /// The matrix that scores the vocabulary.
     pub fn head(&self) -> &W {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
     }
 }
 
+/// The weights of the MTP head. It embeds and scores with the target's table.
+#[derive(Debug)]
+pub struct DraftWeights<W> {
+    /// Norm of the embedding.
+    pub embedding_norm: W,
+    /// Norm of the hidden state.
+    pub hidden_norm: W,
+    /// From embedding and hidden state, side by side, to the residual stream.
+    pub fc: W,
+    /// The one decoder layer.
+    pub layer: Layer<W>,
+    /// The norm before the head.
+    pub norm: W,
+    /// The rows of the target's head that the draft scores: the first ones.
+    pub head: W,
+}
+
+impl<W> DraftWeights<W> {
+    /// The matrices of a pass in the order in which it multiplies with them, without those of the head.
+    pub fn matrices(&self) -> impl Iterator<Item = &W> {
+        std::iter::once(&self.fc).chain(self.layer.matrices())
+    }
+
+    /// Gathers the weights by their canonical names.
+    pub fn gather<E>(head: W, mut find: impl FnMut(&str) -> Result<W, E>) -> Result<DraftWeights<W>, E> {
+        Ok(DraftWeights {
+            embedding_norm: find("mtp.pre_fc_norm_embedding.weight")?,
+            hidden_norm: find("mtp.pre_fc_norm_hidden.weight")?,
+            fc: find("mtp.fc")?,
+            layer: Layer::gather(LayerKind::FullAttention, |name| find(&format!("mtp.layers.0.{name}")))?,
+            norm: find("mtp.norm.weight")?,
+            head,
+        })
+    }
+}
+
 impl<W> Layer<W> {
+    /// The matrices in the order of the pass.
+    pub fn matrices(&self) -> impl Iterator<Item = &W> {
+        let mixer = match &self.mixer {
+            Mixer::Attention(mixer) => {
+                let Attention { q_proj, k_proj, v_proj, o_proj, .. } = mixer;
+                [Some(q_proj), Some(k_proj), Some(v_proj), Some(o_proj), None]
+            }
+            Mixer::Linear(mixer) => {
+                let LinearAttention { in_proj_qkv, in_proj_z, in_proj_b, in_proj_a, out_proj, .. } = mixer;
+                [in_proj_qkv, in_proj_z, in_proj_b, in_proj_a, out_proj].map(Some)
+            }
+        };
+        mixer.into_iter().flatten().chain([&self.gate_proj, &self.up_proj, &self.down_proj])
+    }
+
     fn gather<E>(kind: LayerKind, mut find: impl FnMut(&str) -> Result<W, E>) -> Result<Layer<W>, E> {
         Ok(Layer {
             input_norm: find("input_layernorm.weight")?,

@@ -6,8 +6,9 @@
 //! - [`shapes`]: sizes in the form that operators take.
 //! - [`state`]: what a sequence carries from token to token.
 //! - [`workspace`]: the activations of one chunk.
-//! - [`forward`]: the pass itself.
+//! - [`forward`]: the pass itself; [`draft`]: the MTP head.
 
+pub mod draft;
 pub mod forward;
 pub mod layers;
 pub mod modules;

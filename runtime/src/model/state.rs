@@ -1,8 +1,10 @@
-//! What a sequence carries from token to token: keys and values that grow, recurrent states that do not.
+//! What a sequence carries from token to token: keys and values that grow, recurrent states that do not, and a log of the
+//! updates that tokens make which may yet be rejected.
 
-use ledger::BufferClass;
+use ledger::{BufferClass, Role, buffer_key};
 
-use super::operators::{KvCache, Operators, Tensor};
+use super::operators::{KvCache, LogRows, Operators, Tensor};
+use super::shapes::delta_shape;
 use crate::config::{LayerKind, ModelConfig};
 use crate::memory::{MemoryError, whole_pages};
 use crate::ops::attention::BLOCK_TOKENS;
@@ -17,49 +19,86 @@ pub enum LayerState<T> {
     Linear {
         /// [value heads, key dim, value dim].
         state: T,
-        /// [width - 1, channels], oldest input first.
+        /// [width - 1, channels], oldest input first; where tokens may be rejected, their inputs follow.
         window: T,
+        /// Its place among the layers of its kind.
+        place: usize,
     },
+}
+
+/// How a sequence is laid out.
+#[derive(Debug, Clone, Copy)]
+pub struct SequenceShape {
+    /// Which of the sequences that are open at the same time it is.
+    pub sequence: u32,
+    /// Tokens that it can hold.
+    pub capacity: usize,
+    /// Element type of its keys and values.
+    pub kv_cache_type: KvCacheType,
+    /// Tokens of a pass that may be rejected; 0 where none ever is.
+    pub undecided: usize,
 }
 
 /// The state of one sequence.
 #[derive(Debug)]
 pub struct SequenceState<T> {
     layers: Vec<LayerState<T>>,
+    /// [linear layers, undecided tokens, row of the log].
+    log: Option<T>,
+    /// Values that a layer takes in the log.
+    layer_log: usize,
     length: usize,
     capacity: usize,
     block_bytes: u64,
 }
 
 impl<T: Tensor> SequenceState<T> {
-    /// An empty sequence of at most `capacity` tokens. Recurrent states are committed (and zero), the KV cache follows
-    /// the sequence.
+    /// An empty sequence. Recurrent states are committed (and zero), the KV cache follows the sequence.
     pub fn new<O: Operators<Tensor = T>>(
         operators: &O,
         config: &ModelConfig,
-        kv_cache_type: KvCacheType,
-        capacity: usize,
+        shape: SequenceShape,
     ) -> Result<SequenceState<T>, MemoryError> {
-        let key = |class: BufferClass, layer: usize, name: &str| format!("target/{class}/{layer}/{name}");
-        let layers = config.layers.iter().enumerate().map(|(layer, kind)| {
-            Ok(match kind {
+        let SequenceShape { sequence, capacity, kv_cache_type, undecided } = shape;
+        let key = |class: BufferClass, layer: usize, name: &str| {
+            buffer_key(Role::Target, class, Some(layer as u32), name, sequence)
+        };
+        let mut linear_layers = 0;
+        let mut layers = Vec::with_capacity(config.layers.len());
+        for (layer, kind) in config.layers.iter().enumerate() {
+            layers.push(match kind {
                 LayerKind::FullAttention => LayerState::Attention(KvCache {
                     keys: operators.reserve(&key(BufferClass::KvCache, layer, keys::KEYS))?,
                     values: operators.reserve(&key(BufferClass::KvCache, layer, keys::VALUES))?,
                 }),
-                LayerKind::LinearAttention => LayerState::Linear {
-                    state: operators.allocate(&key(BufferClass::RecurrentState, layer, keys::STATE))?,
-                    window: operators.allocate(&key(BufferClass::ConvState, layer, keys::WINDOW))?,
-                },
-            })
-        });
-        let attention = &config.attention;
-        let block = (attention.kv_heads * attention.head_dim * BLOCK_TOKENS) as u64 * kv_cache_type.width();
+                LayerKind::LinearAttention => {
+                    linear_layers += 1;
+                    LayerState::Linear {
+                        state: operators.allocate(&key(BufferClass::RecurrentState, layer, keys::STATE))?,
+                        window: operators.allocate(&key(BufferClass::ConvState, layer, keys::WINDOW))?,
+                        place: linear_layers - 1,
+                    }
+                }
+            });
+        }
+        let log_row = config.linear_attention.as_ref().map_or(0, |linear| delta_shape(linear).log_row());
+        let log = match undecided > 0 && linear_layers > 0 {
+            true => Some(operators.allocate(&buffer_key(
+                Role::Target,
+                BufferClass::Rollback,
+                None,
+                keys::LOG,
+                sequence,
+            ))?),
+            false => None,
+        };
         Ok(SequenceState {
-            layers: layers.collect::<Result<_, MemoryError>>()?,
+            layers,
+            log,
+            layer_log: undecided * log_row,
             length: 0,
             capacity,
-            block_bytes: whole_pages(block).0,
+            block_bytes: block_bytes(config, kv_cache_type),
         })
     }
 
@@ -85,12 +124,42 @@ impl<T: Tensor> SequenceState<T> {
         Ok(())
     }
 
+    /// Counts the first `tokens` of a pass whose tokens were undecided, and forgets the others.
+    pub fn accept<O: Operators<Tensor = T>>(&mut self, operators: &O, config: &ModelConfig, tokens: usize) {
+        if let (Some(linear), Some(log)) = (&config.linear_attention, &mut self.log) {
+            let shape = delta_shape(linear);
+            for layer in &mut self.layers {
+                if let LayerState::Linear { state, window, place } = layer {
+                    let rows = LogRows { log: &mut *log, first: *place * self.layer_log };
+                    operators.commit_delta_rule(&shape, rows, tokens, state);
+                    operators.commit_conv1d(linear.conv_channels(), linear.conv_kernel - 1, tokens, window);
+                }
+            }
+        }
+        self.length += tokens;
+    }
+
     /// Counts tokens that every layer has now seen.
     pub(super) fn advance(&mut self, tokens: usize) {
         self.length += tokens;
     }
 
-    pub(super) fn layer(&mut self, index: usize) -> &mut LayerState<T> {
-        &mut self.layers[index]
+    /// The state of a layer, and the log for the updates of undecided tokens.
+    pub(super) fn layer(&mut self, index: usize) -> (&mut LayerState<T>, Option<LogRows<'_, T>>) {
+        let layer = &mut self.layers[index];
+        let rows = match (&*layer, &mut self.log) {
+            (LayerState::Linear { place, .. }, Some(log)) => {
+                Some(LogRows { log, first: place * self.layer_log })
+            }
+            _ => None,
+        };
+        (layer, rows)
     }
+}
+
+/// Bytes of one block of keys, or of values, of a layer.
+pub(super) fn block_bytes(config: &ModelConfig, kv_cache_type: KvCacheType) -> u64 {
+    let attention = &config.attention;
+    let elements = (attention.kv_heads * attention.head_dim * BLOCK_TOKENS) as u64;
+    whole_pages(elements * kv_cache_type.width()).0
 }

@@ -1,4 +1,4 @@
-//! The activations of one chunk: address space when a stage begins, memory for the chunk in hand, nothing when it ends.
+//! The activations of one pass: address space when a stage begins, memory for the tokens in hand, nothing when it ends.
 
 use super::operators::{Operators, Tensor};
 use crate::config::ModelConfig;
@@ -37,19 +37,21 @@ pub struct Workspace<T> {
 }
 
 impl<T: Tensor> Workspace<T> {
-    /// Address space for the planned workspace of `stage`, which holds up to `capacity` tokens. What operators need for
+    /// Address space for the planned workspace of `stage`, which holds up to `capacity` tokens, of a draft, too, where there is
+    /// one. What operators need for
     /// themselves is committed at once, activations by [`Workspace::hold`].
     pub fn reserve<O: Operators<Tensor = T>>(
         operators: &O,
         config: &ModelConfig,
         stage: Stage,
         capacity: usize,
+        drafting: bool,
     ) -> Result<Workspace<T>, MemoryError> {
         let key = |name: &str| format!("target/{}/{name}", stage.class());
         let own = |name: &str| operators.reserve(&key(name));
         let scratch = |name: &str| operators.allocate(&key(name));
         let angles = |name: &str| operators.reserve(&format!("target/rope/{} {name}", stage.name()));
-        let widths = Widths::of(config);
+        let widths = Widths::of(config, drafting);
         let linear = widths.gates > 0;
         Ok(Workspace {
             widths,

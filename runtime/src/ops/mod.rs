@@ -25,6 +25,7 @@ pub mod matrix_error;
 pub mod quantize_activations;
 pub mod rms_norm;
 pub mod rope;
+mod row;
 mod store;
 pub mod swiglu;
 #[cfg(test)]
@@ -34,5 +35,6 @@ pub(crate) mod tiles;
 pub use half_type::{DenseType, HalfType};
 pub use heads::Heads;
 pub use matrix_error::MatrixError;
+pub use row::argmax;
 pub use store::Store;
 pub(crate) use tiles::TILE_ROWS;

@@ -3,11 +3,11 @@
 use ledger::plan::Growth;
 use ledger::{Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryPlan, PlannedBuffer, Role, Tokens};
 
-use super::{KvCacheType, RuntimeOptions, WeightsMode};
+use super::{KvCacheType, Ring, RuntimeOptions, SegmentPlacement, Streaming, WeightsMode};
 use crate::config::{AttentionConfig, LayerKind, LinearAttentionConfig, ModelConfig};
-use crate::engine_dir::{OWN_GROUP_SIZE, SegmentRecord};
+use crate::engine_dir::{OWN_GROUP_SIZE, SegmentRecord, TensorRecord};
 use crate::memory::whole_pages;
-use crate::model::shapes::attention_shape;
+use crate::model::shapes::{attention_shape, delta_shape};
 use crate::ops::{attention, linear};
 
 /// The names of buffers that are not weights, as they stand in ledger keys.
@@ -22,8 +22,16 @@ pub mod keys {
     pub const WINDOW: &str = "window";
     /// What fills the last page of a weight segment.
     pub const ALIGNMENT: &str = "alignment";
-    /// One row of scores.
-    pub const LOGITS: &str = "row";
+    /// The updates of tokens that may be rejected.
+    pub const LOG: &str = "log";
+    /// Hidden states that the draft has not read yet.
+    pub const HIDDEN: &str = "hidden";
+    /// Rows of scores.
+    pub const LOGITS: &str = "rows";
+    /// Slots for stripes of streamed weights.
+    pub const SLOTS: &str = "slots";
+    /// Slots for rows of a streamed embedding table.
+    pub const LOOK_UPS: &str = "look-ups";
     /// The compiled tokenizer.
     pub const TOKENIZER: &str = "table";
     /// The ids of a trimmed table's rows.
@@ -46,29 +54,28 @@ pub fn plan(
     tables: TextTables,
     options: &RuntimeOptions,
 ) -> MemoryPlan {
+    let options = &options.for_engine(segments);
     let mut buffers = Vec::new();
-    for segment in segments.iter().filter(|segment| segment.role == Role::Target) {
-        weights(segment, options.weights, &mut buffers);
-    }
-    for (layer, kind) in config.layers.iter().enumerate() {
-        let layer = layer as u32;
-        match (kind, &config.linear_attention) {
-            (LayerKind::LinearAttention, Some(linear)) => recurrent(layer, linear, &mut buffers),
-            _ => kv_cache(layer, &config.attention, options, &mut buffers),
+    let streaming = Streaming::choose(segments, options);
+    for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| is_loaded(segment, options)) {
+        match streaming.as_ref().and_then(|streaming| streaming.segment(index)) {
+            Some(placement) => placed_weights(segment, placement, &mut buffers),
+            None => weights(segment, options.weights, &mut buffers),
         }
+    }
+    if let Some(ring) = streaming.as_ref().and_then(Streaming::ring) {
+        self::ring(ring, &mut buffers);
+    }
+    for sequence in 0..options.max_batch_size {
+        let start = buffers.len();
+        of_sequence(config, options, &mut buffers);
+        buffers[start..].iter_mut().for_each(|buffer| buffer.sequence = sequence);
     }
     let chunk = options.prefill_chunk();
     let group_size = smallest_group(segments);
     workspace(config, options, group_size, Stage::Prefill, chunk, &mut buffers);
-    workspace(config, options, group_size, Stage::Decode, 1, &mut buffers);
-    buffers.push(anonymous(
-        BufferClass::Logits,
-        Lifetime::PerStep,
-        keys::LOGITS,
-        ElementType::F32,
-        vec![config.vocab_size as u64],
-        format!("{} vocabulary · 4 B", config.vocab_size),
-    ));
+    workspace(config, options, group_size, Stage::Decode, options.decode_tokens(), &mut buffers);
+    logits(config, options, &mut buffers);
     let tables = [
         (keys::TOKENIZER, tables.tokenizer, "vocabulary, merges and added tokens, as compiled"),
         (keys::VOCAB_MAP, tables.vocab_map, "a header, and an id of 4 B for each row"),
@@ -89,6 +96,82 @@ pub fn plan(
         });
     }
     MemoryPlan { buffers }
+}
+
+/// Whether a load with `options` makes the weights of `segment` reachable.
+pub fn is_loaded(segment: &SegmentRecord, options: &RuntimeOptions) -> bool {
+    segment.role == Role::Target || options.mtp
+}
+
+/// What one sequence holds.
+fn of_sequence(config: &ModelConfig, options: &RuntimeOptions, buffers: &mut Vec<PlannedBuffer>) {
+    for (layer, kind) in config.layers.iter().enumerate() {
+        let layer = layer as u32;
+        match (kind, &config.linear_attention) {
+            (LayerKind::LinearAttention, Some(linear)) => recurrent(layer, linear, options, buffers),
+            _ => kv_cache(Role::Target, layer, &config.attention, options, buffers),
+        }
+    }
+    if !options.mtp {
+        return;
+    }
+    let undecided = options.drafts() as u64 + 1;
+    let linear_layers =
+        config.layers.iter().filter(|kind| **kind == LayerKind::LinearAttention).count() as u64;
+    if let (Some(linear), 1..) = (&config.linear_attention, linear_layers) {
+        let row = delta_shape(linear).log_row() as u64;
+        buffers.push(anonymous(
+            BufferClass::Rollback,
+            Lifetime::PerSequence,
+            keys::LOG,
+            ElementType::F32,
+            vec![linear_layers, undecided, row],
+            format!(
+                "{linear_layers} layers · {undecided} tokens · ({} keys + {} corrections + {} decays) · 4 B",
+                linear.key_heads * linear.key_dim,
+                linear.value_heads * linear.value_dim,
+                linear.value_heads
+            ),
+        ));
+    }
+    kv_cache(Role::Draft, 0, &config.attention, options, buffers);
+    let hidden = config.hidden_size as u64;
+    buffers.push(PlannedBuffer {
+        role: Role::Draft,
+        ..anonymous(
+            BufferClass::DecodeWorkspace,
+            Lifetime::PerSequence,
+            keys::HIDDEN,
+            ElementType::F32,
+            vec![undecided, hidden],
+            format!("{undecided} tokens · {hidden} · 4 B: what the draft reads next"),
+        )
+    });
+}
+
+/// Scores: of the target for every token of a step, of the draft for every sequence.
+fn logits(config: &ModelConfig, options: &RuntimeOptions, buffers: &mut Vec<PlannedBuffer>) {
+    let mut push = |role, rows: usize, width: usize, each: u64| {
+        let (rows, width) = (rows as u64, width as u64);
+        let sequence = Growth { tokens: Tokens(each as u32), bytes: Bytes(each * width * 4) };
+        buffers.push(PlannedBuffer {
+            role,
+            growth: (options.max_batch_size > 1).then_some(sequence),
+            ..anonymous(
+                BufferClass::Logits,
+                Lifetime::PerStep,
+                keys::LOGITS,
+                ElementType::F32,
+                vec![rows, width],
+                format!("{rows} rows · {width} vocabulary · 4 B"),
+            )
+        });
+    };
+    let batch = options.max_batch_size as usize;
+    push(Role::Target, options.decode_tokens(), config.vocab_size, options.drafts() as u64 + 1);
+    if options.mtp {
+        push(Role::Draft, batch, options.draft_vocab.rows(config.vocab_size), 1);
+    }
 }
 
 /// Which of the two workspaces.
@@ -130,42 +213,89 @@ fn weights(segment: &SegmentRecord, mode: WeightsMode, buffers: &mut Vec<Planned
         WeightsMode::Mapped => Backing::MappedFile,
         WeightsMode::Resident => Backing::Anonymous,
     };
-    let base = |class, name: String, element, shape, bytes, formula| PlannedBuffer {
+    for tensor in &segment.tensors {
+        let formula = tensor.format.formula(tensor.rows, tensor.columns);
+        buffers.push(weight(segment, tensor, tensor.bytes, backing, formula));
+    }
+    alignment(segment, segment.alignment, backing, buffers);
+}
+
+/// The part of a segment that stays in memory of the process, tensor by tensor. A tensor that is streamed whole is listed with
+/// nothing.
+fn placed_weights(segment: &SegmentRecord, placement: &SegmentPlacement, buffers: &mut Vec<PlannedBuffer>) {
+    for (tensor, placed) in segment.tensors.iter().zip(&placement.tensors) {
+        let mut formula = tensor.format.formula(tensor.rows, tensor.columns);
+        if placed.streamed > Bytes::ZERO {
+            formula.push_str(&format!(", of which {} are streamed", placed.streamed));
+        }
+        buffers.push(weight(segment, tensor, placed.pinned, Backing::Anonymous, formula));
+    }
+    alignment(segment, placement.alignment, Backing::Anonymous, buffers);
+}
+
+fn weight(
+    segment: &SegmentRecord,
+    tensor: &TensorRecord,
+    bytes: Bytes,
+    backing: Backing,
+    formula: String,
+) -> PlannedBuffer {
+    PlannedBuffer {
         role: segment.role,
-        class,
+        sequence: 0,
+        class: tensor.class,
         layer: segment.layer,
-        name,
-        element,
-        shape,
+        name: tensor.name.clone(),
+        element: tensor.format.element(),
+        shape: vec![tensor.rows as u64, tensor.columns as u64],
         bytes,
         lifetime: Lifetime::Resident,
         backing,
         growth: None,
         formula,
-    };
-    for tensor in &segment.tensors {
-        buffers.push(base(
-            tensor.class,
-            tensor.name.clone(),
-            tensor.format.element(),
-            vec![tensor.rows as u64, tensor.columns as u64],
-            tensor.bytes,
-            tensor.format.formula(tensor.rows, tensor.columns),
-        ));
     }
-    if let (Some(last), true) = (segment.tensors.last(), segment.alignment > Bytes::ZERO) {
-        buffers.push(base(
-            last.class,
-            format!("{} {}", segment.name, keys::ALIGNMENT),
-            ElementType::U8,
-            vec![segment.alignment.0],
-            segment.alignment,
-            "up to the next page".into(),
-        ));
+}
+
+/// What fills a segment's last page.
+fn alignment(segment: &SegmentRecord, bytes: Bytes, backing: Backing, buffers: &mut Vec<PlannedBuffer>) {
+    if let (Some(last), true) = (segment.tensors.last(), bytes > Bytes::ZERO) {
+        buffers.push(PlannedBuffer {
+            role: segment.role,
+            layer: segment.layer,
+            backing,
+            bytes,
+            ..anonymous(
+                last.class,
+                Lifetime::Resident,
+                &format!("{} {}", segment.name, keys::ALIGNMENT),
+                ElementType::U8,
+                vec![bytes.0],
+                "up to the next page".into(),
+            )
+        });
+    }
+}
+
+fn ring(ring: &Ring, buffers: &mut Vec<PlannedBuffer>) {
+    for (name, slots, slot, what) in [
+        (keys::SLOTS, ring.slots, ring.slot, "streamed weights pass through"),
+        (keys::LOOK_UPS, ring.look_ups, ring.look_up, "rows of the embedding table pass through"),
+    ] {
+        if slots > 0 {
+            buffers.push(anonymous(
+                BufferClass::StreamRing,
+                Lifetime::Resident,
+                name,
+                ElementType::U8,
+                vec![slots as u64, slot.0],
+                format!("{slots} slots · {slot}: {what}"),
+            ));
+        }
     }
 }
 
 fn kv_cache(
+    role: Role,
     layer: u32,
     attention: &AttentionConfig,
     options: &RuntimeOptions,
@@ -186,6 +316,7 @@ fn kv_cache(
             attention.kv_heads, attention.head_dim
         );
         buffers.push(PlannedBuffer {
+            role,
             layer: Some(layer),
             bytes: whole_pages(blocks * per_block),
             growth: Some(Growth { tokens: Tokens(block as u32), bytes: whole_pages(per_block) }),
@@ -194,7 +325,12 @@ fn kv_cache(
     }
 }
 
-fn recurrent(layer: u32, linear: &LinearAttentionConfig, buffers: &mut Vec<PlannedBuffer>) {
+fn recurrent(
+    layer: u32,
+    linear: &LinearAttentionConfig,
+    options: &RuntimeOptions,
+    buffers: &mut Vec<PlannedBuffer>,
+) {
     let (heads, key, value) = (linear.value_heads as u64, linear.key_dim as u64, linear.value_dim as u64);
     buffers.push(PlannedBuffer {
         layer: Some(layer),
@@ -208,6 +344,11 @@ fn recurrent(layer: u32, linear: &LinearAttentionConfig, buffers: &mut Vec<Plann
         )
     });
     let (kept, channels) = (linear.conv_kernel as u64 - 1, linear.conv_channels() as u64);
+    let undecided = if options.mtp { options.drafts() as u64 + 1 } else { 0 };
+    let formula = match undecided {
+        0 => format!("last {kept} inputs · {channels} channels · 4 B"),
+        _ => format!("(last {kept} inputs + {undecided} undecided) · {channels} channels · 4 B"),
+    };
     buffers.push(PlannedBuffer {
         layer: Some(layer),
         ..anonymous(
@@ -215,8 +356,8 @@ fn recurrent(layer: u32, linear: &LinearAttentionConfig, buffers: &mut Vec<Plann
             Lifetime::PerSequence,
             keys::WINDOW,
             ElementType::F32,
-            vec![kept, channels],
-            format!("last {kept} inputs · {channels} channels · 4 B"),
+            vec![kept + undecided, channels],
+            formula,
         )
     });
 }
@@ -237,6 +378,7 @@ fn anonymous(
     };
     PlannedBuffer {
         role: Role::Target,
+        sequence: 0,
         class,
         layer: None,
         name: name.to_owned(),
@@ -270,8 +412,8 @@ pub struct Widths {
 }
 
 impl Widths {
-    /// The widths for a model: the largest need of any of its layers.
-    pub fn of(config: &ModelConfig) -> Widths {
+    /// The widths for a model: the largest need of any of its layers, and of its draft if it is used.
+    pub fn of(config: &ModelConfig, drafting: bool) -> Widths {
         let attention = &config.attention;
         let queries = attention.query_heads * attention.head_dim;
         let projected = if attention.output_gate { 2 * queries } else { queries };
@@ -281,11 +423,13 @@ impl Widths {
             }
             None => (0, 0, 0),
         };
+        // The draft puts embedding and hidden state side by side, and keeps each by itself before.
+        let hidden = if drafting { config.hidden_size } else { 0 };
         Widths {
             hidden: config.hidden_size,
-            first: channels.max(projected).max(config.intermediate_size),
-            second: values.max(config.intermediate_size),
-            mixed: values.max(queries),
+            first: channels.max(projected).max(config.intermediate_size).max(2 * hidden),
+            second: values.max(config.intermediate_size).max(hidden),
+            mixed: values.max(queries).max(hidden),
             kv: attention.kv_heads * attention.head_dim,
             gates,
             angles: attention.rotary_dims / 2,
@@ -301,14 +445,22 @@ fn workspace(
     tokens: usize,
     buffers: &mut Vec<PlannedBuffer>,
 ) {
-    let widths = Widths::of(config);
+    let widths = Widths::of(config, options.mtp);
+    let of_one_sequence = options.drafts() as u64 + 1;
     let mut push = |class: BufferClass, name: &str, width: usize, what: &str| {
         if width > 0 {
             let shape = vec![tokens as u64, width as u64];
             let formula = format!("up to {tokens} tokens · {width} · 4 B: {what}");
-            let token = Growth { tokens: Tokens(1), bytes: Bytes(width as u64 * 4) };
+            let growth = match stage {
+                Stage::Prefill => Some(Growth { tokens: Tokens(1), bytes: Bytes(width as u64 * 4) }),
+                Stage::Decode if options.max_batch_size > 1 => Some(Growth {
+                    tokens: Tokens(of_one_sequence as u32),
+                    bytes: Bytes(of_one_sequence * width as u64 * 4),
+                }),
+                Stage::Decode => None,
+            };
             buffers.push(PlannedBuffer {
-                growth: (stage == Stage::Prefill).then_some(token),
+                growth,
                 ..anonymous(class, stage.lifetime(), name, ElementType::F32, shape, formula)
             });
         }
@@ -360,7 +512,8 @@ fn scratch(
     group_size: usize,
     tokens: usize,
 ) -> [(&'static str, u64, &'static str); 2] {
-    let columns = Widths::of(config).mixed.max(config.intermediate_size).max(config.hidden_size);
+    let fc = if options.mtp { 2 * config.hidden_size } else { config.hidden_size };
+    let columns = Widths::of(config, options.mtp).mixed.max(config.intermediate_size).max(fc);
     let scores = attention_shape(&config.attention).workspace(options.threads);
     [
         (

@@ -2,11 +2,17 @@
 //!
 //! - `options`: the knobs.
 //! - `buffers`: every buffer with its formula.
+//! - `stripes`: how a matrix is divided to be streamed, and where a stripe stands in the file and in memory.
+//! - `streaming`: which stripes stay resident under a budget.
 
 mod buffers;
 mod options;
+mod streaming;
+mod stripes;
 
-pub use buffers::{Stage, TextTables, Widths, keys, plan};
+pub use buffers::{Stage, TextTables, Widths, is_loaded, keys, plan};
 pub use options::{
-    DraftVocab, KvCacheType, OptionsError, Precision, RuntimeOptions, WeightStreaming, WeightsMode,
+    DraftVocab, KvCacheType, OptionsError, Precision, RingShape, RuntimeOptions, WeightStreaming, WeightsMode,
 };
+pub use streaming::{Place, Ring, Run, SegmentPlacement, Streaming, TensorPlacement};
+pub use stripes::{Piece, Pieces, Read};

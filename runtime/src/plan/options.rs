@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ledger::{Bytes, Tokens};
+use ledger::{Bytes, Role, Tokens};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
+use crate::engine_dir::SegmentRecord;
+use crate::ops::gated_delta_rule;
 pub use crate::ops::linear::Precision;
 
 /// Element type of the KV cache.
@@ -141,6 +143,26 @@ pub enum WeightsMode {
     Resident,
 }
 
+/// The ring through which streamed weights pass, and what passes through it. No knob of a scenario: the defaults suit every
+/// storage that was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingShape {
+    /// The most that one stripe takes. Requests of this size reach the full rate of a disk.
+    pub stripe: Bytes,
+    /// Stripes that the ring holds: those being read, the one in use, and what is read ahead of it.
+    pub slots: usize,
+    /// Threads that read.
+    pub readers: usize,
+    /// Plain matrices that are smaller stay resident.
+    pub smallest_dense: Bytes,
+}
+
+impl Default for RingShape {
+    fn default() -> RingShape {
+        RingShape { stripe: Bytes::mib(2), slots: 16, readers: 3, smallest_dense: Bytes::mib(1) }
+    }
+}
+
 /// Everything that a load decides beside the engine itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -168,6 +190,9 @@ pub struct RuntimeOptions {
     pub draft_vocab: DraftVocab,
     /// How much of the weights stays resident.
     pub weight_streaming_budget: WeightStreaming,
+    /// What streamed weights pass through.
+    #[serde(skip)]
+    pub ring: RingShape,
     /// Sequences that are decoded together, from 1 to 8. Each takes its memory when it opens.
     pub max_batch_size: u32,
 }
@@ -199,6 +224,7 @@ impl RuntimeOptions {
             max_verify_tree_size: Self::DEFAULT_VERIFY_TREE,
             draft_vocab: DraftVocab::default(),
             weight_streaming_budget: WeightStreaming::Unset,
+            ring: RingShape::default(),
             max_batch_size: 1,
         }
     }
@@ -206,6 +232,12 @@ impl RuntimeOptions {
     /// Tokens that a prefill chunk really holds: never more than the longest prompt.
     pub fn prefill_chunk(&self) -> usize {
         self.gdn_prefill_max_seq.min(self.max_input_len).0 as usize
+    }
+
+    /// These options as an engine with `segments` can use them: without a draft where it has none.
+    pub fn for_engine(&self, segments: &[SegmentRecord]) -> RuntimeOptions {
+        let drafts = segments.iter().any(|segment| segment.role == Role::Draft);
+        RuntimeOptions { mtp: self.mtp && drafts, ..self.clone() }
     }
 
     /// Drafts of a round: what a verification looks at beside the last token, none without the MTP head.
@@ -239,6 +271,10 @@ impl RuntimeOptions {
                 let (least, most) = (*range.start(), *range.end());
                 return Err(OptionsError::OutOfRange { knob, value, least, most });
             }
+        }
+        let key_dim = config.linear_attention.as_ref().map_or(0, |linear| linear.key_dim);
+        if self.mtp && key_dim > gated_delta_rule::MOST_VERIFIED_KEYS {
+            return Err(OptionsError::KeysTooLong { key_dim, most: gated_delta_rule::MOST_VERIFIED_KEYS });
         }
         if self.max_kv_cache_capacity.0 > positions {
             return Err(OptionsError::BeyondPositions { capacity: self.max_kv_cache_capacity, positions });
@@ -283,6 +319,16 @@ pub enum OptionsError {
         /// Its largest value.
         most: u32,
     },
+    /// Keys that a verification has no room for.
+    #[error(
+        "mtp is true, but keys of {key_dim} values are longer than the {most} that a verification takes; set mtp: false"
+    )]
+    KeysTooLong {
+        /// Values in a key of the model's Gated DeltaNet layers.
+        key_dim: usize,
+        /// The most that a verification takes.
+        most: usize,
+    },
     /// More tokens than the model has positions for.
     #[error(
         "maxKVCacheCapacity is {} tokens, but the model knows {positions} positions; lower maxKVCacheCapacity or maxInputLen",
@@ -312,6 +358,20 @@ pub enum OptionsError {
         max_input_len: Tokens,
         /// Tokens of the longest sequence.
         capacity: Tokens,
+    },
+    /// A budget that not even the weights that must stay fit.
+    #[error(
+        "weightStreamingBudget {budget} is below the floor of {floor}: {kept} of norms and small matrices are never streamed, and the ring takes {ring}; raise it, or say `min`"
+    )]
+    BudgetBelowFloor {
+        /// What was asked for.
+        budget: WeightStreaming,
+        /// The least that works.
+        floor: Bytes,
+        /// What is never streamed.
+        kept: Bytes,
+        /// What streamed weights pass through.
+        ring: Bytes,
     },
     /// More threads than any machine here has.
     #[error("threads is {threads}; leave it out to use the processors of this machine")]

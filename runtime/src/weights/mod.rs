@@ -1,9 +1,13 @@
 //! Where a weight's bytes are when a kernel wants them.
 //!
-//! A [`Segment`] holds one run of `weights.bin`, mapped from the file or read into memory; a [`Weight`] is a tensor in it.
+//! A [`Segment`] holds one run of `weights.bin`, mapped from the file or read into memory; a [`Weight`] is a tensor in it. Under a
+//! streaming budget a segment holds only the rows that stay, and [`stream`] brings the others.
 
+mod placed;
 mod segment;
+pub mod stream;
 mod weight;
 
+pub use placed::{Placed, load_placed};
 pub use segment::{LoadError, Segment, load};
-pub use weight::Weight;
+pub use weight::{RowSource, Weight, WeightRows};

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ledger::{MemoryPlan, Role};
+use ledger::{Bytes, MemoryPlan};
 
 use super::Weight;
 use crate::engine_dir::{EngineDir, EngineError, SegmentRecord};
@@ -31,6 +31,12 @@ pub enum LoadError {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// A thread that reads could not be started.
+    #[error("start a thread that reads streamed weights: {cause}")]
+    Reader {
+        /// What the system said.
+        cause: std::io::Error,
+    },
 }
 
 /// One run of `weights.bin` in memory, entered in the ledger tensor by tensor.
@@ -44,19 +50,27 @@ pub struct Segment {
 enum Storage {
     Mapped(FileRegion),
     Resident(Region),
+    /// All of it is streamed.
+    Nothing,
 }
 
 impl Segment {
+    /// The resident part of a segment, where there is any.
+    pub(super) fn resident(region: Option<Region>, accounts: Vec<Allocation>) -> Segment {
+        Segment { storage: region.map_or(Storage::Nothing, Storage::Resident), _accounts: accounts }
+    }
+
     /// The segment's bytes.
     pub fn bytes(&self) -> &[u8] {
         match &self.storage {
             Storage::Mapped(region) => region.bytes(),
             Storage::Resident(region) => region.bytes(),
+            Storage::Nothing => &[],
         }
     }
 }
 
-/// Loads every segment of the target model and names its tensors.
+/// Loads every segment that the plan lists and names its tensors.
 pub fn load(
     engine: &EngineDir,
     mode: WeightsMode,
@@ -65,13 +79,9 @@ pub fn load(
 ) -> Result<Vec<(String, Weight)>, LoadError> {
     let file = engine.open_weights()?;
     let mut weights = Vec::new();
-    for record in engine.manifest().segments.iter().filter(|segment| segment.role == Role::Target) {
-        let accounts = plan
-            .buffers
-            .iter()
-            .filter(|buffer| belongs(record, &buffer.name))
-            .map(|buffer| allocator.enter(&buffer.key()))
-            .collect::<Result<_, _>>()?;
+    let planned = |record: &&SegmentRecord| plan.buffers.iter().any(|buffer| belongs(record, &buffer.name));
+    for record in engine.manifest().segments.iter().filter(planned) {
+        let accounts = enter(record, plan, allocator)?;
         let storage = match mode {
             WeightsMode::Mapped => Storage::Mapped(map(engine, &file, record)?),
             WeightsMode::Resident => Storage::Resident(read(engine, &file, record)?),
@@ -82,6 +92,16 @@ pub fn load(
         }
     }
     Ok(weights)
+}
+
+/// Enters the planned buffers of `record` in the ledger.
+pub(super) fn enter(
+    record: &SegmentRecord,
+    plan: &MemoryPlan,
+    allocator: &Allocator,
+) -> Result<Vec<Allocation>, MemoryError> {
+    let own = plan.buffers.iter().filter(|buffer| belongs(record, &buffer.name));
+    own.map(|buffer| allocator.enter(&buffer.key())).collect()
 }
 
 /// Whether the planned buffer `name` stands for a tensor of `record`, or for what fills its last page.
@@ -101,15 +121,7 @@ fn map(engine: &EngineDir, file: &File, record: &SegmentRecord) -> Result<FileRe
 
 /// Reads a segment into memory of the process and drops the page cache behind it, so that its bytes exist once.
 fn read(engine: &EngineDir, file: &File, record: &SegmentRecord) -> Result<Region, LoadError> {
-    let length = record.bytes.0 as usize;
-    let no_memory = |cause| MemoryError::OutOfMemory {
-        action: "commit",
-        bytes: record.bytes,
-        key: record.name.clone(),
-        cause,
-    };
-    let mut region = Region::reserve(length).map_err(no_memory)?;
-    region.commit(0, length).map_err(no_memory)?;
+    let mut region = committed(record, record.bytes)?;
     // In steps, so that the page cache never holds more of the file than one of them.
     const STEP: usize = 8 << 20;
     for (index, part) in region.bytes_mut().chunks_mut(STEP).enumerate() {
@@ -123,5 +135,14 @@ fn read(engine: &EngineDir, file: &File, record: &SegmentRecord) -> Result<Regio
         // Best effort: where the advice is not known, the cache is only larger than it need be.
         let _ = rustix::fs::fadvise(file, offset, length, rustix::fs::Advice::DontNeed);
     }
+    Ok(region)
+}
+
+/// Memory for `bytes` of a segment, with pages behind it.
+pub(super) fn committed(record: &SegmentRecord, bytes: Bytes) -> Result<Region, MemoryError> {
+    let no_memory =
+        |cause| MemoryError::OutOfMemory { action: "commit", bytes, key: record.name.clone(), cause };
+    let mut region = Region::reserve(bytes.0 as usize).map_err(no_memory)?;
+    region.commit(0, bytes.0 as usize).map_err(no_memory)?;
     Ok(region)
 }

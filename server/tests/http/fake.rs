@@ -1,5 +1,6 @@
 //! An engine that follows a script, and a server around it.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ledger::{Micros, Tokens};
+use ledger::Tokens;
 use runtime::generate::chat_template::ChatTemplate;
 use runtime::generate::tokenizer::{Tokenizer, compile};
 use serde_json::json;
@@ -38,6 +39,12 @@ pub(crate) struct Control {
     pub(crate) made: AtomicUsize,
     /// Generations that ended, in whatever way.
     pub(crate) ended: AtomicUsize,
+    /// Requests that run together.
+    pub(crate) batch: AtomicUsize,
+    /// Drafts in each step.
+    pub(crate) drafts: AtomicUsize,
+    /// The most requests of a step so far.
+    pub(crate) largest_step: AtomicUsize,
 }
 
 impl Control {
@@ -84,6 +91,8 @@ pub(crate) struct Fake {
     pub(crate) control: Arc<Control>,
     pub(crate) tokenizer: Option<Arc<Tokenizer>>,
     pub(crate) chat_template: Option<Arc<ChatTemplate>>,
+    /// For each place that is taken, the first token of its prompt and how many tokens were made.
+    pub(crate) made: HashMap<usize, (u32, usize)>,
 }
 
 impl TextEngine for Fake {
@@ -111,58 +120,64 @@ impl TextEngine for Fake {
         &[END]
     }
 
-    fn generate(
+    fn max_batch(&self) -> usize {
+        self.control.batch.load(Ordering::SeqCst).max(1)
+    }
+
+    fn begin(
         &mut self,
+        place: usize,
         prompt: &[u32],
-        options: &GenerateOptions,
+        _: &GenerateOptions,
         cancelled: &dyn Fn() -> bool,
-        on_token: &mut dyn FnMut(u32) -> Flow,
-    ) -> Result<GenerateSummary, GenerateError> {
-        let control = self.control.clone();
-        control.prompts.lock().unwrap().push(prompt.to_vec());
-        let _ended = Ended(&control.ended);
+    ) -> Result<Option<u32>, GenerateError> {
+        assert!(!self.made.contains_key(&place), "place {place} is taken");
+        self.made.insert(place, (prompt[0], 0));
+        self.control.prompts.lock().unwrap().push(prompt.to_vec());
+        std::thread::sleep(PREFILL);
         assert_ne!(prompt[0], PANIC, "the prompt asks for a panic");
-        let mut made = 0;
-        let script = SCRIPT.bytes().map(u32::from).chain([END]).cycle();
-        let mut finish = Finish::Length;
-        for id in script {
-            if made == options.max_tokens.0 {
-                break;
+        Ok(self.make(place, cancelled)?)
+    }
+
+    fn step(&mut self, turns: &[Turn<'_>]) -> Result<Vec<Step>, GenerateError> {
+        self.control.largest_step.fetch_max(turns.len(), Ordering::SeqCst);
+        let steps = turns.iter().map(|turn| {
+            let mut tokens = Vec::new();
+            let drafts = self.control.drafts.load(Ordering::SeqCst);
+            // Every draft is right, and there may be more tokens than are wanted.
+            for _ in 0..=drafts {
+                tokens.extend(self.make(turn.place, turn.cancelled)?);
             }
-            if options.stop_ids.contains(&id) {
-                finish = Finish::Stop;
-                break;
-            }
-            if prompt[0] == FAIL && made == 2 {
-                return Err(GenerateError::Engine { reason: "the prompt asks for a failure".to_owned() });
-            }
-            if !control.take_permit(cancelled) {
-                finish = Finish::Cancelled;
-                break;
-            }
-            made += 1;
-            control.made.fetch_add(1, Ordering::SeqCst);
-            if on_token(id) == Flow::Stop {
-                finish = Finish::Cancelled;
-                break;
-            }
+            let drafted = Drafted { drafts: tokens[..tokens.len().min(drafts)].to_vec(), accepted: drafts };
+            Ok(Step { tokens, drafted: (drafts > 0).then_some(drafted) })
+        });
+        steps.collect()
+    }
+
+    fn end(&mut self, place: usize) {
+        if self.made.remove(&place).is_some() {
+            self.control.ended.fetch_add(1, Ordering::SeqCst);
         }
-        Ok(GenerateSummary {
-            prompt_tokens: Tokens(prompt.len() as u32),
-            completion_tokens: Tokens(made),
-            finish,
-            prefill_us: Micros(1500),
-            decode_us: Micros(2500),
-        })
     }
 }
 
-/// Counts a generation as ended, even when it panics.
-struct Ended<'a>(&'a AtomicUsize);
+/// How long the engine reads a prompt at least.
+pub(crate) const PREFILL: Duration = Duration::from_millis(2);
 
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+impl Fake {
+    /// The next token of the request in `place`; `None` once it is cancelled.
+    fn make(&mut self, place: usize, cancelled: &dyn Fn() -> bool) -> Result<Option<u32>, GenerateError> {
+        let (first, made) = self.made.get_mut(&place).expect("the place has a request");
+        if *first == FAIL && *made == 2 {
+            return Err(GenerateError::Engine { reason: "the prompt asks for a failure".to_owned() });
+        }
+        if !self.control.take_permit(cancelled) {
+            return Ok(None);
+        }
+        let token = SCRIPT.bytes().map(u32::from).chain([END]).cycle().nth(*made);
+        *made += 1;
+        self.control.made.fetch_add(1, Ordering::SeqCst);
+        Ok(token)
     }
 }
 
@@ -192,7 +207,12 @@ const TEMPLATE: &str = "{% for message in messages %}\
 
 pub(crate) fn engine(control: &Arc<Control>) -> Fake {
     let template = ChatTemplate::from_checkpoint(Some(TEMPLATE), None).unwrap();
-    Fake { control: control.clone(), tokenizer: Some(tokenizer()), chat_template: template.map(Arc::new) }
+    Fake {
+        control: control.clone(),
+        tokenizer: Some(tokenizer()),
+        chat_template: template.map(Arc::new),
+        made: HashMap::new(),
+    }
 }
 
 pub(crate) fn no_memory() -> MemoryHandle {

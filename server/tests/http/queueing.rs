@@ -85,6 +85,74 @@ fn a_waiting_request_whose_client_vanishes_never_runs() {
     assert_eq!(server.control.made.load(Ordering::SeqCst), 10);
 }
 
+#[test]
+fn requests_share_the_batch_and_leave_it_one_by_one() {
+    let server = Server::start_with(ServeOptions::new(any_port(), "fake"), no_memory(), |control| {
+        control.batch.store(3, Ordering::SeqCst);
+        engine(control)
+    });
+    server.control.permit(Some(0));
+    let body = |id: u32, tokens: u32| json!({"prompt": [id], "max_tokens": tokens}).to_string();
+    let post = |id: u32, tokens: u32| Exchange::post(server.address, "/v1/completions", &body(id, tokens));
+    // The first holds the engine until the others wait.
+    let mut exchanges = vec![post(1, 9)];
+    server.control.wait_until(|control| control.started() == 1);
+    for (id, tokens) in [(2, 5), (3, 3), (4, 7)] {
+        exchanges.push(post(id, tokens));
+        wait_for_queue(&server, id - 1);
+    }
+    server.control.permit(None);
+    let texts: Vec<_> = exchanges
+        .into_iter()
+        .map(|exchange| exchange.response().json()["choices"][0]["text"].as_str().unwrap().to_owned())
+        .collect();
+    // Each gets its own text, whoever it ran with; the fourth came in when the third had left.
+    assert_eq!(texts, ["one two t", "one t", "one", "one two"]);
+    assert_eq!(server.control.largest_step.load(Ordering::SeqCst), 3);
+    assert_eq!(server.control.ended.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn a_failure_while_others_run_leaves_the_server_working() {
+    let server = Server::start_with(ServeOptions::new(any_port(), "fake"), no_memory(), |control| {
+        control.batch.store(2, Ordering::SeqCst);
+        engine(control)
+    });
+    server.control.permit(Some(0));
+    let first = request(&server, 1, false);
+    server.control.wait_until(|control| control.started() == 1);
+    let second = request(&server, crate::fake::PANIC, false);
+    wait_for_queue(&server, 1);
+    server.control.permit(None);
+    assert_eq!(second.response().status, 500, "a panic at the beginning is that request's own");
+    assert_eq!(first.response().json()["choices"][0]["text"], "one t");
+    assert_eq!(server.control.ended.load(Ordering::SeqCst), 2);
+    server.assert_works();
+}
+
+#[test]
+fn rounds_are_reported_and_no_token_too_many_is_given() {
+    let server = Server::start();
+    server.control.drafts.store(3, Ordering::SeqCst);
+    // One token from the prompt, four from the first round, and the second round stops in its middle.
+    let whole = request(&server, 1, false).response().json();
+    assert_eq!(whole["choices"][0]["text"], "one t");
+    let script: Vec<u32> = crate::fake::SCRIPT.bytes().map(u32::from).collect();
+    assert_eq!(
+        whole["speculation"],
+        json!({"round_count": 1, "drafted": 3, "accepted": 3, "acceptance_length": 4.0, "rounds": [
+            {"drafts": script[1..4], "accepted": 3, "emitted": script[1..5]},
+        ]})
+    );
+    let body =
+        json!({"prompt": [1], "max_tokens": 7, "stream": true, "stream_options": {"include_usage": true}});
+    let chunks = Exchange::post(server.address, "/v1/completions", &body.to_string()).response().chunks();
+    let reports: Vec<_> = chunks.iter().map(|chunk| chunk["speculation"]["round_count"].as_u64()).collect();
+    assert_eq!(reports, [None, Some(1), None, None, None, Some(2), None, None, Some(2)]);
+    assert_eq!(chunks[1]["speculation"]["rounds"][0]["accepted"], 3);
+    assert_eq!(chunks[8]["speculation"]["acceptance_length"], 4.0);
+}
+
 fn wait_for_queue(server: &Server, length: u32) {
     server.control.wait_until(|_| server.get("/health").json()["waiting"] == length);
 }

@@ -32,6 +32,8 @@ pub(super) struct CellPage {
     synthetic: bool,
     resumed: bool,
     reason: Option<String>,
+    /// What a named cell is for.
+    purpose: Option<String>,
     facts: Vec<(&'static str, Shown, &'static str)>,
     doubts: Vec<String>,
     budgets: Vec<BudgetLine>,
@@ -44,6 +46,7 @@ pub(super) struct CellPage {
     buffers: Vec<BufferRow>,
     more_buffers: usize,
     requests: Vec<RequestLine>,
+    drafted: bool,
     more_requests: usize,
     sampler: Option<Sampler>,
     probes: Vec<(String, &'static str, Shown)>,
@@ -100,6 +103,7 @@ struct RequestLine {
     prefill: String,
     decode: String,
     total_s: String,
+    rounds: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -129,6 +133,7 @@ impl CellPage {
             synthetic: cell.synthetic_weights,
             resumed: cell.resumed,
             reason: cell.reason.clone().filter(|_| cell.word != Word::Pass),
+            purpose: record.and_then(|record| Some(record.name.as_ref()?.why.clone())),
             facts: facts(cell),
             doubts: cell.doubts.clone(),
             budgets: cell.budgets.iter().map(budget_line).collect(),
@@ -145,6 +150,7 @@ impl CellPage {
             accounts: drawn.map(|trial| (trial.record.trial, Accounts::of(&trial.record))),
             buffers,
             more_buffers,
+            drafted: requests().any(|request| !request.rounds.is_empty()),
             requests: requests().take(REQUESTS).collect(),
             more_requests: requests().count().saturating_sub(REQUESTS),
             sampler: drawn.map(|trial| sampler(trial.record.trial, &trial.record.sampler)),
@@ -171,6 +177,10 @@ fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static str)> {
         ("Prefill", shown(&cell.prefill_tokens_per_second, |speed| grouped(*speed, 1)), "tok/s"),
         ("Decode", shown(&cell.decode_tokens_per_second, |speed| grouped(*speed, 2)), "tok/s"),
     ]);
+    if let Reading::Measured(length) = &cell.acceptance_length {
+        let unit = if cell.synthetic_weights { "tokens a round, synthetic" } else { "tokens a round" };
+        facts.push(("Acceptance length", Shown::plain(grouped(*length, 2)), unit));
+    }
     facts
 }
 
@@ -310,6 +320,14 @@ fn request_lines(trial: &RecordedTrial) -> impl Iterator<Item = RequestLine> {
             prefill: speed(request.prefill_tokens_per_second(), 1),
             decode: speed(request.decode_tokens_per_second(), 2),
             total_s: grouped(request.total_ms.0 / 1000.0, 2),
+            rounds: request.speculation.map_or_else(String::new, |said| {
+                format!(
+                    "{} of {} in {} rounds",
+                    count(said.accepted),
+                    count(said.drafted),
+                    count(said.round_count)
+                )
+            }),
         }
     })
 }

@@ -1,6 +1,7 @@
 //! `report.html`: one file, no script, no network. Its text is `reports/template/`, its numbers are made here.
 //!
 //! - `overview`: the tables of cells and budgets, and the chart of all cells.
+//! - `levers`: what each knob moves, and at what price.
 //! - `cell`: one cell in depth.
 //! - `attribution`: which classes stand behind a peak.
 //! - `accounts`: plan, ledger and kernel at each phase edge.
@@ -14,6 +15,7 @@ mod accounts;
 mod attribution;
 mod buffers;
 mod cell;
+mod levers;
 mod log;
 mod machine;
 mod overview;

@@ -10,7 +10,7 @@ use crate::report::svg::class_bars::{Bar, class_bars};
 use crate::report::svg::gauge::gauge;
 use crate::report::svg::icon::icon;
 use crate::report::svg::palette::Kind;
-use crate::verdict::{BudgetSummary, CellVerdict, RunVerdict, Word};
+use crate::verdict::{BudgetSummary, CellVerdict, LeverWord, RunVerdict, Word};
 
 /// A verdict's word with its looks.
 #[derive(Debug, Clone, Serialize)]
@@ -18,6 +18,12 @@ pub(super) struct Badge {
     text: &'static str,
     slug: String,
     icon: String,
+}
+
+impl From<LeverWord> for Badge {
+    fn from(word: LeverWord) -> Badge {
+        Badge { text: word.text(), ..Badge::from(word.word()) }
+    }
 }
 
 impl From<Word> for Badge {
@@ -34,6 +40,8 @@ pub(super) struct CellRow {
     model: String,
     synthetic: bool,
     resumed: bool,
+    /// Where axes are tried one at a time: what is not at its base, and the values behind a name.
+    changed: Option<(String, String)>,
     /// Values in the order of [`axis_names`].
     axes: Vec<String>,
     peak: Shown,
@@ -45,7 +53,14 @@ pub(super) struct CellRow {
     unaccounted: Shown,
     prefill: Shown,
     decode: Shown,
+    /// Empty where no cell of the run drafted.
+    accepted: Option<Shown>,
     reason: Option<String>,
+}
+
+/// True where a cell of the run drafted tokens.
+pub(super) fn has_drafts(verdict: &RunVerdict) -> bool {
+    verdict.cells.iter().any(|cell| cell.acceptance_length.measured().is_some())
 }
 
 /// One row of the table of budgets.
@@ -79,18 +94,41 @@ pub(super) fn anchor(verdict: &CellVerdict) -> String {
     format!("cell-{id}")
 }
 
-/// Every axis name of any cell, in the order of first appearance, without the model.
-pub(super) fn axis_names(verdict: &RunVerdict) -> Vec<String> {
+/// The axis names that get a column: of any cell, in the order of first appearance, without the model. Where axes are tried
+/// one at a time, those of the grid alone: of the others, a cell says what it changes.
+pub(super) fn axis_names(verdict: &RunVerdict, bases: &[(String, String)]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
+    let of_every_cell =
+        |name: &str| verdict.cells.iter().all(|cell| cell.axes.iter().any(|(axis, _)| axis == name));
     for (name, _) in verdict.cells.iter().flat_map(|cell| &cell.axes) {
-        if name != "model" && !names.contains(name) {
+        let is_grid = bases.iter().all(|(axis, _)| axis != name) && of_every_cell(name);
+        if name != "model" && !names.contains(name) && (bases.is_empty() || is_grid) {
             names.push(name.clone());
         }
     }
     names
 }
 
-pub(super) fn cell_row(cell: &CellVerdict, axes: &[String]) -> CellRow {
+/// What a cell changes: its name and values, else its values alone.
+fn changed(cell: &CellVerdict, axes: &[String], bases: &[(String, String)]) -> (String, String) {
+    let told = cell.axes.iter().filter(|axis| {
+        let has_a_column = axis.0 == "model" || axes.contains(&axis.0);
+        !has_a_column && !bases.contains(axis)
+    });
+    let values: Vec<String> = told.map(|(name, value)| format!("{name} {value}")).collect();
+    let values = if values.is_empty() { "base".to_owned() } else { values.join(", ") };
+    match &cell.name {
+        Some(name) => (name.clone(), values),
+        None => (values, String::new()),
+    }
+}
+
+pub(super) fn cell_row(
+    cell: &CellVerdict,
+    axes: &[String],
+    bases: &[(String, String)],
+    drafted: bool,
+) -> CellRow {
     let budget = cell.total_budget();
     let limit = budget.and_then(|result| result.decisive()).map(|limit| limit.bytes_of(Bytes::ZERO));
     let margin = budget.and_then(|result| result.margin_bytes);
@@ -104,6 +142,7 @@ pub(super) fn cell_row(cell: &CellVerdict, axes: &[String]) -> CellRow {
         model: cell.model.clone(),
         synthetic: cell.synthetic_weights,
         resumed: cell.resumed,
+        changed: (!bases.is_empty()).then(|| changed(cell, axes, bases)),
         axes: axes.iter().map(value).collect(),
         peak: shown(&cell.peak_resident_bytes, |bytes| mib(*bytes)),
         limit: limit.map_or_else(|| "–".to_owned(), mib),
@@ -117,6 +156,7 @@ pub(super) fn cell_row(cell: &CellVerdict, axes: &[String]) -> CellRow {
         unaccounted: shown(&cell.worst_unaccounted_share, |share| grouped(share * 100.0, 2)),
         prefill: shown(&cell.prefill_tokens_per_second, |speed| grouped(*speed, 1)),
         decode: shown(&cell.decode_tokens_per_second, |speed| grouped(*speed, 2)),
+        accepted: drafted.then(|| shown(&cell.acceptance_length, |length| grouped(*length, 2))),
         reason: cell.reason.clone().filter(|_| !matches!(cell.word, Word::Pass | Word::NoBudget)),
     }
 }
@@ -171,12 +211,6 @@ pub(super) fn worst_trial<'a>(run: &'a Run, cell: &CellVerdict) -> Option<&'a Re
 
 fn bar(cell: &CellVerdict, found: Option<&Attribution>) -> Bar {
     let peak = cell.peak_resident_bytes.measured().copied();
-    let axes: Vec<String> = cell
-        .axes
-        .iter()
-        .filter(|(name, _)| name != "model")
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
     let parts = match (found, peak) {
         (Some(found), _) => found.parts(),
         (None, Some(peak)) => vec![(Kind::Released, peak)],
@@ -184,7 +218,7 @@ fn bar(cell: &CellVerdict, found: Option<&Attribution>) -> Bar {
     };
     Bar {
         model: cell.model.clone(),
-        axes: axes.join(", "),
+        axes: cell.variant.clone(),
         word: cell.word.to_string(),
         silent: parts.is_empty().then(|| match &cell.peak_resident_bytes {
             crate::record::Reading::Unavailable(why) => why.clone(),

@@ -5,7 +5,10 @@ use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
 
 use super::cell::CellPage;
-use super::overview::{Badge, BudgetRow, CellRow, ClassChart, axis_names, budget_row, cell_row, class_chart};
+use super::levers::{LeverGroup, lever_groups};
+use super::overview::{
+    Badge, BudgetRow, CellRow, ClassChart, axis_names, budget_row, cell_row, class_chart, has_drafts,
+};
 use super::{machine, policy};
 use crate::record::{ExcludedCell, Run, ScenarioRecord};
 use crate::report::svg::icon::icon;
@@ -29,7 +32,7 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
     for (name, text) in TEMPLATES {
         environment.add_template(name, text)?;
     }
-    let axes = axis_names(verdict);
+    let axes = axis_names(verdict, &run.record.bases);
     let few = verdict.cells.len() <= UNFOLDED_CELLS;
     let needs_a_look = |word: Word| !matches!(word, Word::Pass | Word::NoBudget);
     let cells: Vec<CellPage> =
@@ -50,7 +53,19 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
         exit_meaning: verdict.exit_code.meaning(),
         synthetic: verdict.synthetic_weights,
         problems: &verdict.problems,
-        rows: verdict.cells.iter().map(|cell| cell_row(cell, &axes)).collect(),
+        rows: verdict
+            .cells
+            .iter()
+            .map(|cell| cell_row(cell, &axes, &run.record.bases, has_drafts(verdict)))
+            .collect(),
+        alone: !run.record.bases.is_empty(),
+        drafted: has_drafts(verdict),
+        levers: lever_groups(verdict),
+        lever_reasons: record
+            .levers
+            .iter()
+            .filter_map(|lever| Some((lever.axis.as_str(), lever.why.as_deref()?)))
+            .collect(),
         axes,
         budgets: verdict.budgets.iter().map(budget_row).collect(),
         chart: class_chart(run, verdict),
@@ -81,6 +96,12 @@ struct Page<'a> {
     problems: &'a [String],
     axes: Vec<String>,
     rows: Vec<CellRow>,
+    /// True where axes are tried one at a time.
+    alone: bool,
+    drafted: bool,
+    levers: Vec<LeverGroup>,
+    /// Axis, and why it is a lever.
+    lever_reasons: Vec<(&'a str, &'a str)>,
     budgets: Vec<BudgetRow>,
     chart: ClassChart,
     cells: Vec<CellPage>,

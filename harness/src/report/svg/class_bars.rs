@@ -27,7 +27,7 @@ pub struct Bar {
 }
 
 const WIDTH: f64 = 1160.0;
-const LEFT: f64 = 176.0;
+const LEFT: f64 = 200.0;
 const RIGHT: f64 = 164.0;
 const TOP: f64 = 26.0;
 const ROW: f64 = 44.0;

@@ -10,6 +10,7 @@
 //! - [`waterfall`]: classes adding up to the peak of one cell.
 //! - [`intervals`]: how evenly the sampler ticked.
 //! - [`gauge`]: a peak within its budget, as wide as a word.
+//! - [`lever`]: a change that was promised, and what came of it, as wide as a word.
 //! - [`icon`]: a sign for each verdict.
 
 pub mod class_bars;
@@ -17,6 +18,7 @@ pub mod draw;
 pub mod gauge;
 pub mod icon;
 pub mod intervals;
+pub mod lever;
 pub mod palette;
 pub mod scale;
 pub mod series;

@@ -1,10 +1,11 @@
 //! Axes, their values, and the `when` of exclusions and budgets.
 
+use super::super::Included;
 use super::super::diagnostic::Diagnostic;
-use super::super::file::{Scalar, ScenarioFile};
+use super::super::file::{AxisEntries, Include, Scalar, ScenarioFile};
 use super::super::located::{Entries, Located};
 use super::super::settings::{BuildOptions, Expected, SettingsDraft};
-use super::Mistakes;
+use super::{Mistakes, check_name, check_why};
 
 /// More cells than anyone will wait for; a mistyped axis must not fill a disk.
 const MAX_CELLS: usize = 10_000;
@@ -35,10 +36,72 @@ fn value_names() -> impl Iterator<Item = &'static str> {
     ["model"].into_iter().chain(SettingsDraft::NAMES).chain(BuildOptions::NAMES)
 }
 
-pub(super) fn grid_of(file: &ScenarioFile, mistakes: &mut Mistakes) -> Vec<(String, Vec<String>)> {
+/// The axes as far as they make sense.
+pub(super) struct CheckedAxes {
+    /// Axes of which every combination is taken.
+    pub(super) grid: Vec<Axis>,
+    /// Axes that are tried one at a time.
+    pub(super) one_at_a_time: Vec<Axis>,
+}
+
+/// An axis and its values.
+pub(super) type Axis = (String, Vec<String>);
+
+impl CheckedAxes {
+    /// Every axis.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Axis> {
+        self.grid.iter().chain(&self.one_at_a_time)
+    }
+}
+
+pub(super) fn axes_of(file: &ScenarioFile, mistakes: &mut Mistakes) -> CheckedAxes {
     let grid = &file.axes.grid;
-    let mut cells = 1_usize;
-    for (name, values) in &grid.0 {
+    let alone = file.axes.one_at_a_time.as_ref();
+    check_axes(file, grid, mistakes);
+    for (name, values) in alone.iter().flat_map(|alone| &alone.0) {
+        if name.value == "model" {
+            mistakes.push(
+                Diagnostic::new("`model` cannot be tried one at a time", name.span.clone())
+                    .hint("put it on the grid: then every model is a base of its own"),
+            );
+        } else if grid.get(name).is_some() {
+            let message = format!("the axis `{}` stands on the grid, too", name.value);
+            mistakes.push(Diagnostic::new(message, name.span.clone()).hint("keep it in one of the two"));
+        }
+        if let [only] = values.as_slice() {
+            let message = format!("the axis `{}` has a base and nothing to try", name.value);
+            mistakes.push(Diagnostic::new(message, values.span.clone()).hint(format!(
+                "add another value, or move it to `settings` or `build`: `{}: {}`",
+                name.value, only.0
+            )));
+        }
+    }
+    if let Some(alone) = alone {
+        check_axes(file, alone, mistakes);
+    }
+    let combinations = grid.0.iter().fold(1_usize, |cells, (_, values)| cells.saturating_mul(values.len()));
+    let tried = alone.iter().flat_map(|alone| &alone.0).map(|(_, values)| values.len().saturating_sub(1));
+    let cells = combinations.saturating_mul(1 + tried.sum::<usize>()).saturating_add(file.include.len());
+    if cells > MAX_CELLS {
+        let message = format!("{cells} cells are more than the {MAX_CELLS} that a scenario may have");
+        mistakes.push(Diagnostic::new(message, grid.span.clone()));
+    }
+    if grid.get("model").is_none() && file.models.0.len() != 1 {
+        mistakes.push(
+            Diagnostic::new("no cell would have a model", grid.span.clone())
+                .hint("add the axis `model`, or define exactly one model"),
+        );
+    }
+    CheckedAxes { grid: listed(grid), one_at_a_time: alone.map(listed).unwrap_or_default() }
+}
+
+fn listed(axes: &AxisEntries) -> Vec<Axis> {
+    let texts = |values: &Located<Vec<Located<Scalar>>>| values.iter().map(|value| value.0.clone()).collect();
+    axes.0.iter().map(|(name, values)| (name.value.clone(), texts(values))).collect()
+}
+
+fn check_axes(file: &ScenarioFile, axes: &AxisEntries, mistakes: &mut Mistakes) {
+    for (name, values) in &axes.0 {
         if values.is_empty() {
             let message = format!("the axis `{}` has no values", name.value);
             mistakes.push(Diagnostic::new(message, name.span.clone()));
@@ -56,35 +119,62 @@ pub(super) fn grid_of(file: &ScenarioFile, mistakes: &mut Mistakes) -> Vec<(Stri
                 mistakes.push(Diagnostic::new(message, value.span.clone()));
             }
         }
-        cells = cells.saturating_mul(values.len());
     }
-    if cells > MAX_CELLS {
-        let message = format!("{cells} cells are more than the {MAX_CELLS} that a scenario may have");
-        mistakes.push(Diagnostic::new(message, grid.span.clone()));
+}
+
+/// The named cells.
+pub(super) fn include_of(file: &ScenarioFile, axes: &CheckedAxes, mistakes: &mut Mistakes) -> Vec<Included> {
+    let mut included: Vec<Included> = Vec::new();
+    for written in &file.include {
+        check_name(&written.name, "a cell's name is typed on command lines", mistakes);
+        check_why(&written.why, "a cell", &written.name.span, mistakes);
+        if included.iter().any(|earlier| earlier.name == written.name.value) {
+            let message = format!("the cell `{}` stands here for the second time", written.name.value);
+            mistakes.push(Diagnostic::new(message, written.name.span.clone()));
+        }
+        for (name, value) in &written.cell.0 {
+            if !check_value(file, name, value, mistakes) {
+                mistakes.push(
+                    Diagnostic::new(
+                        format!("there is no setting or build option `{}`", name.value),
+                        name.span.clone(),
+                    )
+                    .suggest(name, value_names()),
+                );
+            }
+        }
+        for (axis, values) in &axes.grid {
+            if values.len() > 1 && written.cell.get(axis).is_none() {
+                let message = format!("the cell `{}` does not say which `{axis}`", written.name.value);
+                mistakes.push(
+                    Diagnostic::new(message, written.cell.span.clone())
+                        .hint(format!("add one of {}", values.join(", "))),
+                );
+            }
+        }
+        let values = written.cell.0.iter().map(|(name, value)| (name.value.clone(), value.0.clone()));
+        included.push(Included {
+            name: written.name.value.clone(),
+            values: values.collect(),
+            why: written.why.clone(),
+        });
     }
-    if grid.get("model").is_none() && file.models.0.len() != 1 {
-        mistakes.push(
-            Diagnostic::new("no cell would have a model", grid.span.clone())
-                .hint("add the axis `model`, or define exactly one model"),
-        );
-    }
-    let texts = |values: &Located<Vec<Located<Scalar>>>| values.iter().map(|value| value.0.clone()).collect();
-    grid.0.iter().map(|(name, values)| (name.value.clone(), texts(values))).collect()
+    included
 }
 
 /// Which names a `when` may use.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum WhenNames {
-    /// Axes of the grid.
+    /// Axes.
     AxesOnly,
-    /// Any setting and build option, too.
+    /// Any setting and build option, too, and `cell`, the name of one.
     Everything,
 }
 
 pub(super) fn when_of(
     file: &ScenarioFile,
     when: &Located<Entries<Located<Scalar>>>,
-    grid: &[(String, Vec<String>)],
+    axes: &CheckedAxes,
     names: WhenNames,
     mistakes: &mut Mistakes,
 ) -> Vec<(String, String)> {
@@ -92,9 +182,20 @@ pub(super) fn when_of(
         mistakes.push(Diagnostic::new("`when` is empty and would match every cell", when.span.clone()));
     }
     for (name, value) in &when.0 {
-        let axis = grid.iter().find(|(axis, _)| *axis == name.value);
+        let axis = axes.all().find(|(axis, _)| *axis == name.value);
+        let of_a_name =
+            |included: &Include| included.cell.get(name).is_some_and(|own| own.value == value.value);
         match axis {
-            Some((_, values)) if !values.contains(&value.0) => {
+            None if name.value == "cell" && names == WhenNames::Everything => {
+                let known = || file.include.iter().map(|included| included.name.as_str());
+                if !known().any(|known| known == value.0) {
+                    mistakes.push(
+                        Diagnostic::new(format!("no cell has the name `{}`", value.0), value.span.clone())
+                            .suggest(&value.0, known()),
+                    );
+                }
+            }
+            Some((_, values)) if !values.contains(&value.0) && !file.include.iter().any(of_a_name) => {
                 mistakes.push(
                     Diagnostic::new(
                         format!("the axis `{}` has no value `{}`", name.value, value.0),
@@ -108,10 +209,10 @@ pub(super) fn when_of(
                 check_value(file, name, value, mistakes);
             }
             None => {
-                let axes = grid.iter().map(|(axis, _)| axis.as_str());
+                let known = axes.all().map(|(axis, _)| axis.as_str());
                 mistakes.push(
                     Diagnostic::new(format!("there is no axis `{}`", name.value), name.span.clone())
-                        .suggest(name, axes),
+                        .suggest(name, known),
                 );
             }
         }

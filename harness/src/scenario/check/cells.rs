@@ -2,11 +2,12 @@
 
 use ledger::Tokens;
 
-use super::super::Scenario;
 use super::super::diagnostic::Diagnostic;
 use super::super::file::{PhaseFile, ScenarioFile};
 use super::super::located::Located;
+use super::super::{Cell, Expansion, Scenario};
 use super::Mistakes;
+use crate::record::CellRecord;
 
 /// No cell may ask for a prompt or a context that its target would refuse.
 pub(super) fn check_cells(file: &ScenarioFile, scenario: &Scenario, mistakes: &mut Mistakes) {
@@ -15,6 +16,7 @@ pub(super) fn check_cells(file: &ScenarioFile, scenario: &Scenario, mistakes: &m
         let message = "every combination is excluded, nothing would run";
         mistakes.push(Diagnostic::new(message, file.axes.grid.span.clone()));
     }
+    check_bases(file, scenario, &expansion, mistakes);
     let place = |decode_first: bool| {
         let place = |phase: &Located<PhaseFile>| match &phase.value {
             PhaseFile::Prefill(file) if !decode_first => Some(file.prompt_tokens.span.clone()),
@@ -70,6 +72,39 @@ pub(super) fn check_cells(file: &ScenarioFile, scenario: &Scenario, mistakes: &m
             let span = place(true).or_else(|| place(false)).unwrap_or(0..0);
             mistakes.push(Diagnostic::new(message, span));
             return;
+        }
+    }
+}
+
+/// What a lever is judged by must be there: the cell that it is tried on, and the base of that cell.
+fn check_bases(file: &ScenarioFile, scenario: &Scenario, expansion: &Expansion, mistakes: &mut Mistakes) {
+    let bases = scenario.bases();
+    let cells: Vec<CellRecord> = expansion.cells.iter().map(Cell::record).collect();
+    for lever in &scenario.levers {
+        let span = || {
+            let alone = file.axes.one_at_a_time.iter().flat_map(|alone| &alone.0);
+            let mut axes = file.axes.grid.0.iter().chain(alone);
+            axes.find(|(name, _)| name.value == lever.axis).map_or(0..0, |(name, _)| name.span.clone())
+        };
+        let mut tried = cells.iter().filter(|cell| {
+            lever.is_tried_by(cell, &bases) && cell.name.as_ref().is_none_or(|name| !name.beside_axes)
+        });
+        let has_base = |cell: &CellRecord| cells.iter().any(|base| lever.is_base_of(base, cell));
+        match tried.clone().next() {
+            None => {
+                let message = format!("every cell that would try `{}` is excluded", lever.axis);
+                mistakes.push(Diagnostic::new(message, span()));
+            }
+            Some(_) => {
+                if let Some(cell) = tried.find(|cell| !has_base(cell)) {
+                    let message = format!(
+                        "the base of the cell {} is excluded: nothing would say what `{}` moves",
+                        cell.describe(),
+                        lever.axis
+                    );
+                    mistakes.push(Diagnostic::new(message, span()));
+                }
+            }
         }
     }
 }

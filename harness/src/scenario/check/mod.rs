@@ -3,14 +3,16 @@
 mod axes;
 mod budgets;
 mod cells;
+mod levers;
 mod phases;
 
 use std::ops::Range;
 use std::time::Duration;
 
-use axes::{WhenNames, grid_of, when_of};
+use axes::{WhenNames, axes_of, include_of, when_of};
 use budgets::budgets_of;
 use cells::check_cells;
+use levers::levers_of;
 use phases::phases_of;
 use runtime::config::PUBLISHED;
 
@@ -25,7 +27,7 @@ type Mistakes = Vec<Diagnostic>;
 /// The meaning of `file`, or everything that is wrong with it.
 pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistakes> {
     let mut mistakes = Mistakes::new();
-    check_name(&file.name, &mut mistakes);
+    check_name(&file.name, "a scenario's name becomes part of file names", &mut mistakes);
     if file.trials.value == 0 || file.trials.value > 1000 {
         mistakes.push(Diagnostic::new("a cell needs 1 to 1000 trials", file.trials.span.clone()));
     }
@@ -36,17 +38,19 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
     check_models(file, &mut mistakes);
     let settings = settings_of(&file.settings, &mut mistakes);
     let build = build_of(&file.build, &mut mistakes);
-    let grid = grid_of(file, &mut mistakes);
+    let axes = axes_of(file, &mut mistakes);
+    let include = include_of(file, &axes, &mut mistakes);
     let exclude = file
         .exclude
         .iter()
         .map(|exclude| {
             check_why(&exclude.why, "an exclusion", &exclude.when.span, &mut mistakes);
-            (when_of(file, &exclude.when, &grid, WhenNames::AxesOnly, &mut mistakes), exclude.why.clone())
+            (when_of(file, &exclude.when, &axes, WhenNames::AxesOnly, &mut mistakes), exclude.why.clone())
         })
         .collect();
     let phases = phases_of(&file.phases, &mut mistakes);
-    let budgets = budgets_of(file, &grid, phases.as_ref(), &mut mistakes);
+    let levers = levers_of(file, &axes, phases.as_ref(), &mut mistakes);
+    let budgets = budgets_of(file, &axes, phases.as_ref(), &mut mistakes);
     match phases {
         Some(phases) if mistakes.is_empty() => {
             let scenario = Scenario {
@@ -62,7 +66,9 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                     .iter()
                     .map(|(name, source)| (name.value.clone(), source.clone()))
                     .collect(),
-                grid,
+                grid: axes.grid,
+                one_at_a_time: axes.one_at_a_time,
+                include,
                 exclude,
                 settings,
                 build,
@@ -71,6 +77,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                 memory_limit: file.limits.memory.map(|size| size.0),
                 sample_every: every.map_or(Duration::from_millis(10), |every| every.0),
                 phases,
+                levers,
                 budgets,
             };
             check_cells(file, &scenario, &mut mistakes);
@@ -80,13 +87,11 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
     }
 }
 
-fn check_name(name: &Located<String>, mistakes: &mut Mistakes) {
+fn check_name(name: &Located<String>, reason: &str, mistakes: &mut Mistakes) {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || !name.chars().all(plain) {
-        mistakes.push(
-            Diagnostic::new("a scenario's name becomes part of file names", name.span.clone())
-                .hint("use letters, digits, `-`, `_` and `.`"),
-        );
+        mistakes
+            .push(Diagnostic::new(reason, name.span.clone()).hint("use letters, digits, `-`, `_` and `.`"));
     }
 }
 

@@ -19,6 +19,7 @@ pub struct ColumnQueue<'a> {
 struct Matrix<'a> {
     start: *mut f32,
     rows: usize,
+    stride: usize,
     columns: usize,
     grain: usize,
     borrow: PhantomData<&'a mut [f32]>,
@@ -33,11 +34,32 @@ impl<'a> ColumnQueue<'a> {
     /// Adds a matrix of `columns` columns, to be handed out `grain` columns at a time; its number is its place in the order of
     /// addition. Gives the slice back if the queue is full or the length is not a multiple of `columns`.
     pub fn add(&mut self, values: &'a mut [f32], columns: usize, grain: usize) -> Result<(), &'a mut [f32]> {
+        self.add_range(values, columns, 0..columns, grain)
+    }
+
+    /// As [`ColumnQueue::add`], but hands out only the columns of `range`, as if they were the whole matrix: the first of them
+    /// is column 0. Gives the slice back as well if `range` is not inside `0..columns`.
+    pub fn add_range(
+        &mut self,
+        values: &'a mut [f32],
+        columns: usize,
+        range: Range<usize>,
+        grain: usize,
+    ) -> Result<(), &'a mut [f32]> {
         let free = self.matrices.iter_mut().find(|matrix| matrix.is_none());
+        let inside = range.start <= range.end && range.end <= columns;
         match (free, values.len().checked_div(columns)) {
-            (Some(free), Some(rows)) if rows * columns == values.len() => {
-                let start = values.as_mut_ptr();
-                *free = Some(Matrix { start, rows, columns, grain: grain.max(1), borrow: PhantomData });
+            (Some(free), Some(rows)) if rows * columns == values.len() && inside => {
+                // A matrix without rows has no element at `range.start`, and none is ever reached.
+                let start = values.as_mut_ptr().wrapping_add(range.start);
+                *free = Some(Matrix {
+                    start,
+                    rows,
+                    stride: columns,
+                    columns: range.len(),
+                    grain: grain.max(1),
+                    borrow: PhantomData,
+                });
                 Ok(())
             }
             _ => Err(values),
@@ -57,7 +79,7 @@ impl<'a> ColumnQueue<'a> {
                 let part = ColumnsMut {
                     start: matrix.start,
                     rows: matrix.rows,
-                    stride: matrix.columns,
+                    stride: matrix.stride,
                     columns,
                     borrow: PhantomData,
                 };
@@ -85,7 +107,7 @@ impl ColumnsMut<'_> {
         self.rows
     }
 
-    /// Which columns of the matrix these are.
+    /// Which columns of the matrix, or of the range that was added, these are.
     pub fn columns(&self) -> Range<usize> {
         self.columns.clone()
     }
@@ -134,8 +156,26 @@ mod tests {
     }
 
     #[test]
+    fn a_range_is_handed_out_as_if_it_were_the_matrix() {
+        let mut values = vec![0.0f32; 3 * 50];
+        let mut queue = ColumnQueue::default();
+        queue.add_range(&mut values, 50, 32..45, 8).unwrap();
+        let mut seen = Vec::new();
+        while let Some((_, mut part)) = queue.claim() {
+            seen.push(part.columns());
+            (0..part.rows()).for_each(|row| part.row(row).fill(1.0 + row as f32));
+        }
+        assert_eq!(seen, [0..8, 8..13]);
+        for (index, &value) in values.iter().enumerate() {
+            let expected = if (32..45).contains(&(index % 50)) { 1.0 + (index / 50) as f32 } else { 0.0 };
+            assert_eq!(value, expected, "{index}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_given_back() {
         let mut values = vec![0.0f32; 10];
+        assert!(ColumnQueue::default().add_range(&mut values, 5, 2..6, 1).is_err());
         assert!(ColumnQueue::default().add(&mut values, 3, 1).is_err());
         assert!(ColumnQueue::default().add(&mut values, 0, 1).is_err());
         let mut many = [[0.0f32; 2]; MATRICES + 1];

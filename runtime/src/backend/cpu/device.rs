@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use super::Cpu;
+use super::streaming::stripes_of;
 use crate::memory::{Allocator, Buffer, MemoryError};
-use crate::model::operators::{KvCache, Operators, Projection, Tensor};
+use crate::model::operators::{Keep, KvCache, LogRows, Operators, Projection, Tensor};
 use crate::ops::attention::{self, KvSlice, KvSliceMut};
 use crate::ops::gated_delta_rule::{self, Inputs};
-use crate::ops::{Heads, causal_conv1d, linear, rms_norm, rope, swiglu};
+use crate::ops::{Heads, argmax, causal_conv1d, linear, rms_norm, rope, swiglu};
 use crate::plan::{KvCacheType, Precision};
 use crate::weights::Weight;
+use crate::weights::stream::{Stream, StreamError};
 
 /// The CPU with the memory of one engine.
 #[derive(Debug)]
@@ -23,6 +26,10 @@ pub struct CpuDevice {
     pub precision: Precision,
     /// Element type of the KV cache.
     pub kv_cache_type: KvCacheType,
+    /// Brings the weights that are not resident, where there are any.
+    pub stream: Option<Stream>,
+    /// The first read that failed since [`CpuDevice::check`] was last asked.
+    pub failed: Mutex<Option<StreamError>>,
 }
 
 impl Tensor for Buffer {
@@ -48,12 +55,22 @@ impl CpuDevice {
 }
 
 /// The first `elements` of a buffer of f32.
-fn floats(buffer: &Buffer, elements: usize) -> &[f32] {
+pub(super) fn floats(buffer: &Buffer, elements: usize) -> &[f32] {
     &buffer.slice::<f32>()[..elements]
 }
 
+/// `rows` of `width` elements each.
+fn rows_of<'a>(buffer: &'a Buffer, rows: &Range<usize>, width: usize) -> &'a [f32] {
+    &buffer.slice::<f32>()[rows.start * width..rows.end * width]
+}
+
+/// As [`rows_of`], to be written.
+fn rows_of_mut<'a>(buffer: &'a mut Buffer, rows: &Range<usize>, width: usize) -> &'a mut [f32] {
+    &mut buffer.slice_mut::<f32>()[rows.start * width..rows.end * width]
+}
+
 /// As [`floats`], to be written.
-fn floats_mut(buffer: &mut Buffer, elements: usize) -> &mut [f32] {
+pub(super) fn floats_mut(buffer: &mut Buffer, elements: usize) -> &mut [f32] {
     &mut buffer.slice_mut::<f32>()[..elements]
 }
 
@@ -69,7 +86,16 @@ impl Operators for CpuDevice {
         self.allocator.allocate(key)
     }
 
+    fn upcoming(&self, weights: &mut dyn Iterator<Item = &Weight>) {
+        if let Some(stream) = &self.stream {
+            stream.announce(stripes_of(weights));
+        }
+    }
+
     fn embed(&self, table: &Weight, ids: &[u32], out: &mut Buffer) {
+        if let Some(parts) = table.streamed() {
+            return self.streaming(|stream| self.embed_streamed(stream, table, parts, ids, out));
+        }
         let matrix = table.matrix();
         let hidden = matrix.columns();
         for (id, row) in ids.iter().zip(floats_mut(out, ids.len() * hidden).chunks_exact_mut(hidden)) {
@@ -82,7 +108,7 @@ impl Operators for CpuDevice {
     fn rms_norm(&self, x: &Buffer, rows: Range<usize>, weight: &Weight, eps: f32, out: &mut Buffer) {
         let weight = weight.numbers();
         let width = weight.len();
-        let x = &x.slice::<f32>()[rows.start * width..rows.end * width];
+        let x = rows_of(x, &rows, width);
         rms_norm::forward(&self.cpu, x, weight, eps, floats_mut(out, rows.len() * width));
     }
 
@@ -108,9 +134,12 @@ impl Operators for CpuDevice {
         projections: &mut [Projection<'_, Weight, Buffer>],
         scratch: &mut Buffer,
     ) {
-        let Some(columns) = projections.first().map(|projection| projection.weight.matrix().columns()) else {
+        let Some(columns) = projections.first().map(|projection| projection.weight.columns()) else {
             return;
         };
+        if projections.iter().any(|projection| projection.weight.streamed().is_some()) {
+            return self.streaming(|stream| self.linear_streamed(stream, x, tokens, projections, scratch));
+        }
         let mut products: Vec<linear::Projection<'_>> = projections
             .iter_mut()
             .map(|projection| {
@@ -134,14 +163,14 @@ impl Operators for CpuDevice {
     fn rope_angles(
         &self,
         first: usize,
-        tokens: usize,
+        rows: Range<usize>,
         rotary_dims: usize,
         theta: f64,
         cos: &mut Buffer,
         sin: &mut Buffer,
     ) {
-        let elements = tokens * rotary_dims / 2;
-        rope::fill(first, rotary_dims, theta as f32, floats_mut(cos, elements), floats_mut(sin, elements));
+        let (cos, sin) = (rows_of_mut(cos, &rows, rotary_dims / 2), rows_of_mut(sin, &rows, rotary_dims / 2));
+        rope::fill(first, rotary_dims, theta as f32, cos, sin);
     }
 
     fn rope(&self, x: &mut Buffer, heads: Heads, rotary_dims: usize, cos: &Buffer, sin: &Buffer) {
@@ -155,13 +184,13 @@ impl Operators for CpuDevice {
         &self,
         shape: &attention::Shape,
         first: usize,
-        tokens: usize,
+        rows: Range<usize>,
         keys: &Buffer,
         values: &Buffer,
         cache: &mut KvCache<Buffer>,
     ) {
-        let elements = tokens * shape.kv_heads * shape.head_dim;
-        let (keys, values) = (floats(keys, elements), floats(values, elements));
+        let (tokens, width) = (rows.len(), shape.kv_heads * shape.head_dim);
+        let (keys, values) = (rows_of(keys, &rows, width), rows_of(values, &rows, width));
         let (cache_keys, cache_values) = (self.kv_mut(&mut cache.keys), self.kv_mut(&mut cache.values));
         attention::append(&self.cpu, shape, first, tokens, keys, values, cache_keys, cache_values);
     }
@@ -170,6 +199,7 @@ impl Operators for CpuDevice {
         &self,
         shape: &attention::Shape,
         first: usize,
+        rows: Range<usize>,
         queries: &Buffer,
         heads: Heads,
         cache: &KvCache<Buffer>,
@@ -180,12 +210,12 @@ impl Operators for CpuDevice {
             &self.cpu,
             shape,
             first,
-            heads.tokens,
-            floats(queries, heads.tokens * heads.token_stride),
-            heads,
+            rows.len(),
+            rows_of(queries, &rows, heads.token_stride),
+            Heads { tokens: rows.len(), ..heads },
             self.kv(&cache.keys),
             self.kv(&cache.values),
-            floats_mut(out, heads.tokens * shape.heads * shape.head_dim),
+            rows_of_mut(out, &rows, shape.heads * shape.head_dim),
             scratch.slice_mut(),
         );
     }
@@ -199,15 +229,28 @@ impl Operators for CpuDevice {
     fn causal_conv1d(
         &self,
         channels: usize,
-        tokens: usize,
+        rows: Range<usize>,
+        keep: Keep,
         taps: &Weight,
         x: &mut Buffer,
         window: &mut Buffer,
     ) {
         let taps = taps.numbers();
-        let kept = (taps.len() / channels - 1) * channels;
-        let x = floats_mut(x, tokens * channels);
-        causal_conv1d::forward(&self.cpu, channels, taps, x, floats_mut(window, kept));
+        let kept = taps.len() / channels - 1;
+        let x = rows_of_mut(x, &rows, channels);
+        match keep {
+            Keep::All => {
+                causal_conv1d::forward(&self.cpu, channels, taps, x, floats_mut(window, kept * channels));
+            }
+            Keep::Undecided => {
+                let window = floats_mut(window, (kept + rows.len()) * channels);
+                causal_conv1d::verify(&self.cpu, channels, taps, x, window);
+            }
+        }
+    }
+
+    fn commit_conv1d(&self, channels: usize, kept: usize, tokens: usize, window: &mut Buffer) {
+        causal_conv1d::commit(channels, kept, tokens, window.slice_mut());
     }
 
     fn delta_gates(
@@ -227,25 +270,69 @@ impl Operators for CpuDevice {
     fn gated_delta_rule(
         &self,
         shape: &gated_delta_rule::Shape,
-        tokens: usize,
+        rows: Range<usize>,
         qkv: &Buffer,
         decay: &Buffer,
         beta: &Buffer,
         state: &mut Buffer,
+        log: Option<LogRows<'_, Buffer>>,
         out: &mut Buffer,
     ) {
         let inputs = Inputs {
-            qkv: floats(qkv, tokens * shape.row()),
-            g: floats(decay, tokens * shape.value_heads),
-            beta: floats(beta, tokens * shape.value_heads),
+            qkv: rows_of(qkv, &rows, shape.row()),
+            g: rows_of(decay, &rows, shape.value_heads),
+            beta: rows_of(beta, &rows, shape.value_heads),
         };
         let state = floats_mut(state, shape.value_heads * shape.head_state());
-        let out = floats_mut(out, tokens * shape.value_heads * shape.value_dim);
-        gated_delta_rule::forward(&self.cpu, shape, inputs, state, out);
+        let out = rows_of_mut(out, &rows, shape.value_heads * shape.value_dim);
+        match log {
+            None => gated_delta_rule::forward(&self.cpu, shape, inputs, state, out),
+            Some(LogRows { log, first }) => {
+                let log = &mut log.slice_mut::<f32>()[first..][..rows.len() * shape.log_row()];
+                gated_delta_rule::verify(&self.cpu, shape, inputs, state, log, out);
+            }
+        }
+    }
+
+    fn commit_delta_rule(
+        &self,
+        shape: &gated_delta_rule::Shape,
+        log: LogRows<'_, Buffer>,
+        tokens: usize,
+        state: &mut Buffer,
+    ) {
+        let log = &log.log.slice::<f32>()[log.first..];
+        let state = floats_mut(state, shape.value_heads * shape.head_state());
+        gated_delta_rule::commit(&self.cpu, shape, log, tokens, state);
     }
 
     fn swiglu(&self, elements: usize, gate: &mut Buffer, up: &Buffer) {
         swiglu::forward(&self.cpu, floats_mut(gate, elements), floats(up, elements));
+    }
+
+    fn copy_rows(&self, from: &Buffer, rows: Range<usize>, width: usize, to: &mut Buffer, at: usize) {
+        rows_of_mut(to, &(at..at + rows.len()), width).copy_from_slice(rows_of(from, &rows, width));
+    }
+
+    fn gather_rows(&self, x: &mut Buffer, rows: &[usize], width: usize) {
+        let x = x.slice_mut::<f32>();
+        for (to, from) in rows.iter().enumerate() {
+            x.copy_within(from * width..(from + 1) * width, to * width);
+        }
+    }
+
+    fn concat_rows(&self, left: &Buffer, right: &Buffer, tokens: usize, width: usize, out: &mut Buffer) {
+        let (left, right) = (floats(left, tokens * width), floats(right, tokens * width));
+        let pairs = left.chunks_exact(width).zip(right.chunks_exact(width));
+        for (out, (left, right)) in floats_mut(out, tokens * 2 * width).chunks_exact_mut(2 * width).zip(pairs)
+        {
+            out[..width].copy_from_slice(left);
+            out[width..].copy_from_slice(right);
+        }
+    }
+
+    fn argmax_rows(&self, x: &Buffer, rows: usize, width: usize) -> Vec<u32> {
+        floats(x, rows * width).chunks_exact(width).map(argmax).collect()
     }
 
     fn read<'a>(&self, tensor: &'a Buffer, elements: usize) -> Cow<'a, [f32]> {

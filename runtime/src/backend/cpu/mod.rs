@@ -12,6 +12,7 @@ mod pool;
 mod processor;
 pub mod roofline;
 mod shared;
+mod streaming;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod vector_x86;

@@ -1,11 +1,11 @@
 //! Which numbers the dense tensors of a synthetic model have.
 
 use super::generator::Stream;
+use super::linear::Linear;
+use super::table::Table;
 use crate::checkpoint::half::DenseType;
 use crate::config::{Family, ModelConfig};
 
-/// Standard deviation of the logits: final norm 1 per value, times a table row of this length.
-const LOGIT_STD: f32 = 2.0;
 /// Spread of norm weights around their neutral value.
 const NORM_STD: f32 = 0.05;
 /// Spread of the taps of the causal convolution: four of them keep the size of their input.
@@ -33,7 +33,7 @@ pub(super) struct DenseTensor {
 impl DenseTensor {
     /// The tensor `name` of shape `shape`.
     pub(super) fn new(config: &ModelConfig, seed: u64, name: &str, shape: &[usize]) -> DenseTensor {
-        let (distribution, element) = Distribution::of(config, name, shape);
+        let (distribution, element) = Distribution::of(config, seed, name, shape);
         let layer = name.strip_suffix("dt_bias").unwrap_or_default();
         DenseTensor {
             element,
@@ -48,6 +48,15 @@ impl DenseTensor {
     /// Writes row `row` into `out [columns]`.
     pub(super) fn fill_row(&self, row: usize, out: &mut [f32]) {
         match self.distribution {
+            Distribution::Table(table) => table.fill_row(row, out),
+            Distribution::Linear(linear) => {
+                let holds = linear.row(row);
+                out.fill(0.0);
+                fill_uniform(self.values.row(row), 0.0, holds.std as f32, &mut out[holds.random]);
+                if let Some((column, value)) = holds.single {
+                    out[column] = round_to_bf16(value as f32);
+                }
+            }
             Distribution::Uniform { mean, std } => fill_uniform(self.values.row(row), mean, std, out),
             Distribution::ALog => out.fill(a_of(self.values, row).ln() as f32),
             Distribution::DtBias => {
@@ -60,8 +69,12 @@ impl DenseTensor {
 }
 
 /// The distribution of a tensor's values.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 enum Distribution {
+    /// The embedding table, and the head.
+    Table(Table),
+    /// A linear layer that is not packed.
+    Linear(Linear),
     /// Uniform, rounded to bf16.
     Uniform { mean: f32, std: f32 },
     /// `ln a`, one value a head.
@@ -72,7 +85,7 @@ enum Distribution {
 
 impl Distribution {
     /// The distribution of the dense tensor `name` of shape `shape`, and the type that it is stored as.
-    fn of(config: &ModelConfig, name: &str, shape: &[usize]) -> (Distribution, DenseType) {
+    fn of(config: &ModelConfig, seed: u64, name: &str, shape: &[usize]) -> (Distribution, DenseType) {
         let columns: usize = shape.iter().skip(1).product();
         let linear_std = 1.0 / (columns as f32).sqrt();
         let uniform = |mean, std| Distribution::Uniform { mean, std };
@@ -81,10 +94,12 @@ impl Distribution {
             "A_log" => (Distribution::ALog, DenseType::F32),
             "dt_bias" => (Distribution::DtBias, DenseType::Bf16),
             "norm" if parts.ends_with("linear_attn.norm") => (uniform(1.0, NORM_STD), DenseType::F32),
-            "embed_tokens" | "lm_head" => (uniform(0.0, LOGIT_STD * linear_std), DenseType::Bf16),
+            "embed_tokens" | "lm_head" => (Distribution::Table(Table::new(seed)), DenseType::Bf16),
             "conv1d" => (uniform(0.0, CONV_STD), DenseType::Bf16),
             "in_proj_a" => (uniform(0.0, DECAY_INPUT_STD * linear_std), DenseType::Bf16),
-            _ if shape.len() > 1 => (uniform(0.0, linear_std), DenseType::Bf16),
+            _ if shape.len() > 1 => {
+                (Distribution::Linear(Linear::of(config, parts, columns)), DenseType::Bf16)
+            }
             _ => {
                 let neutral = if config.family == Family::Qwen35 { 0.0 } else { 1.0 };
                 (uniform(neutral, NORM_STD), DenseType::Bf16)
@@ -99,7 +114,7 @@ fn a_of(a_log: Stream, row: usize) -> f64 {
 }
 
 /// Four values a word, 16 bits each.
-fn fill_uniform(stream: Stream, mean: f32, std: f32, out: &mut [f32]) {
+pub(super) fn fill_uniform(stream: Stream, mean: f32, std: f32, out: &mut [f32]) {
     // A uniform distribution over -1..1 has a variance of 1/3.
     let scale = std * 3.0_f32.sqrt() / 32768.0;
     let value = |word: u64, lane: usize| {
@@ -123,7 +138,7 @@ fn fill_uniform(stream: Stream, mean: f32, std: f32, out: &mut [f32]) {
 
 /// Rounds a finite number to the nearest that bf16 holds, ties to even.
 #[inline]
-fn round_to_bf16(value: f32) -> f32 {
+pub(super) fn round_to_bf16(value: f32) -> f32 {
     let bits = value.to_bits();
     f32::from_bits(bits.wrapping_add(0x7FFF + ((bits >> 16) & 1)) & 0xFFFF_0000)
 }

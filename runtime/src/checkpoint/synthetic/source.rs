@@ -6,6 +6,7 @@ use ::half::f16;
 
 use super::distribution::DenseTensor;
 use super::generator::Stream;
+use super::linear::Linear;
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::half::{DenseType, HalfType};
 use crate::checkpoint::int4::Int4Rows;
@@ -16,7 +17,7 @@ use crate::checkpoint::source::{
 use crate::config::ModelConfig;
 
 /// Version of the values. It grows when a recipe gives other bytes than before.
-const GENERATOR_VERSION: u32 = 1;
+pub const GENERATOR_VERSION: u32 = 2;
 
 /// Purposes of the streams of a tensor.
 const VALUES: u64 = 0;
@@ -25,10 +26,16 @@ const ZERO_POINTS: u64 = 2;
 
 /// Values are uniform over 0..=15 (variance 255/12), zero points over 6..=9 (variance 15/12), with the same mean.
 const ASYMMETRIC_VARIANCE: f64 = (255.0 + 15.0) / 12.0;
-/// With the zero point 8 the mean is -1/2, which counts as spread.
-const SYMMETRIC_VARIANCE: f64 = 255.0 / 12.0 + 0.25;
+/// With the zero point 8, -8 becomes 0: a mean of -1/2 would be small in each value, but the same in all, and a stream of many
+/// layers would end up as that mean. What is left are -7..=7, and 0 twice.
+const SYMMETRIC_VARIANCE: f64 = 280.0 / 16.0;
 /// Scales are uniform within this factor of their base.
 const SCALE_RANGE: (f64, f64) = (0.75, 1.25);
+
+/// The zero point of symmetric layers, and of groups without random values.
+const ZERO_POINT: u8 = 8;
+/// `q - z` of a single value: the largest that the zero point 8 leaves, so that its scale, and it, are exact to f16.
+const SINGLE: f64 = 7.0;
 
 /// How the linear layers of a synthetic model are stored. The embedding table, an untied head and
 /// `in_proj_a`, `in_proj_b` are bf16, as in published checkpoints.
@@ -175,19 +182,39 @@ impl CheckpointSource for SyntheticCheckpoint {
         let variance = if zero_points { ASYMMETRIC_VARIANCE } else { SYMMETRIC_VARIANCE };
         // The mean square of a uniform factor around 1 is 1 + width^2 / 12.
         let spread = 1.0 + (SCALE_RANGE.1 - SCALE_RANGE.0).powi(2) / 12.0;
-        let base = 1.0 / (columns as f64 * variance * spread).sqrt();
+        let linear = Linear::of(&self.config, module, columns);
         let stream = |purpose| Stream::new(self.options.seed, module, purpose);
         let (values, scales, zeros) = (stream(VALUES), stream(SCALES), stream(ZERO_POINTS));
         let groups = columns / group_size;
         for (index, row) in rows.enumerate() {
-            values.row(row).fill(&mut out.values[index * columns / 2..][..columns / 2]);
-            let row_scales = scales.row(row);
-            for (group, scale) in out.scales[index * groups..][..groups].iter_mut().enumerate() {
-                let factor = SCALE_RANGE.0 + (SCALE_RANGE.1 - SCALE_RANGE.0) * row_scales.unit(group);
+            let holds = linear.row(row);
+            let random_groups = holds.random.start / group_size..holds.random.end / group_size;
+            let base = holds.std / (variance * spread).sqrt();
+            let row_values = &mut out.values[index * columns / 2..][..columns / 2];
+            let row_scales = &mut out.scales[index * groups..][..groups];
+            // Outside the random columns all values are the zero point 8, but for the single one.
+            let single = holds.single.map_or(1.0, |(_, value)| value / SINGLE);
+            if random_groups.len() < groups {
+                row_values.fill(ZERO_POINT | ZERO_POINT << 4);
+                row_scales.fill(f16::from_f64(single).to_bits());
+            }
+            let random_values = &mut row_values[holds.random.start / 2..holds.random.end / 2];
+            values.row(row).fill(random_values);
+            if !zero_points {
+                random_values.iter_mut().for_each(|pair| *pair = without_lowest(*pair));
+            }
+            let factors = scales.row(row);
+            for (group, scale) in row_scales[random_groups.clone()].iter_mut().enumerate() {
+                let factor = SCALE_RANGE.0 + (SCALE_RANGE.1 - SCALE_RANGE.0) * factors.unit(group);
                 *scale = f16::from_f64(base * factor).to_bits();
+            }
+            if let Some((column, _)) = holds.single {
+                row_values[column / 2] += (SINGLE as u8) << (4 * (column % 2));
             }
             if let Some(zero_points) = &mut out.zero_points {
                 let zero_points = &mut zero_points[index * groups..][..groups];
+                zero_points.fill(ZERO_POINT);
+                let zero_points = &mut zero_points[random_groups];
                 zeros.row(row).fill(zero_points);
                 zero_points.iter_mut().for_each(|zero_point| *zero_point = 6 + (*zero_point & 3));
             }
@@ -227,4 +254,12 @@ impl CheckpointSource for SyntheticCheckpoint {
         }
         Ok(())
     }
+}
+
+/// A pair of 4-bit values in which the lowest, 0, is the zero point instead.
+#[inline]
+fn without_lowest(pair: u8) -> u8 {
+    let low = if pair & 0xF == 0 { ZERO_POINT } else { 0 };
+    let high = if pair >> 4 == 0 { ZERO_POINT << 4 } else { 0 };
+    pair | low | high
 }

@@ -105,6 +105,35 @@ impl Sampler {
     /// # Errors
     /// When a logit is NaN or +∞, or none is above -∞.
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32, SampleError> {
+        self.choose(logits, None)
+    }
+
+    /// Holds drafts against what the target scored: `rows(i)` are its logits behind draft `i - 1` (behind the token before the
+    /// drafts for 0), one row more than there are drafts. Returns how many drafts are accepted, and the token that follows them.
+    ///
+    /// The rule of arXiv 2211.17192, algorithm 1, for drafts that were not drawn but are the draft's likeliest tokens, so that its
+    /// distribution is one at the draft and zero elsewhere: a draft is accepted with the probability that the target gives it, and
+    /// after a rejection the token is drawn from what the target gives the others. So tokens are distributed as without drafts;
+    /// greedily, they are the same.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn verify<'a>(
+        &mut self,
+        drafts: &[u32],
+        rows: impl Fn(usize) -> &'a [f32],
+    ) -> Result<(usize, u32), SampleError> {
+        for (place, draft) in drafts.iter().enumerate() {
+            let token = self.choose(rows(place), Some(*draft))?;
+            if token != *draft {
+                return Ok((place, token));
+            }
+        }
+        Ok((drafts.len(), self.choose(rows(drafts.len()), None)?))
+    }
+
+    /// Chooses a token; a draft first has its chance, as large as its probability.
+    fn choose(&mut self, logits: &[f32], draft: Option<u32>) -> Result<u32, SampleError> {
         let (best, maximum) = largest(logits)?;
         if self.sampling.is_greedy() {
             return Ok(best);
@@ -121,12 +150,20 @@ impl Sampler {
             let total: f64 = cut.kept(logits).map(|(_, logit)| weight(logit)).sum();
             cut = cut::largest_sum(logits, cut, f64::from(self.sampling.top_p) * total, weight);
         }
-        let total: f64 = cut.kept(logits).map(|(_, logit)| weight(logit)).sum();
+        let mut total: f64 = cut.kept(logits).map(|(_, logit)| weight(logit)).sum();
+        if let Some(draft) = draft {
+            let kept = cut.kept(logits).find(|(id, _)| *id == draft);
+            let share = kept.map_or(0.0, |(_, logit)| weight(logit));
+            if self.random.unit() * total < share {
+                return Ok(draft);
+            }
+            total -= share;
+        }
         let target = self.random.unit() * total;
         let (mut sum, mut chosen) = (0.0, best);
         for (id, logit) in cut.kept(logits) {
             let weight = weight(logit);
-            if weight > 0.0 {
+            if weight > 0.0 && draft != Some(id) {
                 (sum, chosen) = (sum + weight, id);
                 if sum > target {
                     break;
@@ -209,6 +246,33 @@ mod tests {
             assert_eq!(sampler(1e-6, 0, 1.0).sample(&logits), Ok(best));
             assert_eq!(sampler(1.0, 0, 1e-6).sample(&logits), Ok(best));
         }
+    }
+
+    #[test]
+    fn drafts_do_not_change_the_distribution() {
+        // Whatever is drafted, the first token of a round is distributed as the target scores it.
+        for draft in 0..4 {
+            let mut sampler = sampler(1.0, 3, 1.0);
+            let row = logits();
+            let (mut counts, mut accepted) = ([0; 4], 0);
+            for _ in 0..20_000 {
+                let (taken, next) = sampler.verify(&[draft], |_| &row).unwrap();
+                accepted += taken;
+                counts[if taken == 1 { draft } else { next } as usize] += 1;
+            }
+            assert_near(counts, [0.0, 4.0, 3.0, 2.0].map(|w| w / 9.0));
+            assert_eq!(accepted, counts[draft as usize], "a rejected draft is never drawn after all");
+        }
+    }
+
+    #[test]
+    fn greedy_drafts_are_accepted_up_to_the_first_that_differs() {
+        let rows = [[0.0, 1.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 3.0]];
+        let verify = |drafts: &[u32]| sampler(0.0, 0, 1.0).verify(drafts, |place| &rows[place]).unwrap();
+        assert_eq!(verify(&[]), (0, 1));
+        assert_eq!(verify(&[1, 0]), (2, 2));
+        assert_eq!(verify(&[1, 2]), (1, 0));
+        assert_eq!(verify(&[2, 0]), (0, 1));
     }
 
     #[test]

@@ -14,30 +14,66 @@ const GRAIN: usize = 256;
 /// # Panics
 /// If `taps` is not whole rows of `channels`, `state` not one row less, or `x` not whole rows.
 pub fn forward(cpu: &Cpu, channels: usize, taps: &[f32], x: &mut [f32], state: &mut [f32]) {
+    let kernel = kernel_width(channels, taps, x);
+    assert!(state.len() == (kernel - 1) * channels, "state must be [{kernel} - 1, {channels}]");
+    convolve::<true>(cpu, channels, taps, x, state);
+}
+
+/// As [`forward`], to the bit, but the inputs of `x` `[T, channels]` are kept one by one: `window` is
+/// `[K - 1 + T, channels]`, the last inputs before this call and room for those of it. [`commit`] then moves it on.
+///
+/// # Panics
+/// As [`forward`], with the window in place of the state.
+pub fn verify(cpu: &Cpu, channels: usize, taps: &[f32], x: &mut [f32], window: &mut [f32]) {
+    let kept = (kernel_width(channels, taps, x) - 1) * channels;
+    assert_eq!(window.len(), kept + x.len(), "window must be [K - 1 + T, {channels}]");
+    window[kept..].copy_from_slice(x);
+    convolve::<false>(cpu, channels, taps, x, window);
+}
+
+/// Moves a window that [`verify`] has filled on by its first `tokens` inputs: they, or the last of them, become the kept
+/// rows of `[kept, channels]`.
+///
+/// # Panics
+/// If the window has fewer rows.
+pub fn commit(channels: usize, kept: usize, tokens: usize, window: &mut [f32]) {
+    window.copy_within(tokens * channels..(tokens + kept) * channels, 0);
+}
+
+/// The width of the kernel, after a look at the shapes.
+fn kernel_width(channels: usize, taps: &[f32], x: &[f32]) -> usize {
     assert!(channels > 0 && taps.len().is_multiple_of(channels), "taps must be [K, {channels}]");
-    let kernel = taps.len() / channels;
-    assert!(kernel > 0 && state.len() == (kernel - 1) * channels, "state must be [{kernel} - 1, {channels}]");
+    assert!(!taps.is_empty(), "a convolution has one tap at least");
     assert!(x.len().is_multiple_of(channels), "x must be [T, {channels}]");
-    let tokens = x.len() / channels;
+    taps.len() / channels
+}
+
+/// All tokens of `x`. Those before them stand in the first rows of `state`, which move on with each token if `SHIFT`; else the
+/// inputs of `x` follow in it, and nothing moves.
+fn convolve<const SHIFT: bool>(cpu: &Cpu, channels: usize, taps: &[f32], x: &mut [f32], state: &mut [f32]) {
+    let (kernel, tokens) = (taps.len() / channels, x.len() / channels);
     let (x, state) = (SharedMut::new(x), SharedMut::new(state));
     cpu.pool.split(channels, GRAIN, &|part| {
         for start in part.clone().step_by(BLOCK) {
             let block = start..(start + BLOCK).min(part.end);
-            // SAFETY: parts of a split and blocks of a part are disjoint ranges of channels, rows are disjoint, and this
-            // is the only view of the block in each row of the state.
-            let rows =
-                |row: usize| unsafe { state.slice(row * channels + block.start..row * channels + block.end) };
             for token in 0..tokens {
+                let before = if SHIFT { 0 } else { token };
+                // SAFETY: parts of a split and blocks of a part are disjoint ranges of channels, rows are disjoint, and this
+                // is the only view of the block in each row of the state while the iteration lasts.
+                let rows = |row: usize| unsafe {
+                    let first = (before + row) * channels;
+                    state.slice(first + block.start..first + block.end)
+                };
                 let first = token * channels;
-                // SAFETY: as above, for the rows of x; the view ends with the iteration.
+                // SAFETY: as above, for the rows of x.
                 let x = unsafe { x.slice(first + block.start..first + block.end) };
                 let taps = &taps[block.start..];
                 match kernel {
                     4 => {
                         let state = [rows(0), rows(1), rows(2)];
-                        cpu.isa.dispatch(FourTaps { x, state, taps, channels });
+                        cpu.isa.dispatch(FourTaps::<SHIFT> { x, state, taps, channels });
                     }
-                    _ => any_taps(x, kernel, &rows, taps, channels),
+                    _ => any_taps::<SHIFT>(x, kernel, &rows, taps, channels),
                 }
             }
         }
@@ -45,7 +81,7 @@ pub fn forward(cpu: &Cpu, channels: usize, taps: &[f32], x: &mut [f32], state: &
 }
 
 /// One token of a block of channels with the kernel width of every published model.
-struct FourTaps<'a> {
+struct FourTaps<'a, const SHIFT: bool> {
     x: &'a mut [f32],
     state: [&'a mut [f32]; 3],
     /// The block's first channel and everything after it.
@@ -53,13 +89,17 @@ struct FourTaps<'a> {
     channels: usize,
 }
 
-impl Kernel for FourTaps<'_> {
+impl<const SHIFT: bool> Kernel for FourTaps<'_, SHIFT> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
         #[inline(always)]
-        fn body<V: Vector>(x: &mut [V::Lanes], state: [&mut [V::Lanes]; 3], taps: [&[V::Lanes]; 4]) {
+        fn body<V: Vector, const SHIFT: bool>(
+            x: &mut [V::Lanes],
+            state: [&mut [V::Lanes]; 3],
+            taps: [&[V::Lanes]; 4],
+        ) {
             let [s0, s1, s2] = state;
             let [w0, w1, w2, w3] = taps;
             let old = s0.iter_mut().zip(s1).zip(s2);
@@ -71,9 +111,11 @@ impl Kernel for FourTaps<'_> {
                 let sum = c.mul_add(V::load(w2), sum);
                 let sum = u.mul_add(V::load(w3), sum);
                 silu(sum).store(x);
-                b.store(s0);
-                c.store(s1);
-                u.store(s2);
+                if SHIFT {
+                    b.store(s0);
+                    c.store(s1);
+                    u.store(s2);
+                }
             }
         }
         let width = self.x.len();
@@ -83,12 +125,12 @@ impl Kernel for FourTaps<'_> {
         let [s0, s1, s2] = self.state;
         let ((s0, s0_rest), (s1, s1_rest), (s2, s2_rest)) =
             (s0.split_at_mut(whole), s1.split_at_mut(whole), s2.split_at_mut(whole));
-        body::<V>(
+        body::<V, SHIFT>(
             V::chunks_mut(x).0,
             [V::chunks_mut(s0).0, V::chunks_mut(s1).0, V::chunks_mut(s2).0],
             taps.map(|tap| V::chunks(&tap[..whole]).0),
         );
-        body::<f32>(
+        body::<f32, SHIFT>(
             f32::chunks_mut(x_rest).0,
             [f32::chunks_mut(s0_rest).0, f32::chunks_mut(s1_rest).0, f32::chunks_mut(s2_rest).0],
             taps.map(|tap| f32::chunks(&tap[whole..]).0),
@@ -97,7 +139,7 @@ impl Kernel for FourTaps<'_> {
 }
 
 /// One token of a block of channels, any kernel width.
-fn any_taps<'a>(
+fn any_taps<'a, const SHIFT: bool>(
     x: &mut [f32],
     kernel: usize,
     rows: &dyn Fn(usize) -> &'a mut [f32],
@@ -111,6 +153,9 @@ fn any_taps<'a>(
             sum += rows(j)[channel] * taps[j * channels + channel];
         }
         *x = silu(sum + input * taps[(kernel - 1) * channels + channel]);
+        if !SHIFT {
+            continue;
+        }
         for j in 1..kernel - 1 {
             rows(j - 1)[channel] = rows(j)[channel];
         }

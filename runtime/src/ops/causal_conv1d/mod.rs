@@ -12,6 +12,9 @@
 //! | `x` | `[T, channels]` | `u` in, `silu(c)` out, in place; any `T` |
 //! | `state` | `[K - 1, channels]` | the last `K - 1` inputs `u`, oldest first, in and out; zeros before the first token |
 //!
+//! [`verify`] keeps the inputs of tokens that may yet be rejected one by one behind the last ones, and [`commit`] moves on by those
+//! that were accepted.
+//!
 //! State: `4 * (K - 1) * channels` bytes a layer and sequence. Workspace: none. The products of a channel are added in the
 //! order of `j`, so any split of a sequence gives the same bits.
 
@@ -20,4 +23,4 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use cpu::forward;
+pub use cpu::{commit, forward, verify};

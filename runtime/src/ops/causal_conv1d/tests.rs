@@ -1,4 +1,4 @@
-use super::{forward, reference};
+use super::{commit, forward, reference, verify};
 use crate::ops::testing::{Guarded, Numbers, assert_close, every_cpu};
 
 #[test]
@@ -42,5 +42,29 @@ fn any_split_gives_the_same_bits() {
         let whole = run(&[tokens]);
         assert_eq!(whole, run(&[1; 23]));
         assert_eq!(whole, run(&[1, 2, 3, 1, 1, 15]));
+    }
+}
+
+#[test]
+fn accepted_inputs_move_the_window_as_if_nothing_had_been_rejected() {
+    let mut numbers = Numbers::new(3);
+    for (channels, kernel, tokens) in [(300, 4, 4), (1030, 4, 8), (33, 2, 3), (48, 5, 2), (20, 1, 3)] {
+        let taps = numbers.take(kernel * channels, 1.0);
+        let x = numbers.take(tokens * channels, 2.0);
+        let history = numbers.take((kernel - 1) * channels, 2.0);
+        for cpu in every_cpu() {
+            let (mut whole, mut state) = (x.clone(), history.clone());
+            forward(&cpu, channels, &taps, &mut whole, &mut state);
+            for accepted in 0..=tokens {
+                let room = vec![f32::NAN; tokens * channels];
+                let (mut out, mut window) = (Guarded::of(&x), Guarded::of(&[&history[..], &room].concat()));
+                verify(&cpu, channels, &taps, out.slice(), window.slice());
+                assert_eq!(out.take(), whole);
+                commit(channels, kernel - 1, accepted, window.slice());
+                let (mut prefix, mut expected) = (x[..accepted * channels].to_vec(), history.clone());
+                forward(&cpu, channels, &taps, &mut prefix, &mut expected);
+                assert_eq!(window.take()[..expected.len()], expected, "{accepted} of {tokens}");
+            }
+        }
     }
 }

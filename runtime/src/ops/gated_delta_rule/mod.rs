@@ -38,6 +38,9 @@
 //! [`recurrent`] flushes state values below 2^-63 and decays below 2^-62 to 0: a head that forgets without learning would
 //! otherwise end in subnormal numbers, on which many processors are ten times slower.
 //!
+//! [`verify`] computes the outputs of tokens that may yet be rejected: the state stays what it was, each token's update goes to a
+//! log of [`Shape::log_row`] values, and [`commit`] applies as many of them as were accepted. Both give the bits of [`recurrent`].
+//!
 //! [`recurrent`] gives the same bits for any split of a sequence into calls and any number of threads. [`chunked`] agrees
 //! with it to about 1e-6 of the largest value.
 
@@ -48,8 +51,10 @@ pub mod reference;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod update_log;
 
 pub use chunked::chunked;
 pub use gates::gates;
-pub use recurrent::{forward, recurrent};
+pub use recurrent::{MOST_VERIFIED_KEYS, forward, recurrent, verify};
 pub use shape::{Inputs, Shape};
+pub use update_log::commit;

@@ -9,6 +9,7 @@
 //! One token alone reads its slice from memory in the first pass and updates it in cache in the second.
 
 use super::shape::NORM_EPS;
+use super::update_log::LogWriter;
 use super::{Inputs, Shape};
 use crate::backend::cpu::{Cpu, Kernel, SharedMut, Vector};
 
@@ -17,6 +18,8 @@ const BLOCK: usize = 64;
 /// From this many tokens on, a slice of the state is worth copying, and up to this many values: 32 KiB on the stack.
 const DENSE_TOKENS: usize = 4;
 const DENSE_VALUES: usize = 8192;
+/// Values in a key of which one register of columns fits a copy, for the widest registers.
+pub const MOST_VERIFIED_KEYS: usize = DENSE_VALUES / 16;
 
 /// Runs the tokens of `inputs` with the form that is fastest on this processor, which is [`recurrent`] at every length:
 /// the chunked form has as many multiply-adds and more memory traffic.
@@ -36,8 +39,29 @@ pub fn recurrent(cpu: &Cpu, shape: &Shape, inputs: Inputs<'_>, state: &mut [f32]
     let out = SharedMut::new(out);
     cpu.split_rows(state, shape.head_state(), 1, &|first, states| {
         for (index, state) in states.chunks_exact_mut(shape.head_state()).enumerate() {
-            let reader = Reader { shape, inputs, head: first + index, out: &out };
+            let reader = Reader { shape, inputs, head: first + index, out: &out, log: None };
             cpu.isa.dispatch(Head { tokens, state, reader });
+        }
+    });
+}
+
+/// As [`recurrent`], to the bit, but `state` stays what it was: the update of each token goes to `log` `[T, `
+/// [`Shape::log_row`]`]`, from which [`commit`](super::commit) makes the state behind any number of them.
+///
+/// # Panics
+/// If a slice does not have the shape of the contract, or a head's keys are longer than 512.
+pub fn verify(cpu: &Cpu, shape: &Shape, inputs: Inputs<'_>, state: &[f32], log: &mut [f32], out: &mut [f32]) {
+    let tokens = shape.check(inputs, state, out);
+    assert_eq!(log.len(), tokens * shape.log_row(), "log must be [{tokens}, {}]", shape.log_row());
+    assert!(shape.key_dim <= MOST_VERIFIED_KEYS, "columns of the state must fit their copy: {shape:?}");
+    let mut log = LogWriter::new(shape, log);
+    log.put_keys(inputs, tokens);
+    let out = SharedMut::new(out);
+    cpu.pool.split(shape.value_heads, 1, &|heads| {
+        for head in heads {
+            let state = &state[head * shape.head_state()..][..shape.head_state()];
+            let reader = Reader { shape, inputs, head, out: &out, log: Some(&log) };
+            cpu.isa.dispatch(VerifiedHead { tokens, state, reader });
         }
     });
 }
@@ -49,12 +73,21 @@ struct Head<'a> {
     reader: Reader<'a>,
 }
 
+/// As [`Head`], on copies of the state's columns.
+struct VerifiedHead<'a> {
+    tokens: usize,
+    state: &'a [f32],
+    reader: Reader<'a>,
+}
+
 /// What a head reads, and where its outputs go.
 struct Reader<'a> {
     shape: &'a Shape,
     inputs: Inputs<'a>,
     head: usize,
     out: &'a SharedMut<'a, f32>,
+    /// Where the updates go, too.
+    log: Option<&'a LogWriter<'a>>,
 }
 
 /// Some columns of a state: rows `width` apart, the columns from `column` on.
@@ -112,7 +145,51 @@ impl Kernel for Head<'_> {
     }
 }
 
+impl Kernel for VerifiedHead<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self { tokens, state, reader } = self;
+        assert!(tokens <= BLOCK, "a verification is shorter than a block of {BLOCK} tokens");
+        let (width, keys) = (reader.shape.value_dim, reader.shape.key_dim);
+        let mut scalars = [Scalars::default(); BLOCK];
+        let scalars = &mut scalars[..tokens];
+        for (token, scalars) in scalars.iter_mut().enumerate() {
+            *scalars = reader.scalars::<V>(token);
+            if let Some(log) = reader.log {
+                log.put_decay(token, reader.head, scalars.decay);
+            }
+        }
+        let mut column = 0;
+        while V::REGISTERS >= 32 && column + 4 * V::LANES <= width && keys * 4 * V::LANES <= DENSE_VALUES {
+            reader.copied_columns::<V, 4>(scalars, state, column);
+            column += 4 * V::LANES;
+        }
+        while column + V::LANES <= width {
+            reader.copied_columns::<V, 1>(scalars, state, column);
+            column += V::LANES;
+        }
+        while column < width {
+            reader.copied_columns::<f32, 1>(scalars, state, column);
+            column += 1;
+        }
+    }
+}
+
 impl Reader<'_> {
+    /// `N` registers of columns, on a copy that is dropped.
+    #[inline(always)]
+    fn copied_columns<V: Vector, const N: usize>(&self, scalars: &[Scalars], state: &[f32], column: usize) {
+        let columns = N * V::LANES;
+        let mut dense = [0.0; DENSE_VALUES];
+        let dense = &mut dense[..self.shape.key_dim * columns];
+        for (dense, row) in dense.chunks_exact_mut(columns).zip(state.chunks_exact(self.shape.value_dim)) {
+            dense.copy_from_slice(&row[column..column + columns]);
+        }
+        self.columns::<V, N>(0, scalars, column, Slice { values: dense, width: columns, column: 0 });
+    }
+
     #[inline(always)]
     fn scalars<V: Vector>(&self, token: usize) -> Scalars {
         let k = self.shape.key(self.inputs.qkv, token, self.head);
@@ -189,6 +266,13 @@ impl Reader<'_> {
                     .add(d.mul(V::splat(scalars.key_query)))
                     .store(&mut out[n]);
                 delta[n] = d.mul(V::splat(scalars.key));
+            }
+            if let Some(log) = self.log {
+                // SAFETY: only this head's thread writes this head's columns, and the view ends with the statement.
+                let logged = unsafe { log.deltas(token, self.head, columns.clone()) };
+                for (delta, logged) in delta.iter().zip(V::chunks_mut(logged).0) {
+                    delta.store(logged);
+                }
             }
             let decay = V::splat(scalars.decay);
             let rows = slice.values.chunks_exact_mut(slice.width);

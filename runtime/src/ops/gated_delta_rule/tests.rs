@@ -1,4 +1,4 @@
-use super::{Inputs, Shape, chunked, forward, gates, recurrent, reference};
+use super::{Inputs, Shape, chunked, commit, forward, gates, recurrent, reference, verify};
 use crate::backend::cpu::Cpu;
 use crate::ops::activation::reference as activation;
 use crate::ops::testing::{Guarded, Numbers, assert_close, every_cpu, wide};
@@ -209,6 +209,37 @@ fn gates_agree_with_their_formula() {
             assert!(g <= 0.0);
             let expected = activation::sigmoid(f64::from(b[index]));
             assert!((f64::from(beta) - expected).abs() <= 1e-7 * expected, "{beta} {expected}");
+        }
+    }
+}
+
+#[test]
+fn an_accepted_prefix_of_the_log_gives_the_bits_of_the_recurrence() {
+    let shapes = [
+        Shape { key_heads: 2, value_heads: 4, key_dim: 128, value_dim: 128 },
+        Shape { key_heads: 1, value_heads: 3, key_dim: 32, value_dim: 40 },
+        Shape { key_heads: 1, value_heads: 1, key_dim: 300, value_dim: 17 },
+        Shape { key_heads: 1, value_heads: 2, key_dim: 512, value_dim: 33 },
+    ];
+    for (seed, shape) in (0..).zip(shapes) {
+        for tokens in [1, 2, 4, 8] {
+            let case = Case::new(90 + seed, shape, tokens, -0.001, -60.0);
+            for cpu in every_cpu() {
+                let (expected_out, _) = case.run(&cpu, &[tokens]);
+                let (mut log, mut out) =
+                    (Guarded::nan(tokens * shape.log_row()), Guarded::nan(expected_out.len()));
+                verify(&cpu, &shape, case.inputs(), &case.state, log.slice(), out.slice());
+                assert_eq!(out.take(), expected_out);
+                let log = log.take();
+                for accepted in 0..=tokens {
+                    let mut state = Guarded::of(&case.state);
+                    commit(&cpu, &shape, &log, accepted, state.slice());
+                    let mut expected = case.state.clone();
+                    let mut sink = vec![0.0; accepted * shape.value_heads * shape.value_dim];
+                    recurrent(&cpu, &shape, case.tokens(0..accepted), &mut expected, &mut sink);
+                    assert_eq!(state.take(), expected, "{accepted} of {tokens}, {shape:?}");
+                }
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::ops::quantize_activations::{QuantizedActivations, quantize_activation
 use crate::ops::{matmul_dense, tiles};
 
 /// Rows in the smallest piece of work: two tiles, what the fastest kernel computes together.
-const ROWS_TOGETHER: usize = 32;
+pub const ROWS_TOGETHER: usize = 32;
 
 /// Bytes of weights in a piece of work. The largest still fits a core's L2 cache beside the activations that are
 /// multiplied with it; the smallest is worth some microseconds.
@@ -54,6 +54,54 @@ pub enum LinearError {
     Quantise(#[from] MatrixError),
 }
 
+/// The activations of a call, ready for matrices of one group size.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    x: &'a [f32],
+    tokens: usize,
+    /// `None` where products are exact.
+    quantised: Option<QuantizedActivations<'a>>,
+}
+
+impl<'a> Inputs<'a> {
+    /// `x [tokens, columns]` for matrices of `group_size`, `None` for dense ones.
+    ///
+    /// # Errors
+    /// If the group size does not fit, or the workspace is smaller than [`super::workspace_bytes`].
+    pub fn new(
+        pool: &Pool,
+        isa: InstructionSet,
+        precision: Precision,
+        x: &'a [f32],
+        tokens: usize,
+        group_size: Option<usize>,
+        workspace: &'a mut [u8],
+    ) -> Result<Inputs<'a>, LinearError> {
+        let quantised = match (precision, group_size) {
+            (Precision::Fast, Some(size)) => {
+                Some(quantize_activations(pool, isa, x, tokens, size, workspace)?)
+            }
+            _ => None,
+        };
+        Ok(Inputs { x, tokens, quantised })
+    }
+}
+
+/// Some outputs of a projection, from as many rows of its matrix.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    /// Those rows of `W`, as a matrix of their own; they start at a multiple of [`ROWS_TOGETHER`] of the whole.
+    pub matrix: Matrix<'a>,
+    /// All of `y [tokens, outputs]`.
+    pub out: &'a mut [f32],
+    /// Outputs of the whole projection.
+    pub outputs: usize,
+    /// Which output the matrix's first row computes.
+    pub first: usize,
+    /// What happens to the old values of those outputs.
+    pub store: Store,
+}
+
 /// Computes all `projections` of `x [tokens, columns]`; see the module's documentation.
 ///
 /// # Errors
@@ -73,23 +121,49 @@ pub fn forward(
         return Ok(());
     }
     if precision == Precision::Exact {
-        multiply_all(pool, isa, x, None, projections, |_| true);
+        multiply_all(pool, isa, &Inputs { x, tokens, quantised: None }, projections, |_| true);
         return Ok(());
     }
-    // Group sizes in ascending order. Dense matrices join the first size, and stand alone only if there is none.
-    let smallest = projections.iter().filter_map(|projection| projection.matrix.group_size()).min();
-    let Some(smallest) = smallest else {
-        multiply_all(pool, isa, x, None, projections, |_| true);
-        return Ok(());
-    };
-    let mut next = Some(smallest);
-    while let Some(group_size) = next {
-        let activations = quantize_activations(pool, isa, x, tokens, group_size, workspace)?;
-        multiply_all(pool, isa, x, Some(&activations), projections, |matrix| {
-            matrix.group_size().unwrap_or(smallest) == group_size
-        });
+    let mut next = smallest_group(projections.iter().map(|projection| projection.matrix.group_size()));
+    let smallest = next;
+    // At least once: dense matrices join the first size, and stand alone only if there is none.
+    loop {
+        let inputs = Inputs::new(pool, isa, precision, x, tokens, next, workspace)?;
+        multiply_all(pool, isa, &inputs, projections, |matrix| matrix.group_size().or(smallest) == next);
         let sizes = projections.iter().filter_map(|projection| projection.matrix.group_size());
-        next = sizes.filter(|&size| size > group_size).min();
+        next = sizes.filter(|&size| next.is_some_and(|done| size > done)).min();
+        if next.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// The smallest group size among those of a call's matrices: the one that dense matrices join.
+pub fn smallest_group(sizes: impl Iterator<Item = Option<usize>>) -> Option<usize> {
+    sizes.flatten().min()
+}
+
+/// Computes some rows of one projection in one parallel section: the same bits that [`forward()`] gives these outputs.
+///
+/// # Errors
+/// If a shape does not fit the activations. Nothing is written then.
+pub fn multiply_rows(
+    pool: &Pool,
+    isa: InstructionSet,
+    inputs: &Inputs<'_>,
+    rows: &mut Rows<'_>,
+) -> Result<(), LinearError> {
+    let (tokens, columns) = (inputs.tokens, rows.matrix.columns());
+    if tokens.checked_mul(columns) != Some(inputs.x.len()) {
+        return Err(LinearError::Columns { projection: 0, x: inputs.x.len(), tokens, columns });
+    }
+    let inside = rows.first.checked_add(rows.matrix.rows()).is_some_and(|end| end <= rows.outputs);
+    if !inside || tokens.checked_mul(rows.outputs) != Some(rows.out.len()) {
+        let (actual, rows) = (rows.out.len(), rows.outputs);
+        return Err(LinearError::Output { projection: 0, actual, tokens, rows });
+    }
+    if tokens > 0 {
+        section(pool, isa, inputs, std::slice::from_mut(rows));
     }
     Ok(())
 }
@@ -108,58 +182,72 @@ fn check(x: &[f32], tokens: usize, projections: &[Projection<'_>]) -> Result<(),
     Ok(())
 }
 
-/// One parallel section for every [`MATRICES`] of the chosen projections. Without `activations` the product is exact.
+/// One parallel section for every [`MATRICES`] of the chosen projections.
 fn multiply_all(
     pool: &Pool,
     isa: InstructionSet,
-    x: &[f32],
-    activations: Option<&QuantizedActivations<'_>>,
+    inputs: &Inputs<'_>,
     projections: &mut [Projection<'_>],
     chosen: impl Fn(&Matrix<'_>) -> bool,
 ) {
     let mut rest = projections.iter_mut().filter(|projection| chosen(&projection.matrix)).peekable();
     while rest.peek().is_some() {
-        let mut batch: [Option<(Matrix<'_>, Store, &mut [f32])>; MATRICES] = Default::default();
+        let mut batch: [Option<Rows<'_>>; MATRICES] = Default::default();
         for (place, projection) in batch.iter_mut().zip(rest.by_ref().take(MATRICES)) {
-            *place = Some((projection.matrix, projection.store, &mut *projection.out));
+            let Projection { matrix, out, store } = projection;
+            let outputs = matrix.rows();
+            *place = Some(Rows { matrix: *matrix, out, outputs, first: 0, store: *store });
         }
-        let bytes: usize = batch.iter().flatten().map(|(matrix, ..)| matrix.rows() * row_bytes(matrix)).sum();
-        let piece =
-            (bytes / (pool.threads() * PIECES_PER_WORKER)).clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end());
-        let mut queue = ColumnQueue::default();
-        let mut work: [Option<(Matrix<'_>, Store)>; MATRICES] = [None; MATRICES];
-        for (place, (matrix, store, out)) in work.iter_mut().zip(batch.iter_mut().flatten()) {
-            let rows_together = row_bytes(matrix) * ROWS_TOGETHER;
-            let grain = (piece / rows_together.max(1)).max(1) * ROWS_TOGETHER;
-            *place = Some((*matrix, *store));
-            queue
-                .add(out, matrix.rows(), grain)
-                .expect("outputs hold whole tokens and the batch fits the queue");
-        }
-        pool.drain(&|| {
-            while let Some((number, mut out)) = queue.claim() {
-                let (matrix, store) =
-                    work[number].as_ref().expect("the queue holds the matrices of the batch");
-                multiply(isa, matrix, x, activations, &mut out, *store);
-            }
-        });
+        section(pool, isa, inputs, batch.iter_mut().flatten());
     }
+}
+
+/// One parallel section; at most [`MATRICES`] in `batch`.
+fn section<'a, 'b: 'a>(
+    pool: &Pool,
+    isa: InstructionSet,
+    inputs: &Inputs<'_>,
+    batch: impl IntoIterator<Item = &'a mut Rows<'b>>,
+) {
+    let mut queue = ColumnQueue::default();
+    let mut work: [Option<(Matrix<'_>, Store)>; MATRICES] = [None; MATRICES];
+    let mut outs: [Option<(&mut [f32], usize, usize)>; MATRICES] = Default::default();
+    for ((work, out), rows) in work.iter_mut().zip(&mut outs).zip(batch) {
+        *work = Some((rows.matrix, rows.store));
+        *out = Some((&mut *rows.out, rows.outputs, rows.first));
+    }
+    let bytes: usize = work.iter().flatten().map(|(matrix, _)| matrix.rows() * row_bytes(matrix)).sum();
+    let piece =
+        (bytes / (pool.threads() * PIECES_PER_WORKER)).clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end());
+    for ((matrix, _), (out, outputs, first)) in work.iter().flatten().zip(outs.into_iter().flatten()) {
+        let rows_together = row_bytes(matrix) * ROWS_TOGETHER;
+        let grain = (piece / rows_together.max(1)).max(1) * ROWS_TOGETHER;
+        queue
+            .add_range(out, outputs, first..first + matrix.rows(), grain)
+            .expect("outputs hold whole tokens and the batch fits the queue");
+    }
+    pool.drain(&|| {
+        while let Some((number, mut out)) = queue.claim() {
+            let (matrix, store) = work[number].as_ref().expect("the queue holds the matrices of the batch");
+            multiply(isa, matrix, inputs, &mut out, *store);
+        }
+    });
 }
 
 fn multiply(
     isa: InstructionSet,
     matrix: &Matrix<'_>,
-    x: &[f32],
-    activations: Option<&QuantizedActivations<'_>>,
+    inputs: &Inputs<'_>,
     out: &mut ColumnsMut<'_>,
     store: Store,
 ) {
+    let x = inputs.x;
     let tiles = match matrix {
         Matrix::Dense(matrix) => return matmul_dense::multiply(isa, matrix, x, out, store),
         Matrix::Int4(matrix) => matrix.tiles(),
         Matrix::Int8(matrix) => matrix.tiles(),
     };
-    match activations {
+    match &inputs.quantised {
         Some(activations) => tiles::multiply(isa, tiles, activations, out, store),
         None => tiles::multiply_exact(isa, tiles, x, out, store),
     }

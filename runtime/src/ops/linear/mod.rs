@@ -18,7 +18,7 @@ mod forward;
 #[cfg(test)]
 mod tests;
 
-pub use forward::{LinearError, forward};
+pub use forward::{Inputs, LinearError, ROWS_TOGETHER, Rows, forward, multiply_rows, smallest_group};
 
 use ledger::Bytes;
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,137 @@
+//! What the events of a stream have said so far: how many tokens there are, and what drafting came to.
+
+use serde::Deserialize;
+
+use crate::record::Speculation;
+
+/// A target's message longer than this is cut.
+pub(super) const MAX_MESSAGE_CHARS: usize = 500;
+
+/// Why an event cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum EventError {
+    /// It is not what a completion sends.
+    Garbage(String),
+    /// The target tells of a failure, in its own words.
+    Failed(String),
+}
+
+/// Tokens and rounds so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Tally {
+    pub(super) tokens: u32,
+    /// Of the whole request; a target that drafts says it with each round, or at the end.
+    pub(super) speculation: Option<Speculation>,
+}
+
+#[derive(Deserialize)]
+struct Piece {
+    #[serde(default)]
+    choices: Vec<serde_json::Value>,
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(default)]
+    speculation: Option<serde_json::Value>,
+    #[serde(default)]
+    error: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    completion_tokens: u32,
+    #[serde(default)]
+    speculation: Option<serde_json::Value>,
+}
+
+impl Tally {
+    /// Takes one event: its tokens as its usage says, else as many as it has ids, else one where it has text. A round of
+    /// speculative decoding may bring several tokens in one event. True where there are more than before.
+    pub(super) fn take(&mut self, event: &str) -> Result<bool, EventError> {
+        let piece: Piece =
+            serde_json::from_str(event).map_err(|error| EventError::Garbage(error.to_string()))?;
+        if let Some(error) = piece.error {
+            let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
+            return Err(EventError::Failed(message.chars().take(MAX_MESSAGE_CHARS).collect()));
+        }
+        let before = self.tokens;
+        let of_usage = piece.usage.as_ref().and_then(|usage| usage.speculation.as_ref());
+        // What does not have this form is something else of that name.
+        let said = of_usage.or(piece.speculation.as_ref());
+        if let Some(said) = said.and_then(|said| Speculation::deserialize(said).ok()) {
+            self.speculation = Some(said);
+        }
+        match piece.usage {
+            Some(usage) => self.tokens = self.tokens.max(usage.completion_tokens),
+            None => {
+                let new = piece.choices.iter().map(tokens_of).max().unwrap_or(0);
+                self.tokens = self.tokens.saturating_add(new);
+            }
+        }
+        Ok(self.tokens > before)
+    }
+}
+
+/// Tokens that a choice brings: a choice without ids brings one, unless it only says how the stream ends.
+fn tokens_of(choice: &serde_json::Value) -> u32 {
+    let ids = choice["token_ids"].as_array().map_or(0, Vec::len);
+    let has_text = choice["text"].as_str().is_some_and(|text| !text.is_empty());
+    match u32::try_from(ids).unwrap_or(u32::MAX) {
+        0 => u32::from(has_text || choice["finish_reason"].is_null()),
+        ids => ids,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tallied(events: &[&str]) -> Tally {
+        let mut tally = Tally::default();
+        events.iter().for_each(|event| assert!(tally.take(event).is_ok(), "{event}"));
+        tally
+    }
+
+    #[test]
+    fn tokens_are_counted_and_not_events() {
+        let one = r#"{"choices":[{"text":"a","finish_reason":null}]}"#;
+        let held_back = r#"{"choices":[{"text":"","finish_reason":null,"token_ids":[7]}]}"#;
+        let burst = r#"{"choices":[{"text":"abc","finish_reason":null,"token_ids":[1,2,3]}]}"#;
+        let last = r#"{"choices":[{"text":"","finish_reason":"length","token_ids":[]}]}"#;
+        assert_eq!(tallied(&[one, held_back, burst, last]).tokens, 5);
+        let running = r#"{"choices":[{"text":"x","finish_reason":null}],"usage":{"completion_tokens":9}}"#;
+        assert_eq!(tallied(&[one, running]).tokens, 9);
+        let mut tally = tallied(&[burst]);
+        assert_eq!(tally.take(last), Ok(false), "the end of a stream is no token");
+    }
+
+    #[test]
+    fn rounds_are_read_from_the_usage_or_from_any_event_and_the_last_one_counts() {
+        let rounds = |rounds: u64, accepted: u64| Speculation {
+            round_count: rounds,
+            drafted: rounds * 3,
+            accepted,
+            acceptance_length: Some(2.5),
+        };
+        let said = |rounds: u64, accepted: u64| {
+            format!(
+                r#""speculation":{{"round_count":{rounds},"rounds":[],"drafted":{},"accepted":{accepted},"acceptance_length":2.5}}"#,
+                rounds * 3
+            )
+        };
+        let event = format!(r#"{{"choices":[{{"text":"ab","token_ids":[1,2]}}],{}}}"#, said(1, 1));
+        assert_eq!(tallied(&[&event]).speculation, Some(rounds(1, 1)));
+        let end = format!(r#"{{"choices":[],"usage":{{"completion_tokens":5,{}}}}}"#, said(2, 3));
+        let tally = tallied(&[&event, &end]);
+        assert_eq!((tally.tokens, tally.speculation), (5, Some(rounds(2, 3))));
+        let odd = r#"{"choices":[],"speculation":"none"}"#;
+        assert_eq!(tallied(&[&event, odd]).speculation, Some(rounds(1, 1)), "another target's word");
+        assert_eq!(tallied(&[odd]).speculation, None);
+    }
+
+    #[test]
+    fn failures_are_told_in_the_targets_words() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.take(r#"{"error":{"message":"no"}}"#), Err(EventError::Failed("no".to_owned())));
+        assert!(matches!(tally.take("{"), Err(EventError::Garbage(_))));
+    }
+}
