@@ -42,7 +42,7 @@ impl Cache {
         }
     }
 
-    fn to_write(&mut self) -> [KvSliceMut<'_>; 2] {
+    fn writable(&mut self) -> [KvSliceMut<'_>; 2] {
         match self {
             Cache::F16([k, v]) => [KvSliceMut::F16(k), KvSliceMut::F16(v)],
             Cache::F32([k, v]) => [KvSliceMut::F32(k), KvSliceMut::F32(v)],
@@ -50,7 +50,7 @@ impl Cache {
         }
     }
 
-    fn to_read(&self) -> [KvSlice<'_>; 2] {
+    fn readable(&self) -> [KvSlice<'_>; 2] {
         match self {
             Cache::F16([k, v]) => [KvSlice::F16(k), KvSlice::F16(v)],
             Cache::F32([k, v]) => [KvSlice::F32(k), KvSlice::F32(v)],
@@ -97,9 +97,9 @@ impl Case {
         for &tokens in lengths {
             let rows = first * kv_heads * head_dim..(first + tokens) * kv_heads * head_dim;
             let (k, v) = (&self.k[rows.clone()], &self.v[rows]);
-            let [to_k, to_v] = cache.to_write();
+            let [to_k, to_v] = cache.writable();
             append(cpu, &self.shape, first, tokens, k, v, to_k, to_v);
-            let [k, v] = cache.to_read();
+            let [k, v] = cache.readable();
             let layout = Heads::interleaved(tokens, heads, head_dim);
             let q = &self.q[first * layout.token_stride..(first + tokens) * layout.token_stride];
             let mut out = Guarded::nan(tokens * heads * head_dim);
@@ -263,7 +263,7 @@ fn what_is_appended_as_bytes_comes_back_within_half_a_step() {
         let mut first = 0;
         for &tokens in lengths {
             let rows = first * kv_heads * head_dim..(first + tokens) * kv_heads * head_dim;
-            let [k, v] = cache.to_write();
+            let [k, v] = cache.writable();
             append(cpu, &case.shape, first, tokens, &case.k[rows.clone()], &case.v[rows], k, v);
             first += tokens;
         }
