@@ -38,6 +38,8 @@ pub(super) enum Verb {
     Serve(ServeArguments),
     /// Print the scores of a model, to hold them against another implementation
     Logits(LogitsArguments),
+    /// Show what each value of a knob takes in bytes and costs in quality
+    Explain(ExplainArguments),
     /// Choose the rows of a table that a corpus uses most, and write them as a vocabulary map
     Trim(TrimArguments),
     /// Print the JSON Schema of scenario files
@@ -203,7 +205,7 @@ pub(super) struct ServeArguments {
     /// Worker threads: a number, or auto for the processors of this machine
     #[arg(long, value_name = "N", default_value = "auto")]
     pub(super) threads: Threads,
-    /// Element type of the KV cache: f16
+    /// Element type of the KV cache: f16, int8 (half the bytes) or f32 (for comparisons)
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     pub(super) kv_cache_type: KvCacheType,
     /// Where weights are: mapped or resident
@@ -263,6 +265,47 @@ pub(super) struct LogitsArguments {
     /// Print every score as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// `sweep explain`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    /// The knob whose values are measured
+    pub(super) knob: Knob,
+    #[command(flatten)]
+    pub(super) source: SourceArguments,
+    #[command(flatten)]
+    pub(super) pack: PackArguments,
+    /// How many token ids are fed, and so many positions compared
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(super) tokens: u32,
+    /// Worker threads: a number, or auto for the processors of this machine
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub(super) threads: Threads,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A knob with a price in quality.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Knob {
+    /// How the table is stored.
+    #[value(name = "lmHead")]
+    LmHead,
+    /// How keys and values are stored.
+    #[value(name = "kvCacheType")]
+    KvCacheType,
+}
+
+impl Knob {
+    /// The name, as scenario files spell it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Knob::LmHead => "lmHead",
+            Knob::KvCacheType => "kvCacheType",
+        }
+    }
 }
 
 /// `sweep trim`.

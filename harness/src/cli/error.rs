@@ -32,6 +32,14 @@ pub enum CliError {
     /// The prompt, or what should follow it, does not fit the model.
     #[error(transparent)]
     Prompt(runtime::engine::SequenceError),
+    /// A knob cannot be varied as it was asked.
+    #[error("{what}")]
+    Knob {
+        /// What contradicts what.
+        what: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// The engine cannot be loaded or run.
     #[error("{0}")]
     Runtime(String),
@@ -70,6 +78,7 @@ impl CliError {
             | CliError::Options(_)
             | CliError::Vocabulary(_)
             | CliError::Prompt(_)
+            | CliError::Knob { .. }
             | CliError::Sweep(SweepError::UnknownCell { .. }) => ExitCode::Usage,
             CliError::Engine(error) if error.interrupted => ExitCode::Interrupted,
             CliError::Engine(_)
@@ -90,6 +99,7 @@ impl CliError {
             }
             CliError::Sweep(SweepError::UnknownCell { .. }) => "`sweep plan` shows the cells of a scenario",
             CliError::NoRun { .. } => "`sweep run` makes one",
+            CliError::Knob { hint, .. } => hint,
             CliError::Sweep(SweepError::Folder { .. }) => "`--output DIR` puts it somewhere else",
             _ => return None,
         };

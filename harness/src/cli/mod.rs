@@ -1,13 +1,14 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `plan`, `judge`, `list`, `build`, `serve`, `logits`, `trim`: one file a verb.
+//! - `run`, `plan`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
 mod arguments;
 mod build;
 mod error;
+mod explain;
 mod judge;
 mod list;
 mod logits;
@@ -66,6 +67,7 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::Build(arguments) => build::build(&arguments, printer),
         Verb::Serve(arguments) => serve::serve(&arguments, printer),
         Verb::Logits(arguments) => logits::logits(&arguments, printer),
+        Verb::Explain(arguments) => explain::explain(&arguments, printer),
         Verb::Trim(arguments) => trim::trim(&arguments, printer),
         Verb::Schema => printer.text(&schema_text()).map(|()| ExitCode::Pass),
         Verb::Guard => {

@@ -217,6 +217,7 @@ fn runtime_options(settings: &scenario::Settings) -> Result<RuntimeOptions, Engi
         scenario::WeightPlacement::Mapped => plan::WeightsMode::Mapped,
         scenario::WeightPlacement::Resident => plan::WeightsMode::Resident,
     };
+    options.kv_cache_type = settings.kv_cache_type.in_runtime();
     options.mtp = settings.mtp;
     options.max_verify_tree_size = settings.max_verify_tree_size;
     options.draft_vocab = settings.draft_vocab;

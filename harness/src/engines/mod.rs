@@ -8,8 +8,12 @@ use serde::Serialize;
 use crate::scenario::{BuildOptions, Cell, ModelSource};
 
 mod builtin;
+mod divergence;
+mod quality;
 
 pub use builtin::{BuiltinEngines, CACHE, build_engine, build_options, open_source, open_trimmed};
+pub use divergence::{Divergence, Incomparable, kl_divergence};
+pub use quality::{QUALITY, QualityRecord};
 
 /// An engine that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]

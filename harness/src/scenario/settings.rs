@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use ledger::Tokens;
-use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
+use runtime::plan::{self, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::Vocab;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,21 @@ choice! {
     KvCacheType {
         /// Half precision.
         F16 = "f16",
+        /// Signed bytes with a scale for each token and KV head.
+        Int8 = "int8",
+        /// Single precision: for comparisons.
+        F32 = "f32",
+    }
+}
+
+impl KvCacheType {
+    /// The runtime's form.
+    pub const fn in_runtime(self) -> plan::KvCacheType {
+        match self {
+            KvCacheType::F16 => plan::KvCacheType::F16,
+            KvCacheType::Int8 => plan::KvCacheType::Int8,
+            KvCacheType::F32 => plan::KvCacheType::F32,
+        }
     }
 }
 
@@ -341,6 +356,11 @@ mod tests {
         for (name, value) in SettingsDraft::NAMES.iter().zip(values) {
             assert_eq!(map[*name], value, "{name}");
         }
+        for element in ["f16", "int8", "f32"] {
+            assert_eq!(draft.set("kvCacheType", element), Some(Ok(())), "{element}");
+            assert_eq!(draft.resolve(Tokens(1)).to_map()["kvCacheType"], element);
+        }
+        assert!(draft.set("kvCacheType", "int4").is_some_and(|result| result.is_err()));
         assert_eq!(draft.set("maxInputLength", "1"), None);
         assert!(draft.set("maxInputLen", "1 MiB").is_some_and(|result| result.is_err()));
         let mut build = BuildOptions::default();
