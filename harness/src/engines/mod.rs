@@ -1,14 +1,18 @@
 //! Engines for cells: where they come from is not the harness's business.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ledger::{Bytes, MemoryPlan, Millis};
+use ledger::{BufferClass, Bytes, MemoryPlan, Millis, Phase};
 
 use crate::scenario::{BuildOptions, Cell, ModelSource};
 
 mod builtin;
+mod shape;
 
 pub use builtin::{BuiltinEngines, CACHE, build_engine, build_options, open_source, open_trimmed};
+pub use shape::{EngineShape, PROGRAM};
+pub(crate) use shape::{rates, runtime_options};
 
 /// An engine that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,17 @@ pub struct Forecast {
     pub rates: Option<Rates>,
     /// Whether the engine must be built first, and how long that will take.
     pub build_time: Option<Millis>,
+}
+
+/// The most that a target holds at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peak {
+    /// When.
+    pub phase: Phase,
+    /// Of what, the program included; classes that hold nothing are left out.
+    pub by_class: BTreeMap<BufferClass, Bytes>,
+    /// All of it.
+    pub total: Bytes,
 }
 
 /// Why there is no engine.
