@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::engines::EngineError;
+use crate::fit::KeepError;
 use crate::record::RunFolderError;
 use crate::scenario::ScenarioError;
 use crate::sweep::SweepError;
@@ -26,6 +27,12 @@ pub enum CliError {
     /// The options contradict each other or the model.
     #[error(transparent)]
     Options(#[from] runtime::plan::OptionsError),
+    /// What must be kept contradicts itself or the model.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// The model can run none of the configurations that were asked for.
+    #[error("no configuration is possible: {0}")]
+    NoConfiguration(String),
     /// A vocabulary cannot be trimmed as it was asked.
     #[error(transparent)]
     Vocabulary(#[from] runtime::vocabulary::VocabError),
@@ -76,6 +83,8 @@ impl CliError {
             | CliError::Run(_)
             | CliError::NoRun { .. }
             | CliError::Options(_)
+            | CliError::Keep(_)
+            | CliError::NoConfiguration(_)
             | CliError::Vocabulary(_)
             | CliError::Prompt(_)
             | CliError::Knob { .. }

@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `plan`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`: one file a verb.
+//! - `run`, `plan`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
@@ -9,6 +9,7 @@ mod arguments;
 mod build;
 mod error;
 mod explain;
+mod fit;
 mod judge;
 mod list;
 mod logits;
@@ -61,6 +62,7 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
     match verb {
         Verb::Run(arguments) => run::run(&arguments, engines, printer),
         Verb::Plan(arguments) => plan::plan(&arguments, engines, printer),
+        Verb::Fit(arguments) => fit::fit(&arguments, printer),
         Verb::Report(arguments) => judge::report(&arguments, printer),
         Verb::Check(arguments) => judge::check(&arguments, printer),
         Verb::List(arguments) => list::list(&arguments, printer),

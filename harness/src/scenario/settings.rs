@@ -25,6 +25,9 @@ macro_rules! choice {
         }
 
         impl $name {
+            /// Every value.
+            pub const ALL: &[$name] = &[$($name::$variant),*];
+
             /// The word in scenario files and on command lines.
             pub const fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)* }
@@ -102,7 +105,7 @@ choice! {
 }
 
 /// Worker threads of a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Threads {
     /// As many as the machine offers.
     Auto,
@@ -111,7 +114,7 @@ pub enum Threads {
 }
 
 /// What a target is started with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// Longest prompt that is accepted.
     pub max_input_len: Tokens,
