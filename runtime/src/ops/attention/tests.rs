@@ -246,9 +246,9 @@ fn bytes_cost_no_more_than_their_bound() {
                 }
             }
             let size: f64 = truth.iter().map(|value| value * value).sum();
-            // Errors of either sign even out: some 0.5 % of the outputs is left where the bound allows for most of them.
+            // Errors of either sign even out: 0.4 to 0.65 % of the outputs is what was found, far below the bound.
             let relative = (errors / size).sqrt();
-            assert!(relative < 0.02, "{shape:?}, {cpu:?}: {relative:.2e} of the outputs");
+            assert!(relative < 0.01, "{shape:?}, {cpu:?}: {relative:.2e} of the outputs");
         }
     }
 }
