@@ -1,7 +1,7 @@
 //! What earlier runs measured of a configuration.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ledger::{Bytes, Tokens};
 use serde::Serialize;
@@ -102,9 +102,4 @@ pub(super) fn measured(run: &Run, cell: &crate::record::CellId) -> Option<(Token
 /// The difference of `measured` from `predicted`, as a share of what was measured.
 pub fn difference(predicted: Bytes, measured: Bytes) -> f64 {
     predicted.signed_difference(measured) as f64 / measured.0.max(1) as f64
-}
-
-/// True where `folder` is the folder of a run.
-pub fn is_run(folder: &Path) -> bool {
-    folder.join("run.json").is_file()
 }

@@ -1,7 +1,6 @@
 //! What a configuration gives up or takes, one knob after the other, and the bytes of each step. The steps add up to the
 //! difference from the defaults.
 
-use ledger::Bytes;
 use serde::Serialize;
 
 use super::planner::{Configuration, Planner};
@@ -93,15 +92,5 @@ impl Trade {
             "weightStreamingBudget" => format!("stream {}", self.to),
             knob => format!("{knob} {}", self.to),
         }
-    }
-
-    /// All steps together.
-    pub fn sum(trades: &[Trade]) -> i64 {
-        trades.iter().map(|trade| trade.bytes).sum()
-    }
-
-    /// Bytes of a step that saves something.
-    pub fn saved(&self) -> Bytes {
-        Bytes(self.bytes.min(0).unsigned_abs())
     }
 }

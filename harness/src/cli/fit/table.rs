@@ -84,8 +84,14 @@ fn row(line: &Line) -> Vec<String> {
 /// What each step came to, in MiB; `None` where there is none.
 fn traded(trades: &[Trade]) -> Option<String> {
     let steps: Vec<String> =
-        trades.iter().map(|trade| format!("{}: {} MiB", trade.label(), signed_mib(trade.bytes))).collect();
+        trades.iter().map(|trade| format!("{}: {}", trade.label(), change(trade.bytes))).collect();
     (!steps.is_empty()).then(|| steps.join("; "))
+}
+
+/// A change with its unit; one too small for a tenth of a MiB brings its own.
+fn change(bytes: i64) -> String {
+    let text = signed_mib(bytes);
+    if text.ends_with('B') { text } else { format!("{text} MiB") }
 }
 
 fn classes<'a>(by_class: impl Iterator<Item = (&'a BufferClass, &'a Bytes)>, total: Bytes) -> String {
