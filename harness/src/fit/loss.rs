@@ -12,10 +12,13 @@
 //!
 //! Everything else that the search turns changes no score.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::planner::Configuration;
-use crate::scenario::Vocab;
+use crate::engines::BuiltinEngines;
+use crate::scenario::{BuildOptions, KvCacheType, LmHead, ModelSource, Vocab};
 
 /// Losses that differ by less are the same to a reader: time decides between them.
 pub const STEP: f64 = 0.001;
@@ -42,6 +45,32 @@ pub struct NoRecords;
 impl QualityRecords for NoRecords {
     fn quality(&self, _knob: &str, _value: &str) -> Option<f64> {
         None
+    }
+}
+
+/// What `sweep explain` has measured for the engines of one model, read once: a search asks for it thousands of times.
+#[derive(Debug, Clone, Default)]
+pub struct ExplainedQuality {
+    losses: BTreeMap<(&'static str, &'static str), f64>,
+}
+
+impl ExplainedQuality {
+    /// The records beside the engines of `source` that are built.
+    pub fn of(engines: &BuiltinEngines, source: &ModelSource) -> ExplainedQuality {
+        let heads = [LmHead::F16, LmHead::Int8, LmHead::Int4].map(|value| ("lmHead", value.name()));
+        let caches = [KvCacheType::F16, KvCacheType::Int8].map(|value| ("kvCacheType", value.name()));
+        let measured = heads.into_iter().chain(caches).filter_map(|(knob, value)| {
+            let record = engines.quality(source, &BuildOptions::default(), knob, value)?;
+            Some(((knob, value), record.mean_kl_nats))
+        });
+        ExplainedQuality { losses: measured.collect() }
+    }
+}
+
+impl QualityRecords for ExplainedQuality {
+    fn quality(&self, knob: &str, value: &str) -> Option<f64> {
+        let found = self.losses.iter().find(|((of, at), _)| (*of, *at) == (knob, value));
+        found.map(|(_, loss)| *loss)
     }
 }
 

@@ -22,7 +22,7 @@ pub mod trade;
 pub use axes::Axes;
 pub use check::{CheckedCell, TOLERANCE, check};
 pub use keep::{Keep, KeepError};
-pub use loss::{Loss, NoRecords, QualityRecords};
+pub use loss::{ExplainedQuality, Loss, NoRecords, QualityRecords};
 pub use measured::{Measured, Records};
 pub use planner::{Configuration, Planner};
 pub use search::{Candidate, Found, Least, Search};

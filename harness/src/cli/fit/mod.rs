@@ -14,7 +14,7 @@ use super::arguments::FitArguments;
 use super::{CliError, Printer, judge, list};
 use crate::clock::TrialClock;
 use crate::engines::BuiltinEngines;
-use crate::fit::{Axes, KeepError, NoRecords, Planner, Records, Search};
+use crate::fit::{Axes, ExplainedQuality, KeepError, Planner, Records, Search};
 use crate::scenario::{BuildOptions, ModelSource};
 use crate::verdict::ExitCode;
 use answer::{Answer, InTheWay};
@@ -48,7 +48,8 @@ fn answer(
     }
     let axes = Axes::of(&arguments.keep)?;
     let mut planner = Planner::new(engines, &source, arguments.context.map(Tokens));
-    let found = Search::run(&mut planner, &axes, &NoRecords, budget)?;
+    let quality = ExplainedQuality::of(engines, &source);
+    let found = Search::run(&mut planner, &axes, &quality, budget)?;
     let Some(least) = found.least.clone() else {
         let why = found.refused.unwrap_or_else(|| "no knob has a value left".to_owned());
         return Err(CliError::NoConfiguration(why));
@@ -60,7 +61,7 @@ fn answer(
         for (at, keep) in arguments.keep.iter().enumerate() {
             let mut others = arguments.keep.clone();
             others.remove(at);
-            let without = Search::run(&mut planner, &Axes::of(&others)?, &NoRecords, budget)?;
+            let without = Search::run(&mut planner, &Axes::of(&others)?, &quality, budget)?;
             if let Some(least_without) = without.least.filter(|without| without.total < least.total) {
                 answer.in_the_way.push(InTheWay {
                     keep: keep.clone(),
