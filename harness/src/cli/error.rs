@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::engines::EngineError;
+use crate::engines::{EngineError, EngineErrorKind};
 use crate::record::RunFolderError;
 use crate::scenario::ScenarioError;
 use crate::sweep::SweepError;
@@ -71,12 +71,14 @@ impl CliError {
             | CliError::Vocabulary(_)
             | CliError::Prompt(_)
             | CliError::Sweep(SweepError::UnknownCell { .. }) => ExitCode::Usage,
-            CliError::Engine(error) if error.interrupted => ExitCode::Interrupted,
-            CliError::Engine(_)
-            | CliError::Runtime(_)
-            | CliError::Serve(_)
-            | CliError::Environment { .. }
-            | CliError::Sweep(_) => ExitCode::EnvironmentRefused,
+            CliError::Engine(error) => match error.kind {
+                EngineErrorKind::Usage => ExitCode::Usage,
+                EngineErrorKind::Environment => ExitCode::EnvironmentRefused,
+                EngineErrorKind::Interrupted => ExitCode::Interrupted,
+            },
+            CliError::Runtime(_) | CliError::Serve(_) | CliError::Environment { .. } | CliError::Sweep(_) => {
+                ExitCode::EnvironmentRefused
+            }
             CliError::Output(_) => ExitCode::Internal,
             CliError::BrokenPipe => ExitCode::Pass,
         }

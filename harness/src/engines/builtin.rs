@@ -13,7 +13,9 @@ use runtime::plan::{self, RuntimeOptions, TextTables};
 use runtime::vocabulary;
 use sha2::{Digest, Sha256};
 
-use super::{Engine, EngineError, EngineProvider, Forecast, Progress, Rates, StreamingForecast};
+use super::{
+    Engine, EngineError, EngineErrorKind, EngineProvider, Forecast, Progress, Rates, StreamingForecast,
+};
 use crate::scenario::{self, BuildOptions, Cell, ModelSource};
 
 /// Where engines are kept when nothing else is said; ignored by git.
@@ -89,12 +91,10 @@ impl EngineProvider for BuiltinEngines {
                 (source.config().clone(), segments, tables, true)
             }
         };
-        options.check(&config).map_err(|error| EngineError::from_cause(&error))?;
+        options.check(&config)?;
         let streaming = plan::Streaming::choose(&segments, &options);
         if let Some(streaming) = &streaming {
-            streaming
-                .check(options.weight_streaming_budget)
-                .map_err(|error| EngineError::from_cause(&error))?;
+            streaming.check(options.weight_streaming_budget)?;
         }
         let streaming = streaming.map(|streaming| StreamingForecast {
             streamable_bytes: streaming.streamable,
@@ -123,7 +123,7 @@ pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, En
             let config = ModelConfig::published(architecture).ok_or_else(|| EngineError {
                 what: format!("there is no architecture `{architecture}`"),
                 hint: Some(format!("the architectures are {}", PUBLISHED.join(", "))),
-                interrupted: false,
+                kind: EngineErrorKind::Environment,
             })?;
             // The draft's weights are on the disk only, until a cell asks for them.
             let options = SyntheticOptions { seed: *seed, mtp: true, ..SyntheticOptions::default() };
@@ -139,7 +139,7 @@ pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, En
         ModelSource::Engine(path) => Err(EngineError {
             what: format!("{path} is an engine, not a checkpoint"),
             hint: Some("an engine is built already; leave its build options out".to_owned()),
-            interrupted: false,
+            kind: EngineErrorKind::Environment,
         }),
     }
 }
@@ -170,7 +170,7 @@ pub fn build_engine(
         std::fs::create_dir_all(parent).map_err(|error| EngineError {
             what: format!("create {}: {error}", parent.display()),
             hint: None,
-            interrupted: false,
+            kind: EngineErrorKind::Environment,
         })?;
     }
     let mut begun = false;
