@@ -4,9 +4,10 @@
 
 mod sample_run;
 
-use harness::record::{BudgetLimit, BudgetRecord, BudgetSubject, Outcome, Reading, Run};
+use harness::record::{BudgetLimit, BudgetRecord, BudgetSubject, Outcome, Reading, Run, TrialRecord};
 use harness::verdict::{ExitCode, RunVerdict, Word, judge, table};
-use ledger::{BufferClass, Bytes, Phase};
+use ledger::plan::Growth;
+use ledger::{BufferClass, Bytes, Lifetime, Phase, PlannedBuffer, Tokens};
 use proptest::prelude::*;
 use sample_run::{Fate, Model, budget, for_each_trial, run, run_of, set_peak};
 
@@ -244,6 +245,36 @@ fn plan_and_ledger_must_agree_to_the_byte() {
         "one does not cancel another"
     );
     assert_eq!(verdict.word, Word::Warn);
+}
+
+#[test]
+fn what_belongs_to_further_sequences_may_be_there_or_not() {
+    let mut run = with(one_cell(), vec![total(Bytes::gib(100))]);
+    let TrialRecord { plan: Some(plan), ledger: Reading::Measured(ledger), .. } = &mut run.trials[0].record
+    else {
+        unreachable!()
+    };
+    // As with `maxBatchSize: 4`: a second sequence has buffers of its own, and the buffers of a step have room for four.
+    let state = plan.buffers.iter().find(|buffer| buffer.class == BufferClass::RecurrentState).unwrap();
+    let (first, second) = (state.key(), PlannedBuffer { sequence: 1, ..state.clone() });
+    let logits = plan.buffers.iter_mut().find(|buffer| buffer.class == BufferClass::Logits).unwrap();
+    logits.lifetime = Lifetime::PerStep;
+    let step = logits.bytes.round_up(4096);
+    logits.growth = Some(Growth { tokens: Tokens(1), bytes: step });
+    logits.bytes = Bytes(step.0 * 4);
+    ledger.entries.iter_mut().find(|entry| entry.key == logits.key()).unwrap().peak = step;
+    let mut entry = ledger.entries.iter().find(|entry| entry.key == first).unwrap().clone();
+    entry.key = second.key();
+    let one_more = second.bytes + Bytes(1);
+    plan.buffers.push(second);
+    assert_eq!(judge(&run).cells[0].plan_mismatch_bytes, Reading::Measured(Bytes::ZERO));
+
+    let Reading::Measured(ledger) = &mut run.trials[0].record.ledger else { unreachable!() };
+    ledger.entries.push(entry.clone());
+    assert_eq!(judge(&run).cells[0].plan_mismatch_bytes, Reading::Measured(Bytes::ZERO));
+    let Reading::Measured(ledger) = &mut run.trials[0].record.ledger else { unreachable!() };
+    ledger.entries.last_mut().unwrap().peak = one_more;
+    assert_eq!(judge(&run).cells[0].plan_mismatch_bytes, Reading::Measured(Bytes(1)));
 }
 
 #[test]

@@ -13,11 +13,16 @@ pub(crate) fn run(engine: &mut dyn TextEngine, queue: &Queue<Job>, shutdown: &At
     let mut batch = Batch { engine, places: Vec::new(), shutdown };
     batch.places.resize_with(batch.engine.max_batch().max(1), || None);
     loop {
+        // Before anybody comes in: what those who left hold is not there beside what a newcomer takes.
+        batch.let_go();
         while let Some(place) = batch.places.iter().position(Option::is_none) {
             let idle = batch.places.iter().all(Option::is_none);
             let next = if idle { queue.next() } else { queue.try_next() };
             match next {
-                Some(job) => batch.begin(place, job),
+                Some(job) => {
+                    batch.begin(place, job);
+                    batch.let_go();
+                }
                 None if idle => return,
                 None => break,
             }
@@ -48,7 +53,8 @@ impl Batch<'_> {
         }
     }
 
-    fn step(&mut self) {
+    /// Ends the requests for which nobody waits any more.
+    fn let_go(&mut self) {
         for place in 0..self.places.len() {
             let stops = self.shutdown.load(Ordering::Relaxed);
             let Some(running) = &self.places[place] else { continue };
@@ -56,6 +62,9 @@ impl Batch<'_> {
                 self.end(place, Event::Failed(ApiError::shutting_down()));
             }
         }
+    }
+
+    fn step(&mut self) {
         let shutdown = self.shutdown;
         let cancelled: Vec<_> = self
             .places

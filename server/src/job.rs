@@ -19,8 +19,8 @@ pub(crate) enum Event {
     /// A token, and the text that is safe to give out since it came; the text can be empty. The first token of a round with
     /// drafts brings the round and the numbers so far.
     Token { id: u32, text: String, speculation: Option<(Round, Speculation)> },
-    /// The end, with the text that was still held back.
-    Done { text: String, outcome: Outcome },
+    /// The end, with the text that was still held back, and the round of which no token was given out, if there was one.
+    Done { text: String, round: Option<Round>, outcome: Outcome },
     /// The end for another reason.
     Failed(ApiError),
 }
@@ -113,7 +113,7 @@ impl Running {
         });
         for id in step.tokens {
             if self.job.options.stop_ids.contains(&id) {
-                return Some(self.done("stop"));
+                return Some(self.done("stop", report.map(|(round, _)| round)));
             }
             self.produced += 1;
             let text = self.text.push(id);
@@ -122,16 +122,16 @@ impl Running {
                 return Some(Event::Failed(ApiError::shutting_down()));
             }
             if self.text.stops.found() {
-                return Some(self.done("stop"));
+                return Some(self.done("stop", None));
             }
             if self.wanted() == 0 {
-                return Some(self.done("length"));
+                return Some(self.done("length", None));
             }
         }
         None
     }
 
-    fn done(&mut self, finish_reason: &'static str) -> Event {
+    fn done(&mut self, finish_reason: &'static str, round: Option<Round>) -> Event {
         let micros = |from: Instant, to: Instant| Micros((to - from).as_micros() as u64);
         let first_token = self.first_token.unwrap_or_else(Instant::now);
         let outcome = Outcome {
@@ -143,7 +143,7 @@ impl Running {
             decode_us: micros(first_token, Instant::now()),
             speculation: self.speculation,
         };
-        Event::Done { text: self.text.finish(), outcome }
+        Event::Done { text: self.text.finish(), round, outcome }
     }
 
     /// Says the last word.

@@ -2,7 +2,7 @@
 //!
 //! A stream has one chunk for each token, even where its text is still held back, so that a client sees every token when
 //! it is made. Beside OpenAI's fields, choices carry `token_ids`, the usage carries `timings`, and where a draft is used, replies and the
-//! first chunk of each round carry `speculation`.
+//! first chunk of each round carry `speculation`; a round that ends the completion with its first token comes with the last chunk.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -175,8 +175,9 @@ pub(crate) async fn whole(
                 text.push_str(&piece);
                 rounds.extend(speculation.map(|(round, _)| round));
             }
-            Some(Event::Done { text: rest, outcome }) => {
+            Some(Event::Done { text: rest, round, outcome }) => {
                 text.push_str(&rest);
+                rounds.extend(round);
                 let (reason, usage) = (Some(outcome.finish_reason), Some(Usage::new(&outcome)));
                 let speculation = outcome.speculation.map(|numbers| numbers.report(&rounds));
                 return Ok(json(head.write(Part::Whole, &text, &ids, reason, usage, speculation)));
@@ -250,11 +251,14 @@ impl Chunks {
                 let report = numbers.map(|numbers| numbers.report(&rounds));
                 data(&self.head.write(part, &text, &[id], None, None, report))
             }
-            Event::Done { text, outcome } => {
+            Event::Done { text, round, outcome } => {
                 self.ended = true;
                 let part = if self.next == Part::FirstChunk { Part::FirstChunk } else { Part::LastChunk };
+                let rounds: Vec<_> = round.into_iter().collect();
+                let report = outcome.speculation.filter(|_| !rounds.is_empty());
+                let report = report.map(|numbers| numbers.report(&rounds));
                 let mut chunks =
-                    data(&self.head.write(part, &text, &[], Some(outcome.finish_reason), None, None));
+                    data(&self.head.write(part, &text, &[], Some(outcome.finish_reason), None, report));
                 if self.delivery == Delivery::StreamWithUsage {
                     let report = outcome.speculation.map(|numbers| numbers.report(&[]));
                     chunks +=

@@ -170,8 +170,8 @@ pub(super) struct ListArguments {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct SourceArguments {
-    /// A folder that `sweep build` made
-    #[arg(long, value_name = "DIR")]
+    /// A folder that `sweep build` made; how it is packed was decided then
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["seed", "lm_head", "linears", "vocab"])]
     pub(super) engine: Option<PathBuf>,
     /// A folder in Hugging Face layout; its engine is built first and kept
     #[arg(long, value_name = "DIR")]
@@ -295,7 +295,7 @@ pub(super) struct LogitsArguments {
     #[arg(long, value_name = "N")]
     pub(super) steps: Option<usize>,
     /// Let the MTP head draft so many tokens a round, 1 to 7, and print the rounds instead of their scores
-    #[arg(long, value_name = "K", conflicts_with = "force", value_parser = clap::value_parser!(u32).range(1..=7))]
+    #[arg(long, value_name = "K", requires = "steps", conflicts_with = "force", value_parser = clap::value_parser!(u32).range(1..=7))]
     pub(super) draft: Option<u32>,
     /// Rows of the table that the draft scores: full, or a number such as 32k
     #[arg(long, value_name = "ROWS", default_value = "32k")]

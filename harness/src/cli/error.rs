@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::engines::EngineError;
+use crate::engines::{EngineError, EngineErrorKind};
 use crate::fit::KeepError;
 use crate::record::RunFolderError;
 use crate::scenario::ScenarioError;
@@ -89,12 +89,14 @@ impl CliError {
             | CliError::Prompt(_)
             | CliError::Knob { .. }
             | CliError::Sweep(SweepError::UnknownCell { .. }) => ExitCode::Usage,
-            CliError::Engine(error) if error.interrupted => ExitCode::Interrupted,
-            CliError::Engine(_)
-            | CliError::Runtime(_)
-            | CliError::Serve(_)
-            | CliError::Environment { .. }
-            | CliError::Sweep(_) => ExitCode::EnvironmentRefused,
+            CliError::Engine(error) => match error.kind {
+                EngineErrorKind::Usage => ExitCode::Usage,
+                EngineErrorKind::Environment => ExitCode::EnvironmentRefused,
+                EngineErrorKind::Interrupted => ExitCode::Interrupted,
+            },
+            CliError::Runtime(_) | CliError::Serve(_) | CliError::Environment { .. } | CliError::Sweep(_) => {
+                ExitCode::EnvironmentRefused
+            }
             CliError::Output(_) => ExitCode::Internal,
             CliError::BrokenPipe => ExitCode::Pass,
         }

@@ -15,7 +15,9 @@ use super::arguments::{ExplainArguments, Knob};
 use super::print::table;
 use super::progress::Screen;
 use super::{CliError, Printer, build, serve};
-use crate::engines::{BuiltinEngines, Divergence, EngineError, EngineProvider, QualityRecord};
+use crate::engines::{
+    BuiltinEngines, Divergence, EngineError, EngineErrorKind, EngineProvider, QualityRecord,
+};
 use crate::interrupt::Interrupt;
 use crate::scenario::{BuildOptions, KvCacheType, LmHead, ModelSource};
 use crate::trial::prompt;
@@ -179,7 +181,11 @@ fn measure(
     for id in exact.rows_of(ids).map_err(CliError::Prompt)?.iter() {
         if interrupt.is_asked() {
             let what = "interrupted: what was measured before is kept".to_owned();
-            return Err(CliError::Engine(EngineError { what, hint: None, interrupted: true }));
+            return Err(CliError::Engine(EngineError {
+                what,
+                hint: None,
+                kind: EngineErrorKind::Interrupted,
+            }));
         }
         feed(exact, &mut of_exact, *id).map_err(said)?;
         feed(tried, &mut of_tried, *id).map_err(said)?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::arguments::PlanArguments;
 use super::print::table;
 use super::{CliError, Printer, scenario_path};
-use crate::engines::{EngineProvider, Forecast, Rates, StreamingForecast};
+use crate::engines::{EngineError, EngineProvider, Forecast, Rates, StreamingForecast};
 use crate::record::{BudgetLimit, BudgetSubject, CellRecord, ExcludedCell, LeverRecord};
 use crate::scenario::{Cell, Phases, PromptTokens, Scenario, load};
 use crate::verdict::ExitCode;
@@ -71,7 +71,11 @@ pub(super) fn plan(
     let expansion = scenario.expand();
     let mut cells = Vec::new();
     for cell in &expansion.cells {
-        cells.push(planned(&scenario, cell, engines.forecast(cell)?));
+        let of_cell = |error: EngineError| EngineError {
+            what: format!("cell {}: {}", cell.describe(), error.what),
+            ..error
+        };
+        cells.push(planned(&scenario, cell, engines.forecast(cell).map_err(of_cell)?));
     }
     let bases = scenario.bases();
     let levers: Vec<Option<PlannedLever>> = cells.iter().map(|cell| lever_of(cell, &cells, &bases)).collect();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ledger::Tokens;
 use runtime::backend::cpu::Pool;
 use runtime::engine_dir::EngineDir;
-use runtime::plan::{RuntimeOptions, WeightsMode};
+use runtime::plan::{RuntimeOptions, Streaming, WeightsMode};
 use server::ServeOptions;
 use server::builtin::{Builtin, BuiltinError, MemoryWitness};
 
@@ -26,7 +26,12 @@ pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<Exi
     let engine = build::engine(&arguments.source, &arguments.pack, LmHead::Int8, printer)?;
     let options = runtime_options(arguments);
     // What cannot be loaded is known before anything listens.
-    options.check(&EngineDir::open(&engine)?.manifest().config)?;
+    let directory = EngineDir::open(&engine)?;
+    options.check(&directory.manifest().config)?;
+    if let Some(streaming) = Streaming::choose(&directory.manifest().segments, &options) {
+        streaming.check(options.weight_streaming_budget)?;
+    }
+    drop(directory);
     let model_id = match &arguments.model_id {
         Some(name) => name.clone(),
         None => engine.file_name().unwrap_or_default().to_string_lossy().into_owned(),

@@ -12,7 +12,7 @@ use runtime::plan::TextTables;
 use runtime::vocabulary;
 use sha2::{Digest, Sha256};
 
-use super::{Engine, EngineError, EngineProvider, EngineShape, Forecast, Progress};
+use super::{Engine, EngineError, EngineErrorKind, EngineProvider, EngineShape, Forecast, Progress};
 use crate::scenario::{self, BuildOptions, Cell, ModelSource};
 
 /// Where engines are kept when nothing else is said; ignored by git.
@@ -109,7 +109,7 @@ pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, En
             let config = ModelConfig::published(architecture).ok_or_else(|| EngineError {
                 what: format!("there is no architecture `{architecture}`"),
                 hint: Some(format!("the architectures are {}", PUBLISHED.join(", "))),
-                interrupted: false,
+                kind: EngineErrorKind::Environment,
             })?;
             // The draft's weights are on the disk only, until a cell asks for them.
             let options = SyntheticOptions { seed: *seed, mtp: true, ..SyntheticOptions::default() };
@@ -125,7 +125,7 @@ pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, En
         ModelSource::Engine(path) => Err(EngineError {
             what: format!("{path} is an engine, not a checkpoint"),
             hint: Some("an engine is built already; leave its build options out".to_owned()),
-            interrupted: false,
+            kind: EngineErrorKind::Environment,
         }),
     }
 }
@@ -156,7 +156,7 @@ pub fn build_engine(
         std::fs::create_dir_all(parent).map_err(|error| EngineError {
             what: format!("create {}: {error}", parent.display()),
             hint: None,
-            interrupted: false,
+            kind: EngineErrorKind::Environment,
         })?;
     }
     let mut begun = false;

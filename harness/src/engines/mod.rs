@@ -88,27 +88,47 @@ pub struct EngineError {
     pub what: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// True where the user asked to stop.
-    pub interrupted: bool,
+    /// Who can do something about it.
+    pub kind: EngineErrorKind,
+}
+
+/// What kind of trouble there is with an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineErrorKind {
+    /// What was asked for cannot be: options against each other or the model, or a list of ids.
+    Usage,
+    /// There is no checkpoint or engine, or the machine has no room for one.
+    Environment,
+    /// The user asked to stop.
+    Interrupted,
 }
 
 impl EngineError {
     /// What another error says, with nothing to add.
     pub(crate) fn from_cause(cause: &dyn std::error::Error) -> EngineError {
-        EngineError { what: cause.to_string(), hint: None, interrupted: false }
+        EngineError { what: cause.to_string(), hint: None, kind: EngineErrorKind::Environment }
     }
 }
 
 impl From<runtime::engine_dir::EngineError> for EngineError {
     fn from(cause: runtime::engine_dir::EngineError) -> EngineError {
-        let interrupted = matches!(cause, runtime::engine_dir::EngineError::Interrupted);
-        EngineError { interrupted, ..EngineError::from_cause(&cause) }
+        let kind = match cause {
+            runtime::engine_dir::EngineError::Interrupted => EngineErrorKind::Interrupted,
+            _ => EngineErrorKind::Environment,
+        };
+        EngineError { kind, ..EngineError::from_cause(&cause) }
     }
 }
 
 impl From<runtime::vocabulary::VocabError> for EngineError {
     fn from(cause: runtime::vocabulary::VocabError) -> EngineError {
-        EngineError::from_cause(&cause)
+        EngineError { kind: EngineErrorKind::Usage, ..EngineError::from_cause(&cause) }
+    }
+}
+
+impl From<runtime::plan::OptionsError> for EngineError {
+    fn from(cause: runtime::plan::OptionsError) -> EngineError {
+        EngineError { kind: EngineErrorKind::Usage, ..EngineError::from_cause(&cause) }
     }
 }
 

@@ -32,11 +32,10 @@ impl EngineShape {
     /// When the settings contradict each other or the model.
     pub fn forecast(&self, settings: &scenario::Settings) -> Result<Forecast, EngineError> {
         let options = runtime_options(settings)?;
-        options.check(&self.config).map_err(|error| EngineError::from_cause(&error))?;
+        options.check(&self.config)?;
         let streaming = Streaming::choose(&self.segments, &options);
         if let Some(streaming) = &streaming {
-            let checked = streaming.check(options.weight_streaming_budget);
-            checked.map_err(|error| EngineError::from_cause(&error))?;
+            streaming.check(options.weight_streaming_budget)?;
         }
         let streaming = streaming.map(|streaming| StreamingForecast {
             streamable_bytes: streaming.streamable,

@@ -9,7 +9,7 @@ use ledger::Phase;
 
 use super::resume::{Earlier, unfinished};
 use crate::clock::{folder_name, wall_clock};
-use crate::engines::{Engine, EngineProvider, Progress};
+use crate::engines::{Engine, EngineErrorKind, EngineProvider, Progress};
 use crate::interrupt::Interrupt;
 use crate::probe::{Gpu, machine_card};
 use crate::record::{
@@ -147,7 +147,7 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
             if engine.is_none() && !sweep.interrupt.is_asked() {
                 match sweep.engines.ensure(&cell.source, &cell.build, sweep.observer) {
                     Ok(ready) => engine = Some(Ok(ready)),
-                    Err(error) if error.interrupted => {}
+                    Err(error) if error.kind == EngineErrorKind::Interrupted => {}
                     Err(error) => engine = Some(Err(error.to_string())),
                 }
             }

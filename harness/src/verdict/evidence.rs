@@ -62,7 +62,8 @@ pub fn planned_peak(trial: &TrialRecord) -> Reading<Bytes> {
 /// Bytes by which plan and ledger disagree, over all buffers, without letting one cancel another. 0 B is the promise.
 ///
 /// A buffer that grows with its sequence may hold what the longest sequence needs with or without its last token,
-/// which needs no place when nothing follows it.
+/// which needs no place when nothing follows it. How many sequences were open together is not known: what belongs to a
+/// further one, or to its part of a step, may be there or not.
 pub fn plan_mismatch(trial: &TrialRecord) -> Reading<Bytes> {
     let unavailable = |why: &str| Reading::Unavailable(why.to_owned());
     let Some(plan) = &trial.plan else { return unavailable("the target gave no plan") };
@@ -99,12 +100,16 @@ pub fn plan_mismatch(trial: &TrialRecord) -> Reading<Bytes> {
 fn distance(buffer: &PlannedBuffer, contexts: RangeInclusive<Tokens>, allocated: Bytes) -> Bytes {
     let (least, most) = match &buffer.growth {
         // A step of no tokens cannot be divided by; the buffer then counts as committed at once.
+        Some(growth) if growth.tokens.0 > 0 && buffer.lifetime == Lifetime::PerStep => {
+            (growth.committed(growth.tokens).min(buffer.bytes), buffer.bytes)
+        }
         Some(growth) if growth.tokens.0 > 0 => (
             growth.committed(*contexts.start()).min(buffer.bytes),
             growth.committed(*contexts.end()).min(buffer.bytes),
         ),
         _ => (buffer.bytes, buffer.bytes),
     };
+    let least = if buffer.sequence == 0 { least } else { Bytes::ZERO };
     if allocated < least { least - allocated } else { allocated.saturating_sub(most) }
 }
 

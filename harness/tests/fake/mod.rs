@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use harness::engines::{Engine, EngineError, EngineProvider, Forecast, Progress};
+use harness::engines::{Engine, EngineError, EngineErrorKind, EngineProvider, Forecast, Progress};
 use harness::scenario::{BuildOptions, Cell, ModelSource};
 use harness::target::{Launch, Target};
 use ledger::{
@@ -81,7 +81,7 @@ impl EngineProvider for FakeEngines {
             other => Err(EngineError {
                 what: format!("build an engine from {}", other.describe()),
                 hint: None,
-                interrupted: false,
+                kind: EngineErrorKind::Environment,
             }),
         }
     }

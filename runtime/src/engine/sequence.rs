@@ -151,6 +151,8 @@ impl Engine {
         self.ledger.enter(Phase::Prefill);
         if let Some(drafting) = &mut sequence.drafting {
             self.steps.with(|step| self.read_known(step, drafting))?;
+            // Here, for nobody asks if the prompt is stopped before its first chunk.
+            self.device.check()?;
         }
         let chunk = self.options.prefill_chunk();
         let mut workspace =

@@ -35,8 +35,8 @@ impl fmt::Display for WeightStreaming {
             WeightStreaming::Min => f.write_str("min"),
             // Whole bytes where a decimal would round: what is printed is what is parsed.
             WeightStreaming::Budget(Bytes(bytes)) => match (bytes % (1 << 30), bytes % (1 << 20)) {
-                (0, _) => write!(f, "{}GiB", bytes >> 30),
-                (_, 0) => write!(f, "{}MiB", bytes >> 20),
+                (0, _) if *bytes > 0 => write!(f, "{}GiB", bytes >> 30),
+                (_, 0) if *bytes > 0 => write!(f, "{}MiB", bytes >> 20),
                 _ => write!(f, "{bytes}B"),
             },
         }
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn words_of_knobs_are_parsed_as_they_are_printed() {
-        for text in ["unset", "off", "min", "1GiB", "1536MiB", "5B"] {
+        for text in ["unset", "off", "min", "1GiB", "1536MiB", "5B", "0B"] {
             assert_eq!(text.parse::<WeightStreaming>().unwrap().to_string(), text);
         }
         for text in ["full", "32k", "100"] {

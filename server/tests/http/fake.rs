@@ -45,6 +45,8 @@ pub(crate) struct Control {
     pub(crate) drafts: AtomicUsize,
     /// The most requests of a step so far.
     pub(crate) largest_step: AtomicUsize,
+    /// The most places that were taken at a time.
+    pub(crate) most_open: AtomicUsize,
 }
 
 impl Control {
@@ -133,6 +135,7 @@ impl TextEngine for Fake {
     ) -> Result<Option<u32>, GenerateError> {
         assert!(!self.made.contains_key(&place), "place {place} is taken");
         self.made.insert(place, (prompt[0], 0));
+        self.control.most_open.fetch_max(self.made.len(), Ordering::SeqCst);
         self.control.prompts.lock().unwrap().push(prompt.to_vec());
         std::thread::sleep(PREFILL);
         assert_ne!(prompt[0], PANIC, "the prompt asks for a panic");

@@ -6,7 +6,7 @@ use serde_json::json;
 use server::ServeOptions;
 
 use crate::client::Exchange;
-use crate::fake::{Server, any_port, engine, no_memory};
+use crate::fake::{END, SCRIPT, Server, any_port, engine, no_memory};
 
 fn request(server: &Server, id: u32, stream: bool) -> Exchange {
     let body = json!({"prompt": [id], "max_tokens": 5, "stream": stream}).to_string();
@@ -151,6 +151,50 @@ fn rounds_are_reported_and_no_token_too_many_is_given() {
     assert_eq!(reports, [None, Some(1), None, None, None, Some(2), None, None, Some(2)]);
     assert_eq!(chunks[1]["speculation"]["rounds"][0]["accepted"], 3);
     assert_eq!(chunks[8]["speculation"]["acceptance_length"], 4.0);
+}
+
+#[test]
+fn a_round_that_ends_a_completion_with_its_first_token_is_reported() {
+    let server = Server::start();
+    server.control.drafts.store(6, Ordering::SeqCst);
+    // One token from the prompt, the other fourteen of the script in two rounds, and a third that begins with the end.
+    let body = |stream: bool| json!({"prompt": [1], "max_tokens": 30, "stream": stream}).to_string();
+    let post = |stream| Exchange::post(server.address, "/v1/completions", &body(stream)).response();
+    let whole = post(false).json();
+    assert_eq!(
+        (&whole["choices"][0]["text"], &whole["choices"][0]["finish_reason"]),
+        (&json!(SCRIPT), &json!("stop"))
+    );
+    assert_eq!(whole["speculation"]["round_count"], 3);
+    let rounds = whole["speculation"]["rounds"].as_array().unwrap();
+    assert_eq!((rounds.len(), &rounds[2]["emitted"][0]), (3, &json!(END)));
+    let chunks = post(true).chunks();
+    let last = chunks.last().unwrap();
+    assert_eq!(
+        (&last["choices"][0]["finish_reason"], &last["speculation"]["round_count"]),
+        (&json!("stop"), &json!(3))
+    );
+    assert_eq!(last["speculation"]["rounds"], json!([rounds[2]]));
+}
+
+#[test]
+fn those_who_left_let_go_before_others_come_in() {
+    let server = Server::start_with(ServeOptions::new(any_port(), "fake"), no_memory(), |control| {
+        control.batch.store(2, Ordering::SeqCst);
+        engine(control)
+    });
+    server.control.permit(Some(1));
+    let mut first = request(&server, 1, true);
+    first.first_event();
+    server.control.wait_until(|control| control.largest_step.load(Ordering::SeqCst) == 1);
+    let second = request(&server, 2, false);
+    wait_for_queue(&server, 1);
+    // The engine is blocked in its first step, until it hears that nobody waits for it.
+    drop(first);
+    server.control.wait_until(|control| control.started() == 2);
+    server.control.permit(None);
+    assert_eq!(second.response().json()["choices"][0]["text"], "one t");
+    assert_eq!(server.control.most_open.load(Ordering::SeqCst), 1);
 }
 
 fn wait_for_queue(server: &Server, length: u32) {
