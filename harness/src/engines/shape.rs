@@ -44,7 +44,7 @@ impl EngineShape {
             streamed_bytes_per_token: streaming.streamed_per_token,
         });
         let streamed = streaming.map_or(Bytes::ZERO, |streaming| streaming.streamed_bytes_per_token);
-        let rates = rates(&self.segments, options.threads).from_storage(streamed, options.prefill_chunk());
+        let rates = rates(&self.segments, options.threads).limited_by_storage(streamed, options.prefill_chunk());
         Ok(Forecast {
             plan: plan::plan(&self.config, &self.segments, self.tables, &options),
             program: PROGRAM,
@@ -112,7 +112,7 @@ pub(crate) fn rates(segments: &[SegmentRecord], threads: usize) -> Rates {
 
 impl Rates {
     /// These rates where `streamed` bytes come from storage once a token, or once a prompt's `chunk`, while the rest is computed.
-    fn from_storage(self, streamed: Bytes, chunk: usize) -> Rates {
+    fn limited_by_storage(self, streamed: Bytes, chunk: usize) -> Rates {
         const STORAGE_BYTES_PER_SECOND: f64 = 1e9;
         let storage = streamed.0 as f64 * 1000.0 / STORAGE_BYTES_PER_SECOND;
         Rates {
