@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ledger::Micros;
 
-/// Time since a trial began, on the monotonic clock.
+/// Time since a trial or an answer began, on the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub struct TrialClock {
     start: Instant,

@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod clock;
 pub mod engines;
+pub mod fit;
 pub mod interrupt;
 pub mod number;
 pub mod probe;

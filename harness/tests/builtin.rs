@@ -91,6 +91,32 @@ fn a_scenario_runs_is_judged_and_leaves_its_report() {
 }
 
 #[test]
+fn a_cache_in_bytes_is_planned_served_and_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = SCENARIO
+        .replace("  dense:  {checkpoint: DENSE}\n", "")
+        .replace("HYBRID", checkpoint("hybrid-awq").to_str().unwrap())
+        .replace("model: [dense, hybrid]", "kvCacheType: [f16, int8]")
+        .replace("    maxInputLen: [128, 400]\n    gdnPrefillMaxSeq: [64, 128]\n", "");
+    let scenario = scenario.replace("settings: {", "settings: {maxInputLen: 128, ");
+    std::fs::write(folder.path().join("small.yaml"), scenario).unwrap();
+    let planned = sweep(&["plan", "small.yaml", "--json"], folder.path());
+    assert!(planned.status.success(), "{}", text(&planned.stderr));
+    let planned: Value = serde_json::from_slice(&planned.stdout).unwrap();
+    let output = sweep(&["run", "small.yaml", "--json"], folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // 108 tokens are two blocks, two heads of 64 each, in keys and in values; each in whole pages.
+    let pages = |vector: u64| 2 * (128 * 2 * vector).next_multiple_of(4096);
+    for (cell, bytes) in planned["cells"].as_array().unwrap().iter().zip([pages(128), pages(64 + 4)]) {
+        assert_eq!(cell["by_class_bytes"]["kv_cache"], json!(bytes), "{cell}");
+    }
+    for cell in verdict["cells"].as_array().unwrap() {
+        assert_eq!(cell["plan_mismatch_bytes"], json!({"measured": 0}), "{cell}");
+    }
+}
+
+#[test]
 fn an_engine_of_synthetic_weights_is_labelled_however_it_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = checkpoint("dense-awq");

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use harness::engines::BuiltinEngines;
 use harness::record::{Outcome, Run};
+use harness::scenario::{BuildOptions, ModelSource};
 
 fn sweep(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sweep")).args(arguments).current_dir(folder).output().expect("it starts")
@@ -135,4 +137,101 @@ fn cells_without_an_engine_make_a_run_incomplete_and_it_can_be_judged_again() {
 
     let output = sweep(folder.path(), &["run", "s.yaml", "--cell", "nonsense"]);
     assert_eq!((code(&output), error(&output).contains("there is no cell `nonsense`")), (2, true));
+}
+
+/// The `name` of each of the values that `sweep explain KNOB --json` printed, and one of its numbers.
+fn column<'a>(explained: &'a serde_json::Value, name: &str) -> Vec<(&'a str, f64)> {
+    let values = explained["values"].as_array().expect("a list");
+    let row = |value: &'a serde_json::Value| {
+        (value["value"].as_str().expect("a word"), value[name].as_f64().expect("a number"))
+    };
+    values.iter().map(row).collect()
+}
+
+#[test]
+fn a_knob_is_explained_by_bytes_and_divergence_and_the_price_is_kept() {
+    let folder = empty();
+    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/checkpoints/hybrid-ct");
+    let checkpoint = checkpoint.to_string_lossy().into_owned();
+    let explain = |arguments: &[&str]| sweep(folder.path(), &[&["explain"], arguments].concat());
+    let explained = |knob: &str, source: &[&str]| -> serde_json::Value {
+        let output = explain(&[&[knob, "--tokens", "24", "--threads", "2", "--json"], source].concat());
+        assert_eq!(code(&output), 0, "{}", error(&output));
+        serde_json::from_slice(&output.stdout).expect("JSON and nothing else")
+    };
+    let from = ["--checkpoint", checkpoint.as_str()];
+
+    let cache = explained("kvCacheType", &from);
+    // One attention layer, keys and values, 64 blocks of 64 tokens, two heads of 64 values.
+    let vectors = f64::from(2 * 4096 * 2);
+    assert_eq!(
+        column(&cache, "takes_bytes"),
+        [("f32", vectors * 256.0), ("f16", vectors * 128.0), ("int8", vectors * 68.0)]
+    );
+    assert_eq!(
+        column(&cache, "saves_bytes"),
+        [("f32", 0.0), ("f16", vectors * 128.0), ("int8", vectors * 188.0)]
+    );
+    let lm_head = explained("lmHead", &from);
+    let names =
+        |column: &[(&str, f64)]| column.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&column(&lm_head, "saves_bytes")), ["f16", "int8", "int4"]);
+    for table in [&cache, &lm_head] {
+        assert_eq!((&table["tokens"], &table["synthetic_weights"]), (&24.into(), &false.into()));
+        let [saves, mean, largest] =
+            ["saves_bytes", "mean_kl_nats", "largest_kl_nats"].map(|name| column(table, name));
+        assert_eq!((mean[0].1, largest[0].1), (0.0, 0.0), "nothing diverges from itself");
+        assert_eq!(column(table, "top1_agreement")[0].1, 1.0);
+        for row in 1..3 {
+            assert!(saves[row].1 > saves[row - 1].1, "{saves:?}");
+            assert!(mean[row].1 > mean[row - 1].1, "fewer bits cost more: {mean:?}");
+            assert!(largest[row].1 >= mean[row].1, "{largest:?}");
+        }
+    }
+
+    // Whoever chooses values finds what they cost, and only what was measured.
+    let engines = BuiltinEngines::new(folder.path().join("engines"));
+    let source = ModelSource::Checkpoint(checkpoint.clone());
+    let price = |knob: &str, value: &str| engines.quality(&source, &BuildOptions::default(), knob, value);
+    for (table, knob) in [(&cache, "kvCacheType"), (&lm_head, "lmHead")] {
+        for (value, mean) in column(table, "mean_kl_nats") {
+            assert_eq!(price(knob, value).map(|price| price.mean_kl_nats), Some(mean), "{knob} {value}");
+        }
+    }
+    assert_eq!(price("lmHead", "int2"), None);
+    assert_eq!(price("weights", "resident"), None);
+
+    // An engine has one head, but its cache can have any type.
+    let engine = std::fs::read_dir(folder.path().join("engines")).expect("built").flatten().next();
+    let engine = engine.expect("an engine").path().to_string_lossy().into_owned();
+    let output = explain(&["lmHead", "--engine", &engine]);
+    assert_eq!(code(&output), 2);
+    assert!(error(&output).contains("hint: name what it is built from"), "{}", error(&output));
+    let output = explain(&[&["lmHead", "--lm-head", "int8"], &from[..]].concat());
+    assert_eq!((code(&output), error(&output).contains("hint: leave --lm-head out")), (2, true));
+    let cache = explained("kvCacheType", &["--engine", &engine]);
+    assert!(column(&cache, "mean_kl_nats")[2].1 > 0.0);
+}
+
+#[test]
+fn synthetic_weights_are_named_where_quality_is_measured() {
+    let folder = empty();
+    let checkpoint = small_synthetic();
+    let options = runtime::engine_dir::BuildOptions::default();
+    let engine = folder.path().join("small");
+    let go_on = &mut |_| runtime::engine_dir::BuildFlow::Continue;
+    runtime::engine_dir::build(&checkpoint, &options, &engine, 2, go_on).expect("built");
+    let output = sweep(folder.path(), &["explain", "kvCacheType", "--engine", "small", "--tokens", "4"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(code(&output), 0, "{}", error(&output));
+    assert!(said.starts_with("kvCacheType  takes MiB") && said.contains("\nsynthetic weights: "), "{said}");
+}
+
+/// A model of a few layers whose weights come from a seed.
+fn small_synthetic() -> runtime::checkpoint::SyntheticCheckpoint {
+    let mut config = runtime::config::ModelConfig::published("Qwen3.5-0.8B").expect("known");
+    config.layers.truncate(4);
+    (config.hidden_size, config.intermediate_size, config.vocab_size) = (128, 256, 300);
+    let options = runtime::checkpoint::SyntheticOptions { mtp: false, ..Default::default() };
+    runtime::checkpoint::SyntheticCheckpoint::new("small", config, options).expect("possible")
 }

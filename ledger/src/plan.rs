@@ -111,17 +111,24 @@ pub struct PlannedBuffer {
 impl PlannedBuffer {
     /// Bytes held in `phase` when one sequence of `context` tokens is open (none is open before prefill).
     pub fn bytes_in(&self, phase: Phase, context: Tokens) -> Bytes {
+        self.bytes_with(phase, context, 1)
+    }
+
+    /// Bytes held in `phase` when `open` sequences of `context` tokens each are open and decode together.
+    pub fn bytes_with(&self, phase: Phase, context: Tokens, open: u32) -> Bytes {
         let sequence_open = matches!(phase, Phase::Prefill | Phase::Decode);
         let held = match self.lifetime {
             Lifetime::Resident => !matches!(phase, Phase::Idle | Phase::Unload),
-            Lifetime::PerSequence => sequence_open && self.sequence == 0,
+            Lifetime::PerSequence => sequence_open && self.sequence < open,
             Lifetime::PerPrefillChunk => phase == Phase::Prefill,
             Lifetime::PerStep => sequence_open,
         };
         match (held, &self.growth) {
             (false, _) => Bytes::ZERO,
-            // What a step holds follows the sequences of the step, and here there is one.
-            (true, Some(growth)) if self.lifetime == Lifetime::PerStep => growth.committed(growth.tokens),
+            // What a step holds follows the sequences of the step.
+            (true, Some(growth)) if self.lifetime == Lifetime::PerStep => {
+                growth.committed(Tokens(growth.tokens.0.saturating_mul(open))).min(self.bytes)
+            }
             (true, Some(growth)) => growth.committed(context).min(self.bytes),
             (true, None) => self.bytes,
         }
@@ -173,9 +180,14 @@ impl MemoryPlan {
 
     /// Bytes held in `phase` with `context` tokens open, by class; classes that hold nothing are left out.
     pub fn by_class(&self, phase: Phase, context: Tokens) -> BTreeMap<BufferClass, Bytes> {
+        self.by_class_with(phase, context, 1)
+    }
+
+    /// The same with `open` sequences of `context` tokens each.
+    pub fn by_class_with(&self, phase: Phase, context: Tokens, open: u32) -> BTreeMap<BufferClass, Bytes> {
         let mut totals = BTreeMap::new();
         for buffer in &self.buffers {
-            let bytes = buffer.bytes_in(phase, context);
+            let bytes = buffer.bytes_with(phase, context, open);
             if bytes > Bytes::ZERO {
                 *totals.entry(buffer.class).or_insert(Bytes::ZERO) += bytes;
             }

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use ledger::Bytes;
 use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
 use super::{RUNS, SCENARIOS};
 use crate::engines::CACHE;
+use crate::fit::Keep;
 use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, Vocab, WeightPlacement};
 
 /// Measures the memory of LLM runtimes, buffer by buffer, and decides pass or fail
@@ -26,6 +28,8 @@ pub(super) enum Verb {
     Run(RunArguments),
     /// Show every cell with the memory that it will need, without running it
     Plan(PlanArguments),
+    /// Rank the configurations that fit a budget, the cheapest in quality first, without running any
+    Fit(FitArguments),
     /// Write the report of a run again, from its records
     Report(RecordArguments),
     /// Judge a run again, from its records; the exit code is the verdict
@@ -38,6 +42,8 @@ pub(super) enum Verb {
     Serve(ServeArguments),
     /// Print the scores of a model, to hold them against another implementation
     Logits(LogitsArguments),
+    /// Show what each value of a knob takes in bytes and costs in quality
+    Explain(ExplainArguments),
     /// Choose the rows of a table that a corpus uses most, and write them as a vocabulary map
     Trim(TrimArguments),
     /// Print the JSON Schema of scenario files
@@ -85,6 +91,49 @@ pub(super) struct PlanArguments {
     /// A scenario file, or the name of one in scenarios/
     #[arg(default_value = "quick")]
     pub(super) scenario: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep fit`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("task").required(true).args(["budget", "check"])))]
+#[command(group(ArgGroup::new("source").args(["engine", "checkpoint", "synthetic"])))]
+pub(super) struct FitArguments {
+    /// What the process may take at its peak, for example 6GiB
+    #[arg(long, value_name = "SIZE")]
+    pub(super) budget: Option<Bytes>,
+    /// What must stay so: KNOB>=N, KNOB<=N or KNOB=VALUE, for example maxInputLen>=4096; may be given several times
+    #[arg(long, value_name = "DEMAND", conflicts_with = "check")]
+    pub(super) keep: Vec<Keep>,
+    /// Tokens that each sequence holds at the peak; without it, the cache is full
+    #[arg(long, value_name = "TOKENS", conflicts_with = "check", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) context: Option<u32>,
+    /// Print every configuration that none other beats, not only the best of each quality
+    #[arg(long, conflicts_with = "check")]
+    pub(super) all: bool,
+    /// A folder that `sweep build` made: its build options stay as they are
+    #[arg(long, value_name = "DIR")]
+    pub(super) engine: Option<PathBuf>,
+    /// A folder in Hugging Face layout
+    #[arg(long, value_name = "DIR")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// A published architecture with synthetic weights; without any model, Qwen3.5-4B
+    #[arg(long, value_name = "ARCHITECTURE")]
+    pub(super) synthetic: Option<String>,
+    /// Decides synthetic weights
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Hold predictions against every cell that this run measured; exit code 1 where one is off by more than 2 %
+    #[arg(long, value_name = "RUN")]
+    pub(super) check: Option<PathBuf>,
+    /// Folder in which built engines are kept
+    #[arg(long, value_name = "DIR", default_value = CACHE)]
+    pub(super) engines: PathBuf,
+    /// Folder in which run folders are looked for
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(super) output: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -203,7 +252,7 @@ pub(super) struct ServeArguments {
     /// Worker threads: a number, or auto for the processors of this machine
     #[arg(long, value_name = "N", default_value = "auto")]
     pub(super) threads: Threads,
-    /// Element type of the KV cache: f16
+    /// Element type of the KV cache: f16, int8 (half the bytes) or f32 (for comparisons)
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     pub(super) kv_cache_type: KvCacheType,
     /// Where weights are: mapped or resident
@@ -265,6 +314,47 @@ pub(super) struct LogitsArguments {
     pub(super) json: bool,
 }
 
+/// `sweep explain`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    /// The knob whose values are measured
+    pub(super) knob: Knob,
+    #[command(flatten)]
+    pub(super) source: SourceArguments,
+    #[command(flatten)]
+    pub(super) pack: PackArguments,
+    /// How many token ids are fed, and so many positions compared
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(super) tokens: u32,
+    /// Worker threads: a number, or auto for the processors of this machine
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub(super) threads: Threads,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A knob with a price in quality.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Knob {
+    /// How the table is stored.
+    #[value(name = "lmHead")]
+    LmHead,
+    /// How keys and values are stored.
+    #[value(name = "kvCacheType")]
+    KvCacheType,
+}
+
+impl Knob {
+    /// The name, as scenario files spell it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Knob::LmHead => "lmHead",
+            Knob::KvCacheType => "kvCacheType",
+        }
+    }
+}
+
 /// `sweep trim`.
 #[derive(Debug, Args)]
 pub(super) struct TrimArguments {
@@ -301,6 +391,27 @@ impl SourceArguments {
             Some(path) => ModelSource::Engine(path.to_string_lossy().into_owned()),
             None => checkpoint_source(self.checkpoint.as_deref(), self.synthetic.as_deref(), seed),
         }
+    }
+}
+
+impl FitArguments {
+    /// The model of `sweep fit` where none is named.
+    pub(super) const DEFAULT_ARCHITECTURE: &str = "Qwen3.5-4B";
+
+    /// The source that was named, or the default.
+    pub(super) fn model_source(&self) -> ModelSource {
+        match &self.engine {
+            Some(path) => ModelSource::Engine(path.to_string_lossy().into_owned()),
+            None => {
+                let architecture = self.synthetic.as_deref().unwrap_or(Self::DEFAULT_ARCHITECTURE);
+                checkpoint_source(self.checkpoint.as_deref(), Some(architecture), self.seed)
+            }
+        }
+    }
+
+    /// True where a model was named.
+    pub(super) fn names_a_model(&self) -> bool {
+        self.engine.is_some() || self.checkpoint.is_some() || self.synthetic.is_some()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::engines::{EngineError, EngineErrorKind};
+use crate::fit::KeepError;
 use crate::record::RunFolderError;
 use crate::scenario::ScenarioError;
 use crate::sweep::SweepError;
@@ -26,12 +27,26 @@ pub enum CliError {
     /// The options contradict each other or the model.
     #[error(transparent)]
     Options(#[from] runtime::plan::OptionsError),
+    /// What must be kept contradicts itself or the model.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// The model can run none of the configurations that were asked for.
+    #[error("no configuration is possible: {0}")]
+    NoConfiguration(String),
     /// A vocabulary cannot be trimmed as it was asked.
     #[error(transparent)]
     Vocabulary(#[from] runtime::vocabulary::VocabError),
     /// The prompt, or what should follow it, does not fit the model.
     #[error(transparent)]
     Prompt(runtime::engine::SequenceError),
+    /// A knob cannot be varied as it was asked.
+    #[error("{what}")]
+    Knob {
+        /// What contradicts what.
+        what: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// The engine cannot be loaded or run.
     #[error("{0}")]
     Runtime(String),
@@ -68,8 +83,11 @@ impl CliError {
             | CliError::Run(_)
             | CliError::NoRun { .. }
             | CliError::Options(_)
+            | CliError::Keep(_)
+            | CliError::NoConfiguration(_)
             | CliError::Vocabulary(_)
             | CliError::Prompt(_)
+            | CliError::Knob { .. }
             | CliError::Sweep(SweepError::UnknownCell { .. }) => ExitCode::Usage,
             CliError::Engine(error) => match error.kind {
                 EngineErrorKind::Usage => ExitCode::Usage,
@@ -92,6 +110,7 @@ impl CliError {
             }
             CliError::Sweep(SweepError::UnknownCell { .. }) => "`sweep plan` shows the cells of a scenario",
             CliError::NoRun { .. } => "`sweep run` makes one",
+            CliError::Knob { hint, .. } => hint,
             CliError::Sweep(SweepError::Folder { .. }) => "`--output DIR` puts it somewhere else",
             _ => return None,
         };

@@ -15,13 +15,13 @@ pub(super) fn verdict_of(folder: &Path) -> Result<RunVerdict, CliError> {
 
 /// Prints the verdict on a run, and returns its exit code.
 pub(super) fn check(arguments: &RecordArguments, printer: &Printer) -> Result<ExitCode, CliError> {
-    let verdict = verdict_of(&find(arguments)?)?;
+    let verdict = verdict_of(&find(arguments.run.as_deref(), &arguments.output)?)?;
     show(&verdict, arguments.json, printer)
 }
 
 /// Writes the report of a run again.
 pub(super) fn report(arguments: &RecordArguments, printer: &Printer) -> Result<ExitCode, CliError> {
-    conclude(&find(arguments)?, arguments.json, printer)?;
+    conclude(&find(arguments.run.as_deref(), &arguments.output)?, arguments.json, printer)?;
     Ok(ExitCode::Pass)
 }
 
@@ -44,13 +44,13 @@ fn show(verdict: &RunVerdict, json: bool, printer: &Printer) -> Result<ExitCode,
 }
 
 /// The run that is meant: a folder, the name of one, or the newest.
-fn find(arguments: &RecordArguments) -> Result<PathBuf, CliError> {
-    match &arguments.run {
-        Some(run) if run.join("run.json").is_file() => Ok(run.clone()),
-        Some(run) => Ok(arguments.output.join(run)),
+pub(super) fn find(run: Option<&Path>, output: &Path) -> Result<PathBuf, CliError> {
+    match run {
+        Some(run) if run.join("run.json").is_file() => Ok(run.to_owned()),
+        Some(run) => Ok(output.join(run)),
         None => {
-            let newest = super::list::runs(&arguments.output).pop();
-            newest.ok_or_else(|| CliError::NoRun { folder: arguments.output.display().to_string() })
+            let newest = super::list::runs(output).pop();
+            newest.ok_or_else(|| CliError::NoRun { folder: output.display().to_string() })
         }
     }
 }

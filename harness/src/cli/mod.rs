@@ -1,13 +1,15 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `plan`, `judge`, `list`, `build`, `serve`, `logits`, `trim`: one file a verb.
+//! - `run`, `plan`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
 mod arguments;
 mod build;
 mod error;
+mod explain;
+mod fit;
 mod judge;
 mod list;
 mod logits;
@@ -60,12 +62,14 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
     match verb {
         Verb::Run(arguments) => run::run(&arguments, engines, printer),
         Verb::Plan(arguments) => plan::plan(&arguments, engines, printer),
+        Verb::Fit(arguments) => fit::fit(&arguments, printer),
         Verb::Report(arguments) => judge::report(&arguments, printer),
         Verb::Check(arguments) => judge::check(&arguments, printer),
         Verb::List(arguments) => list::list(&arguments, printer),
         Verb::Build(arguments) => build::build(&arguments, printer),
         Verb::Serve(arguments) => serve::serve(&arguments, printer),
         Verb::Logits(arguments) => logits::logits(&arguments, printer),
+        Verb::Explain(arguments) => explain::explain(&arguments, printer),
         Verb::Trim(arguments) => trim::trim(&arguments, printer),
         Verb::Schema => printer.text(&schema_text()).map(|()| ExitCode::Pass),
         Verb::Guard => {

@@ -100,10 +100,7 @@ pub(super) fn plan(
 
 fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell {
     let context = scenario.phases.context(cell.settings.max_input_len);
-    let need = |phase: &Phase| forecast.plan.total_in(*phase, context);
-    let peak_phase = scenario.phases.listed().into_iter().max_by_key(need).unwrap_or(Phase::Load);
-    let mut by_class_bytes = forecast.plan.by_class(peak_phase, context);
-    *by_class_bytes.entry(BufferClass::Program).or_default() += forecast.program;
+    let peak = forecast.peak(scenario.phases.listed(), context, 1);
     let record = cell.record();
     let fails = scenario.budgets.iter().filter(|budget| record.matches(&budget.when));
     let fails = fails.filter_map(|budget| match (budget.subject, budget.fail) {
@@ -111,10 +108,10 @@ fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell 
         _ => None,
     });
     PlannedCell {
-        peak_phase,
+        peak_phase: peak.phase,
         context_tokens: context,
-        total_bytes: by_class_bytes.values().copied().sum(),
-        by_class_bytes,
+        total_bytes: peak.total,
+        by_class_bytes: peak.by_class,
         streaming: forecast.streaming,
         budget_bytes: fails.min(),
         trial_ms: forecast

@@ -81,6 +81,7 @@ fn runtime_options(arguments: &ServeArguments) -> RuntimeOptions {
         WeightPlacement::Mapped => WeightsMode::Mapped,
         WeightPlacement::Resident => WeightsMode::Resident,
     };
+    options.kv_cache_type = arguments.kv_cache_type.in_runtime();
     options.mtp = arguments.mtp;
     options.max_verify_tree_size = arguments.max_verify_tree_size;
     options.draft_vocab = arguments.draft_vocab;

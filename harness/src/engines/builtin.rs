@@ -2,27 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use ledger::{Bytes, Millis, Role};
 use runtime::backend::cpu::Pool;
 use runtime::checkpoint::{
     CheckpointSource, DirectoryCheckpoint, GENERATOR_VERSION, SyntheticCheckpoint, SyntheticOptions,
 };
 use runtime::config::{ModelConfig, PUBLISHED};
-use runtime::engine_dir::{self, BuildProgress, EngineDir, SegmentRecord};
-use runtime::plan::{self, RuntimeOptions, TextTables};
+use runtime::engine_dir::{self, BuildProgress, EngineDir};
+use runtime::plan::TextTables;
 use runtime::vocabulary;
 use sha2::{Digest, Sha256};
 
-use super::{
-    Engine, EngineError, EngineErrorKind, EngineProvider, Forecast, Progress, Rates, StreamingForecast,
-};
+use super::{Engine, EngineError, EngineErrorKind, EngineProvider, EngineShape, Forecast, Progress};
 use crate::scenario::{self, BuildOptions, Cell, ModelSource};
 
 /// Where engines are kept when nothing else is said; ignored by git.
 pub const CACHE: &str = "engines";
-
-/// Resident memory of `sweep serve` beside the engine's buffers, as measured: code, libraries, stacks and heap.
-const PROGRAM: Bytes = Bytes::mib(12);
 
 /// Engines in a folder.
 #[derive(Debug, Clone)]
@@ -53,6 +47,32 @@ impl BuiltinEngines {
             }
         }
     }
+
+    /// What an engine of `source` under `build` holds, whether or not it is there.
+    ///
+    /// # Errors
+    /// When there is no such engine, architecture or checkpoint, or it cannot be packed so.
+    pub fn shape(&self, source: &ModelSource, build: &BuildOptions) -> Result<EngineShape, EngineError> {
+        match EngineDir::open(&self.directory(source, build)) {
+            Ok(engine) => Ok(EngineShape {
+                config: engine.manifest().config.clone(),
+                segments: engine.manifest().segments.clone(),
+                tables: engine.text_tables(),
+                built: true,
+            }),
+            Err(error) if matches!(source, ModelSource::Engine(_)) => Err(error.into()),
+            Err(_) => {
+                let source = open_trimmed(source, build)?;
+                let vocab_map = source.kept_rows().map(|kept| vocabulary::file_bytes(kept.ids.len()));
+                Ok(EngineShape {
+                    segments: engine_dir::layout(source.as_ref(), &build_options(build))?,
+                    config: source.config().clone(),
+                    tables: TextTables { vocab_map, ..TextTables::default() },
+                    built: false,
+                })
+            }
+        }
+    }
 }
 
 impl EngineProvider for BuiltinEngines {
@@ -75,41 +95,7 @@ impl EngineProvider for BuiltinEngines {
     }
 
     fn forecast(&self, cell: &Cell) -> Result<Forecast, EngineError> {
-        let options = runtime_options(&cell.settings)?;
-        let built = EngineDir::open(&self.directory(&cell.source, &cell.build));
-        let (config, segments, tables, missing) = match built {
-            Ok(engine) => {
-                let manifest = engine.manifest();
-                (manifest.config.clone(), manifest.segments.clone(), engine.text_tables(), false)
-            }
-            Err(error) if matches!(cell.source, ModelSource::Engine(_)) => return Err(error.into()),
-            Err(_) => {
-                let source = open_trimmed(&cell.source, &cell.build)?;
-                let segments = engine_dir::layout(source.as_ref(), &build_options(&cell.build))?;
-                let vocab_map = source.kept_rows().map(|kept| vocabulary::file_bytes(kept.ids.len()));
-                let tables = TextTables { vocab_map, ..TextTables::default() };
-                (source.config().clone(), segments, tables, true)
-            }
-        };
-        options.check(&config)?;
-        let streaming = plan::Streaming::choose(&segments, &options);
-        if let Some(streaming) = &streaming {
-            streaming.check(options.weight_streaming_budget)?;
-        }
-        let streaming = streaming.map(|streaming| StreamingForecast {
-            streamable_bytes: streaming.streamable,
-            floor_bytes: streaming.floor,
-            resident_bytes: streaming.resident,
-            streamed_bytes_per_token: streaming.streamed_per_token,
-        });
-        let streamed = streaming.map_or(Bytes::ZERO, |streaming| streaming.streamed_bytes_per_token);
-        Ok(Forecast {
-            plan: plan::plan(&config, &segments, tables, &options),
-            program: PROGRAM,
-            rates: Some(rates(&segments, options.threads, streamed, options.prefill_chunk())),
-            build_time: missing.then(|| build_time(&segments)),
-            streaming,
-        })
+        self.shape(&cell.source, &cell.build)?.forecast(&cell.settings)
     }
 }
 
@@ -204,27 +190,6 @@ pub fn build_options(build: &BuildOptions) -> engine_dir::BuildOptions {
     }
 }
 
-/// The runtime's form of a cell's settings.
-fn runtime_options(settings: &scenario::Settings) -> Result<RuntimeOptions, EngineError> {
-    let threads = match settings.threads {
-        scenario::Threads::Auto => Pool::default_threads(),
-        scenario::Threads::Count(count) => count as usize,
-    };
-    let mut options = RuntimeOptions::new(settings.max_input_len, threads);
-    options.max_kv_cache_capacity = settings.max_kv_cache_capacity;
-    options.gdn_prefill_max_seq = settings.gdn_prefill_max_seq;
-    options.weights = match settings.weights {
-        scenario::WeightPlacement::Mapped => plan::WeightsMode::Mapped,
-        scenario::WeightPlacement::Resident => plan::WeightsMode::Resident,
-    };
-    options.mtp = settings.mtp;
-    options.max_verify_tree_size = settings.max_verify_tree_size;
-    options.draft_vocab = settings.draft_vocab;
-    options.weight_streaming_budget = settings.weight_streaming_budget;
-    options.max_batch_size = settings.max_batch_size;
-    Ok(options)
-}
-
 fn opened(engine: &EngineDir) -> Result<Engine, EngineError> {
     let vocab_size = u32::try_from(engine.manifest().vocabulary_size()).unwrap_or(u32::MAX);
     let kept = match engine.vocab_map() {
@@ -239,35 +204,4 @@ fn fingerprint(identity: &str, build: &BuildOptions) -> String {
     hasher.update(format!("{identity}\n{:?}\n{}", build.to_map(), engine_dir::FORMAT_VERSION));
     hasher.update(build.contents());
     hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// How fast a model of `segments` runs on `threads`, at the rates of a modest x86 core. Decoding waits for every weight once a
-/// token, reading a prompt for one multiplication a weight and token; the table is read for the last token alone. What is `streamed`
-/// comes from storage once a token, or once a prompt's `chunk`.
-fn rates(segments: &[SegmentRecord], threads: usize, streamed: Bytes, chunk: usize) -> Rates {
-    const STORAGE_BYTES_PER_SECOND: f64 = 1e9;
-    const LOAD_BYTES_PER_SECOND: f64 = 2e9;
-    const READ_BYTES_PER_SECOND: f64 = 12e9;
-    const PRODUCTS_PER_SECOND: f64 = 130e9;
-    let target = segments.iter().filter(|segment| segment.role == Role::Target);
-    let bytes: Bytes = target.map(|segment| segment.bytes).sum();
-    let layers =
-        segments.iter().filter(|segment| segment.layer.is_some()).flat_map(|segment| &segment.tensors);
-    let weights: f64 = layers.map(|tensor| (tensor.rows * tensor.columns) as f64).sum();
-    let threads = threads as f64;
-    let storage = streamed.0 as f64 * 1000.0 / STORAGE_BYTES_PER_SECOND;
-    Rates {
-        load: Millis(bytes.0 as f64 * 1000.0 / LOAD_BYTES_PER_SECOND),
-        prefill_token: Millis(
-            (weights * 1000.0 / (PRODUCTS_PER_SECOND * threads)).max(storage / chunk as f64),
-        ),
-        decode_token: Millis((bytes.0 as f64 * 1000.0 / (READ_BYTES_PER_SECOND * threads)).max(storage)),
-    }
-}
-
-/// How long a build of `segments` takes, at the rate of a slow disk: packing is faster than that.
-fn build_time(segments: &[SegmentRecord]) -> Millis {
-    const BYTES_PER_SECOND: f64 = 150e6;
-    let bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
-    Millis(bytes.0 as f64 * 1000.0 / BYTES_PER_SECOND)
 }

@@ -1,15 +1,23 @@
 //! Engines for cells: where they come from is not the harness's business.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ledger::{Bytes, MemoryPlan, Millis};
+use ledger::{BufferClass, Bytes, MemoryPlan, Millis, Phase};
 use serde::Serialize;
 
 use crate::scenario::{BuildOptions, Cell, ModelSource};
 
 mod builtin;
+mod divergence;
+mod quality;
+mod shape;
 
 pub use builtin::{BuiltinEngines, CACHE, build_engine, build_options, open_source, open_trimmed};
+pub use divergence::{Divergence, Incomparable, kl_divergence};
+pub use quality::{QUALITY, QualityRecord};
+pub use shape::{EngineShape, PROGRAM};
+pub(crate) use shape::{rates, runtime_options};
 
 /// An engine that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +67,17 @@ pub struct Forecast {
     pub build_time: Option<Millis>,
     /// What is streamed, where the cell asks for it.
     pub streaming: Option<StreamingForecast>,
+}
+
+/// The most that a target holds at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peak {
+    /// When.
+    pub phase: Phase,
+    /// Of what, the program included; classes that hold nothing are left out.
+    pub by_class: BTreeMap<BufferClass, Bytes>,
+    /// All of it.
+    pub total: Bytes,
 }
 
 /// Why there is no engine.

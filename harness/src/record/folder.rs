@@ -102,13 +102,19 @@ pub enum RunFolderError {
 }
 
 impl Run {
-    /// Reads the run in `folder`. Only `run.json` must be readable; a trial that is not is listed, not fatal.
-    pub fn load(folder: &Path) -> Result<Run, RunFolderError> {
+    /// Reads `run.json` of the run in `folder`, and no trial.
+    pub fn head(folder: &Path) -> Result<RunRecord, RunFolderError> {
         let path = folder.join("run.json");
         let record: RunRecord = read_json(&path)?;
         if record.format_version > FORMAT_VERSION {
             return Err(RunFolderError::TooNew { path, found: record.format_version });
         }
+        Ok(record)
+    }
+
+    /// Reads the run in `folder`. Only `run.json` must be readable; a trial that is not is listed, not fatal.
+    pub fn load(folder: &Path) -> Result<Run, RunFolderError> {
+        let record = Run::head(folder)?;
         let mut run = Run { folder: folder.to_owned(), trials: Vec::new(), unreadable: Vec::new(), record };
         for file in &run.record.trials {
             match read_trial(folder, &file.stem, &file.cell, file.trial) {

@@ -122,7 +122,7 @@ fn visible(text: &str, span: Range<usize>) -> Range<usize> {
 }
 
 /// The name that was probably meant: at most a third of its letters differ.
-fn closest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn closest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = typed.to_lowercase();
     let distance = |name: &str| edit_distance(&lower, &name.to_lowercase());
     known

@@ -86,6 +86,19 @@ impl ModelSource {
         }
     }
 
+    /// The source that [`ModelSource::describe`] has these words for.
+    pub fn from_words(words: &str) -> Option<ModelSource> {
+        if let Some(synthetic) = words.strip_prefix("synthetic ") {
+            let (architecture, seed) = synthetic.split_once(", seed ")?;
+            return Some(ModelSource::Synthetic {
+                architecture: architecture.to_owned(),
+                seed: seed.parse().ok()?,
+            });
+        }
+        let path = |kind: &str| words.strip_prefix(kind).map(str::to_owned);
+        path("checkpoint ").map(ModelSource::Checkpoint).or_else(|| path("engine ").map(ModelSource::Engine))
+    }
+
     /// The names, lengths and moments of change of the source's files: they stand for what is in them. Empty where there is
     /// no folder to look at.
     pub fn contents(&self) -> String {

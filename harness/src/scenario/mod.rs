@@ -22,6 +22,7 @@ use std::time::Duration;
 use ledger::Bytes;
 use sha2::{Digest, Sha256};
 
+pub(crate) use diagnostic::closest;
 pub use diagnostic::{Diagnostic, ScenarioError};
 pub use expand::{Cell, Expansion, SAMPLER_VERSION};
 pub use file::{ModelSource, TargetKind};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use ledger::Tokens;
-use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
+use runtime::plan::{self, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::Vocab;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,9 @@ macro_rules! choice {
         }
 
         impl $name {
+            /// Every value.
+            pub const ALL: &[$name] = &[$($name::$variant),*];
+
             /// The word in scenario files and on command lines.
             pub const fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)* }
@@ -49,6 +52,21 @@ choice! {
     KvCacheType {
         /// Half precision.
         F16 = "f16",
+        /// Signed bytes with a scale for each token and KV head.
+        Int8 = "int8",
+        /// Single precision: for comparisons.
+        F32 = "f32",
+    }
+}
+
+impl KvCacheType {
+    /// The runtime's form.
+    pub const fn in_runtime(self) -> plan::KvCacheType {
+        match self {
+            KvCacheType::F16 => plan::KvCacheType::F16,
+            KvCacheType::Int8 => plan::KvCacheType::Int8,
+            KvCacheType::F32 => plan::KvCacheType::F32,
+        }
     }
 }
 
@@ -87,7 +105,7 @@ choice! {
 }
 
 /// Worker threads of a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Threads {
     /// As many as the machine offers.
     Auto,
@@ -96,7 +114,7 @@ pub enum Threads {
 }
 
 /// What a target is started with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// Longest prompt that is accepted.
     pub max_input_len: Tokens,
@@ -341,6 +359,11 @@ mod tests {
         for (name, value) in SettingsDraft::NAMES.iter().zip(values) {
             assert_eq!(map[*name], value, "{name}");
         }
+        for element in ["f16", "int8", "f32"] {
+            assert_eq!(draft.set("kvCacheType", element), Some(Ok(())), "{element}");
+            assert_eq!(draft.resolve(Tokens(1)).to_map()["kvCacheType"], element);
+        }
+        assert!(draft.set("kvCacheType", "int4").is_some_and(|result| result.is_err()));
         assert_eq!(draft.set("maxInputLength", "1"), None);
         assert!(draft.set("maxInputLen", "1 MiB").is_some_and(|result| result.is_err()));
         let mut build = BuildOptions::default();

@@ -18,4 +18,5 @@ mod prompt;
 mod run;
 mod start;
 
+pub use prompt::prompt;
 pub use run::{TrialError, TrialPlan, run_trial};

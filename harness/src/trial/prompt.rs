@@ -11,7 +11,7 @@ const END_ID: u32 = 10_000;
 
 /// `length` ids for the request number `request` of a trial. In place of an id that `engine` has not kept stands the next one
 /// that it has.
-pub(super) fn prompt(seed: u64, request: u32, length: Tokens, engine: &Engine) -> Vec<u32> {
+pub fn prompt(seed: u64, request: u32, length: Tokens, engine: &Engine) -> Vec<u32> {
     let end = engine.vocab_size.clamp(1, END_ID);
     let first = FIRST_ID.min(end - 1);
     let mut state = seed ^ (u64::from(request) << 32);

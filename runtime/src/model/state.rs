@@ -4,9 +4,9 @@
 use ledger::{BufferClass, Role, buffer_key};
 
 use super::operators::{KvCache, LogRows, Operators, Tensor};
-use super::shapes::delta_shape;
+use super::shapes::{attention_shape, delta_shape};
 use crate::config::{LayerKind, ModelConfig};
-use crate::memory::{MemoryError, whole_pages};
+use crate::memory::MemoryError;
 use crate::ops::attention::BLOCK_TOKENS;
 use crate::plan::{KvCacheType, keys};
 
@@ -157,9 +157,7 @@ impl<T: Tensor> SequenceState<T> {
     }
 }
 
-/// Bytes of one block of keys, or of values, of a layer.
+/// Bytes of one block of keys, or of values, of a layer. Blocks follow each other without a gap; pages are rounded over all.
 pub(super) fn block_bytes(config: &ModelConfig, kv_cache_type: KvCacheType) -> u64 {
-    let attention = &config.attention;
-    let elements = (attention.kv_heads * attention.head_dim * BLOCK_TOKENS) as u64;
-    whole_pages(elements * kv_cache_type.width()).0
+    attention_shape(&config.attention).block_bytes(kv_cache_type)
 }

@@ -303,23 +303,26 @@ fn kv_cache(
 ) {
     let block = attention::BLOCK_TOKENS as u64;
     let blocks = u64::from(options.max_kv_cache_capacity.0).div_ceil(block);
+    let per_block = attention_shape(attention).block_bytes(options.kv_cache_type);
     let width = options.kv_cache_type.width();
-    let per_block = (attention.kv_heads * attention.head_dim) as u64 * block * width;
-    let element = match options.kv_cache_type {
-        KvCacheType::F16 => ElementType::F16,
-        KvCacheType::F32 => ElementType::F32,
+    let (element, scale) = match options.kv_cache_type {
+        KvCacheType::F16 => (ElementType::F16, String::new()),
+        KvCacheType::F32 => (ElementType::F32, String::new()),
+        KvCacheType::Int8 => {
+            (ElementType::Int8, format!(" + {} B of scale a head", options.kv_cache_type.scale_width()))
+        }
     };
     for name in [keys::KEYS, keys::VALUES] {
         let shape = vec![blocks, attention.kv_heads as u64, block, attention.head_dim as u64];
         let formula = format!(
-            "{} kv heads · {} head dim · {width} B a token, committed in blocks of {block} tokens",
+            "{} kv heads · {} head dim · {width} B a token{scale}, committed in blocks of {block} tokens",
             attention.kv_heads, attention.head_dim
         );
         buffers.push(PlannedBuffer {
             role,
             layer: Some(layer),
             bytes: whole_pages(blocks * per_block),
-            growth: Some(Growth { tokens: Tokens(block as u32), bytes: whole_pages(per_block) }),
+            growth: Some(Growth { tokens: Tokens(block as u32), bytes: Bytes(per_block) }),
             ..anonymous(BufferClass::KvCache, Lifetime::PerSequence, name, element, shape, formula)
         });
     }

@@ -8,29 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
 use crate::engine_dir::SegmentRecord;
+pub use crate::ops::attention::KvCacheType;
 use crate::ops::gated_delta_rule;
 pub use crate::ops::linear::Precision;
-
-/// Element type of the KV cache.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KvCacheType {
-    /// Half precision.
-    #[default]
-    F16,
-    /// Single precision: for comparisons, at twice the bytes.
-    F32,
-}
-
-impl KvCacheType {
-    /// Bytes of one element.
-    pub const fn width(self) -> u64 {
-        match self {
-            KvCacheType::F16 => 2,
-            KvCacheType::F32 => 4,
-        }
-    }
-}
 
 /// How many bytes of weights stay resident; the rest is read from storage for each pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

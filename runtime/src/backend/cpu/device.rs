@@ -39,18 +39,31 @@ impl Tensor for Buffer {
 }
 
 impl CpuDevice {
-    fn kv<'a>(&self, buffer: &'a Buffer) -> KvSlice<'a> {
+    /// The whole blocks of a cache; part of another may follow on its last page.
+    fn kv<'a>(&self, shape: &attention::Shape, buffer: &'a Buffer) -> KvSlice<'a> {
+        let elements = self.kv_elements(shape, buffer);
         match self.kv_cache_type {
-            KvCacheType::F16 => KvSlice::F16(buffer.slice()),
-            KvCacheType::F32 => KvSlice::F32(buffer.slice()),
+            KvCacheType::F16 => KvSlice::F16(&buffer.slice()[..elements]),
+            KvCacheType::F32 => KvSlice::F32(&buffer.slice()[..elements]),
+            KvCacheType::Int8 => KvSlice::Int8(&buffer.slice()[..elements]),
         }
     }
 
-    fn kv_mut<'a>(&self, buffer: &'a mut Buffer) -> KvSliceMut<'a> {
+    /// As [`CpuDevice::kv`], to be written.
+    fn kv_mut<'a>(&self, shape: &attention::Shape, buffer: &'a mut Buffer) -> KvSliceMut<'a> {
+        let elements = self.kv_elements(shape, buffer);
         match self.kv_cache_type {
-            KvCacheType::F16 => KvSliceMut::F16(buffer.slice_mut()),
-            KvCacheType::F32 => KvSliceMut::F32(buffer.slice_mut()),
+            KvCacheType::F16 => KvSliceMut::F16(&mut buffer.slice_mut()[..elements]),
+            KvCacheType::F32 => KvSliceMut::F32(&mut buffer.slice_mut()[..elements]),
+            KvCacheType::Int8 => KvSliceMut::Int8(&mut buffer.slice_mut()[..elements]),
         }
+    }
+
+    /// Elements of the whole blocks that are committed.
+    fn kv_elements(&self, shape: &attention::Shape, buffer: &Buffer) -> usize {
+        let block = shape.block_bytes(self.kv_cache_type) as usize;
+        let whole = buffer.committed() / block * block;
+        whole / self.kv_cache_type.width() as usize
     }
 }
 
@@ -191,7 +204,8 @@ impl Operators for CpuDevice {
     ) {
         let (tokens, width) = (rows.len(), shape.kv_heads * shape.head_dim);
         let (keys, values) = (rows_of(keys, &rows, width), rows_of(values, &rows, width));
-        let (cache_keys, cache_values) = (self.kv_mut(&mut cache.keys), self.kv_mut(&mut cache.values));
+        let (cache_keys, cache_values) =
+            (self.kv_mut(shape, &mut cache.keys), self.kv_mut(shape, &mut cache.values));
         attention::append(&self.cpu, shape, first, tokens, keys, values, cache_keys, cache_values);
     }
 
@@ -213,8 +227,8 @@ impl Operators for CpuDevice {
             rows.len(),
             rows_of(queries, &rows, heads.token_stride),
             Heads { tokens: rows.len(), ..heads },
-            self.kv(&cache.keys),
-            self.kv(&cache.values),
+            self.kv(shape, &cache.keys),
+            self.kv(shape, &cache.values),
             rows_of_mut(out, &rows, shape.heads * shape.head_dim),
             scratch.slice_mut(),
         );

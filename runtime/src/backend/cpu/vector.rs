@@ -24,6 +24,8 @@ pub trait Vector: Copy {
     type Lanes: Copy;
     /// `LANES` f16 bit patterns in memory.
     type Halves: Copy;
+    /// `LANES` signed bytes in memory.
+    type Bytes: Copy;
 
     /// The slice as whole registers, and the rest.
     fn chunks(values: &[f32]) -> (&[Self::Lanes], &[f32]);
@@ -33,6 +35,8 @@ pub trait Vector: Copy {
     fn halves(bits: &[u16]) -> (&[Self::Halves], &[u16]);
     /// The slice of f16 bit patterns as whole registers, and the rest.
     fn halves_mut(bits: &mut [u16]) -> (&mut [Self::Halves], &mut [u16]);
+    /// The slice of signed bytes as whole registers, and the rest.
+    fn bytes(values: &[i8]) -> (&[Self::Bytes], &[i8]);
 
     /// Asks for the cache line of `place`; nothing on sets without such an instruction.
     #[inline(always)]
@@ -44,6 +48,8 @@ pub trait Vector: Copy {
     fn load(lanes: &Self::Lanes) -> Self;
     /// Loads a register of f16 values, converted exactly.
     fn load_f16(halves: &Self::Halves) -> Self;
+    /// Loads a register of signed bytes, converted exactly.
+    fn load_i8(bytes: &Self::Bytes) -> Self;
     /// Stores a register.
     fn store(self, lanes: &mut Self::Lanes);
     /// Stores a register as f16 values, rounded to nearest even.
@@ -119,6 +125,7 @@ impl Vector for Portable {
     const REGISTERS: usize = 8;
     type Lanes = [f32; 8];
     type Halves = [u16; 8];
+    type Bytes = [i8; 8];
 
     #[inline(always)]
     fn chunks(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
@@ -137,6 +144,10 @@ impl Vector for Portable {
         bits.as_chunks_mut()
     }
     #[inline(always)]
+    fn bytes(values: &[i8]) -> (&[Self::Bytes], &[i8]) {
+        values.as_chunks()
+    }
+    #[inline(always)]
     fn splat(value: f32) -> Self {
         Portable([value; 8])
     }
@@ -151,6 +162,10 @@ impl Vector for Portable {
             *value = half::f16::from_bits(bits).to_f32_const();
         }
         Portable(out)
+    }
+    #[inline(always)]
+    fn load_i8(bytes: &Self::Bytes) -> Self {
+        Portable(bytes.map(f32::from))
     }
     #[inline(always)]
     fn store(self, lanes: &mut Self::Lanes) {
@@ -236,6 +251,7 @@ impl Vector for f32 {
     const REGISTERS: usize = 16;
     type Lanes = [f32; 1];
     type Halves = [u16; 1];
+    type Bytes = [i8; 1];
 
     #[inline(always)]
     fn chunks(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
@@ -254,6 +270,10 @@ impl Vector for f32 {
         bits.as_chunks_mut()
     }
     #[inline(always)]
+    fn bytes(values: &[i8]) -> (&[Self::Bytes], &[i8]) {
+        values.as_chunks()
+    }
+    #[inline(always)]
     fn splat(value: f32) -> Self {
         value
     }
@@ -264,6 +284,10 @@ impl Vector for f32 {
     #[inline(always)]
     fn load_f16(halves: &Self::Halves) -> Self {
         half::f16::from_bits(halves[0]).to_f32_const()
+    }
+    #[inline(always)]
+    fn load_i8(bytes: &Self::Bytes) -> Self {
+        f32::from(bytes[0])
     }
     #[inline(always)]
     fn store(self, lanes: &mut Self::Lanes) {

@@ -41,6 +41,7 @@ impl Vector for Avx2 {
     const REGISTERS: usize = 16;
     type Lanes = [f32; 8];
     type Halves = [u16; 8];
+    type Bytes = [i8; 8];
 
     #[inline(always)]
     fn chunks(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
@@ -59,6 +60,10 @@ impl Vector for Avx2 {
         bits.as_chunks_mut()
     }
     #[inline(always)]
+    fn bytes(values: &[i8]) -> (&[Self::Bytes], &[i8]) {
+        values.as_chunks()
+    }
+    #[inline(always)]
     fn prefetch<T>(place: &T) {
         intrinsic!(_mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()));
     }
@@ -73,6 +78,10 @@ impl Vector for Avx2 {
     #[inline(always)]
     fn load_f16(halves: &Self::Halves) -> Self {
         Avx2(intrinsic!(_mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().cast()))))
+    }
+    #[inline(always)]
+    fn load_i8(bytes: &Self::Bytes) -> Self {
+        Avx2(intrinsic!(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(bytes.as_ptr().cast())))))
     }
     #[inline(always)]
     fn store(self, lanes: &mut Self::Lanes) {
@@ -156,6 +165,7 @@ impl Vector for Avx512 {
     const REGISTERS: usize = 32;
     type Lanes = [f32; 16];
     type Halves = [u16; 16];
+    type Bytes = [i8; 16];
 
     #[inline(always)]
     fn chunks(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
@@ -174,6 +184,10 @@ impl Vector for Avx512 {
         bits.as_chunks_mut()
     }
     #[inline(always)]
+    fn bytes(values: &[i8]) -> (&[Self::Bytes], &[i8]) {
+        values.as_chunks()
+    }
+    #[inline(always)]
     fn prefetch<T>(place: &T) {
         intrinsic!(_mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()));
     }
@@ -188,6 +202,10 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn load_f16(halves: &Self::Halves) -> Self {
         Avx512(intrinsic!(_mm512_cvtph_ps(_mm256_loadu_si256(halves.as_ptr().cast()))))
+    }
+    #[inline(always)]
+    fn load_i8(bytes: &Self::Bytes) -> Self {
+        Avx512(intrinsic!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())))))
     }
     #[inline(always)]
     fn store(self, lanes: &mut Self::Lanes) {

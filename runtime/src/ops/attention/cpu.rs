@@ -49,6 +49,9 @@ pub fn forward(
         (KvSlice::F32(k), KvSlice::F32(v)) => {
             Call { cpu, shape, first_position, tokens, q, q_layout, k, v, out, tiles }.run(wave);
         }
+        (KvSlice::Int8(k), KvSlice::Int8(v)) => {
+            Call { cpu, shape, first_position, tokens, q, q_layout, k, v, out, tiles }.run(wave);
+        }
         _ => panic!("K and V caches must have one element type"),
     }
 }

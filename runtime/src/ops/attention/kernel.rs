@@ -1,10 +1,11 @@
 //! A tile of queries against a span of the context, on vectors.
 //!
 //! A row is one query head of one token; the rows of a tile share a KV head, so an element of K or V that was loaded (and
-//! converted from f16) is used for a panel of four rows. Scores: 4 rows by 64 tokens, in 16 AVX-512 accumulators, one
-//! register of K and four broadcast queries at a time. Outputs: 4 rows by 64 values, the same with V.
+//! converted from f16 or a byte) is used for a panel of four rows. Scores: 4 rows by 64 tokens, in 16 AVX-512 accumulators, one
+//! register of K and four broadcast queries at a time. Outputs: 4 rows by 64 values, the same with V. Scales never enter these
+//! loops: a token's scale of K multiplies its finished scores, its scale of V its weights.
 
-use super::cache::Element;
+use super::cache::{Element, head_block_len};
 use super::shape::{BLOCK_TOKENS, PANEL_ROWS, Shape};
 use crate::backend::cpu::Vector;
 use crate::ops::Heads;
@@ -134,12 +135,14 @@ impl Tile<'_> {
             if most == 0 {
                 return;
             }
-            let start = block * shape.block_len() + self.kv_head * shape.head_block_len();
+            let length = head_block_len::<E>(shape);
+            let start = (block * shape.kv_heads + self.kv_head) * length;
             // Panel 0 asks for what comes next while it computes: V of this block, then K of the next.
-            let next = k.get(start + shape.block_len()..).unwrap_or(&[]);
-            let next = &next[..next.len().min(shape.head_block_len())];
-            let k = &k[start..][..shape.head_block_len()];
-            let v = &v[start..][..shape.head_block_len()];
+            let next = k.get(start + shape.kv_heads * length..).unwrap_or(&[]);
+            let next = &next[..next.len().min(length)];
+            let (k, k_scales) = k[start..][..length].split_at(shape.head_block_len());
+            let (v, v_scales) = v[start..][..length].split_at(shape.head_block_len());
+            let (k_scales, v_scales) = (E::scales(k_scales), E::scales(v_scales));
             // All scores first, so that K and then V stay in the first-level cache while the panels pass.
             for (panel, queries) in self.queries.chunks_exact(PANEL_ROWS * width).enumerate() {
                 let first = panel * PANEL_ROWS;
@@ -151,7 +154,14 @@ impl Tile<'_> {
                 for (row, scores) in (first..).zip(scores) {
                     let visible = if row < rows { visible(row / group) } else { 0 };
                     let (maximum, sum) = (&mut running.maximum[row], &mut running.sum[row]);
+                    if let Some(scales) = &k_scales {
+                        multiply::<V>(scores, scales);
+                    }
                     self.rescale[row] = softmax::<V>(scores, visible, maximum, sum);
+                    // From here on a weight stands for a count of V's steps.
+                    if let Some(scales) = &v_scales {
+                        multiply::<V>(scores, scales);
+                    }
                 }
             }
             for (panel, out) in running.out.chunks_exact_mut(PANEL_ROWS * width).enumerate() {
@@ -218,6 +228,14 @@ fn score_columns<V: Vector, E: Element, const N: usize>(
         for n in 0..N {
             sums[row][n].store(&mut scores[n]);
         }
+    }
+}
+
+/// `row *= scales`, slot by slot.
+#[inline(always)]
+fn multiply<V: Vector>(row: &mut ScoreRow, scales: &ScoreRow) {
+    for (value, scale) in V::chunks_mut(row).0.iter_mut().zip(V::chunks(scales).0) {
+        V::load(value).mul(V::load(scale)).store(value);
     }
 }
 

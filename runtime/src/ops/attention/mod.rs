@@ -13,13 +13,18 @@
 //! |---|---|---|
 //! | `q` | strided [`crate::ops::Heads`], `[T, heads, head_dim]` | after norm and rotation |
 //! | `k`, `v` of [`append`] | `[T, kv_heads, head_dim]` | |
-//! | K cache | `[blocks, kv_heads, head_dim, 64]` | f16 or f32; tokens innermost |
-//! | V cache | `[blocks, kv_heads, 64, head_dim]` | f16 or f32 |
+//! | K cache | `[blocks, kv_heads, head_dim, 64]` | f16, f32 or int8; tokens innermost |
+//! | V cache | `[blocks, kv_heads, 64, head_dim]` | f16, f32 or int8 |
 //! | `out` | `[T, heads, head_dim]` | |
 //!
-//! Position `p` is in block `p / 64`, slot `p % 64`; a block of K or V has [`Shape::block_len`] elements. K is stored with
+//! Position `p` is in block `p / 64`, slot `p % 64`; a block of K or V has [`Shape::block_len`] values. K is stored with
 //! the tokens of a block side by side because scores are then sums of whole registers for one query and for a hundred alike.
 //! Slots after the last token may hold anything, NaN included. f16 overflows above 65504.
+//!
+//! # int8
+//! A key, and a value, of one token and KV head is stored as `round(x / s)` with `s = max|x| / 127`, which is exact to `s / 2`.
+//! Behind the values of a KV head in a block stand the scales of its 64 tokens, f32 each: a block is one run of
+//! [`Shape::block_bytes`], and writing a token touches no other token's bytes.
 //!
 //! Workspace: [`Shape::workspace`], which depends on the shape and the threads, not on the tokens or the context.
 //!
@@ -36,7 +41,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{KvSlice, KvSliceMut, append};
+pub use cache::{KvCacheType, KvSlice, KvSliceMut, append};
 pub use cpu::forward;
 pub use shape::{BLOCK_TOKENS, SPAN_BLOCKS, Shape};
 

@@ -2,6 +2,8 @@
 
 use ledger::Bytes;
 
+use super::cache::KvCacheType;
+
 /// Tokens in a block of the cache.
 pub const BLOCK_TOKENS: usize = 64;
 /// Blocks in a span, the unit in which the context is divided between threads.
@@ -32,12 +34,17 @@ impl Shape {
         self.heads / self.kv_heads
     }
 
-    /// Elements of one block of K, or of V: `64 * kv_heads * head_dim`.
+    /// Values of one block of K, or of V: `64 * kv_heads * head_dim`.
     pub const fn block_len(&self) -> usize {
         self.kv_heads * self.head_block_len()
     }
 
-    /// Elements of one KV head in a block.
+    /// Bytes of one block of K, or of V: its values, and its scales where `element` has them.
+    pub const fn block_bytes(&self, element: KvCacheType) -> u64 {
+        (self.kv_heads * BLOCK_TOKENS) as u64 * element.vector_bytes(self.head_dim)
+    }
+
+    /// Values of one KV head in a block.
     pub(super) const fn head_block_len(&self) -> usize {
         BLOCK_TOKENS * self.head_dim
     }

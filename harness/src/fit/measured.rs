@@ -1,0 +1,105 @@
+//! What earlier runs measured of a configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ledger::{Bytes, Tokens};
+use serde::Serialize;
+
+use super::planner::Configuration;
+use crate::record::{CellRecord, Outcome, Run, RunRecord};
+use crate::scenario::ModelSource;
+use crate::verdict::evidence;
+
+/// How far the tokens that were held may be from those that are predicted: two blocks of the cache.
+const CONTEXT_TOLERANCE: u32 = 128;
+
+/// A peak that was measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measured {
+    /// The run's folder.
+    pub run: PathBuf,
+    /// The highest resident memory of any of its trials.
+    pub peak_bytes: Bytes,
+    /// Tokens that the longest sequence held.
+    pub context_tokens: Tokens,
+}
+
+/// The runs in which a model was measured, newest first.
+#[derive(Debug, Default)]
+pub struct Records {
+    runs: Vec<(PathBuf, RunRecord, Option<Run>)>,
+    source: String,
+}
+
+impl Records {
+    /// The runs among `folders`, oldest first, that measured `source`. What cannot be read is no evidence.
+    pub fn of(folders: &[PathBuf], source: &ModelSource) -> Records {
+        let source = source.describe();
+        let read = |folder: &PathBuf| Some((folder.clone(), Run::head(folder).ok()?, None));
+        let mut runs: Vec<_> = folders.iter().rev().filter_map(read).collect();
+        runs.retain(|(_, record, _): &(PathBuf, RunRecord, Option<Run>)| {
+            record.cells.iter().any(|cell| cell.source == source)
+        });
+        Records { runs, source }
+    }
+
+    /// What the newest run with this configuration and about `context` tokens measured. The lengths that a cell was started with
+    /// size nothing, so that only the tokens that were held count.
+    pub fn find(&mut self, configuration: &Configuration, context: Tokens) -> Option<Measured> {
+        let (build, settings) = (configuration.build.to_map(), configuration.settings.to_map());
+        let source = &self.source;
+        let same = |cell: &&CellRecord| {
+            cell.source == *source && cell.build == build && telling(&cell.settings) == telling(&settings)
+        };
+        self.runs.iter_mut().find_map(|(folder, record, run)| {
+            let cells: Vec<_> = record.cells.iter().filter(same).map(|cell| cell.id.clone()).collect();
+            if cells.is_empty() {
+                return None;
+            }
+            if run.is_none() {
+                *run = Run::load(folder).ok();
+            }
+            let run = run.as_ref()?;
+            let near = |held: Tokens| held.0.abs_diff(context.0) <= CONTEXT_TOLERANCE;
+            let found = cells.iter().filter_map(|cell| measured(run, cell)).find(|(held, _)| near(*held));
+            found.map(|(context_tokens, peak_bytes)| Measured {
+                run: folder.clone(),
+                peak_bytes,
+                context_tokens,
+            })
+        })
+    }
+}
+
+/// The settings that decide the bytes of a cell beside the tokens that it holds.
+fn telling(settings: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
+    let drafts = settings.get("mtp").is_some_and(|mtp| mtp == "true");
+    let counts = |name: &str| match name {
+        "maxInputLen" | "maxKVCacheCapacity" => false,
+        "maxVerifyTreeSize" | "draftVocab" => drafts,
+        _ => true,
+    };
+    let pairs = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    pairs.filter(|(name, _)| counts(name)).collect()
+}
+
+/// The longest context and the highest peak over the trials of `cell` that ran to their end.
+pub(super) fn measured(run: &Run, cell: &crate::record::CellId) -> Option<(Tokens, Bytes)> {
+    let completed = run.trials_of(cell).filter(|trial| trial.record.outcome == Outcome::Completed);
+    let read = completed.filter_map(|trial| {
+        let context = trial
+            .record
+            .phases
+            .iter()
+            .filter_map(|it| evidence::context_in(&trial.record, it.phase))
+            .max()?;
+        Some((context, trial.record.peak_resident()?))
+    });
+    read.max_by_key(|(_, peak)| *peak)
+}
+
+/// The difference of `measured` from `predicted`, as a share of what was measured.
+pub fn difference(predicted: Bytes, measured: Bytes) -> f64 {
+    predicted.signed_difference(measured) as f64 / measured.0.max(1) as f64
+}
