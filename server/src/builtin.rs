@@ -196,7 +196,9 @@ impl TextEngine for Builtin {
             })
             .collect();
         let drafts = self.engine.options().mtp;
-        let rounds = self.engine.round(&mut rounds).map_err(refused)?;
+        // The server has held every request against the limits, so nothing that fails now is a client's doing.
+        let failed = |error: SequenceError| GenerateError::Engine { reason: error.to_string() };
+        let rounds = self.engine.round(&mut rounds).map_err(failed)?;
         let running = self.places.iter_mut().enumerate();
         let running = running.filter_map(|(place, generation)| wanted(place).and(generation.as_mut()));
         let steps = running.zip(rounds).map(|(generation, round)| {

@@ -64,8 +64,13 @@ fn options(pack: &PackArguments, lm_head: LmHead) -> BuildOptions {
 }
 
 fn summary(manifest: &Manifest, directory: &Path) -> String {
+    // Tokens that are always kept may be more than were asked for, and a checkpoint may have fewer.
+    let rows = match (manifest.config.vocab_size, manifest.vocabulary_size()) {
+        (rows, all) if rows < all => format!(", {rows} of {all} rows"),
+        _ => String::new(),
+    };
     format!(
-        "{}: {} in {} segments, sha256 {}\n",
+        "{}: {} in {} segments{rows}, sha256 {}\n",
         directory.display(),
         manifest.weights_bytes,
         manifest.segments.len(),

@@ -68,18 +68,20 @@ impl Steps {
             return Ok(None);
         };
         self.ledger.enter(Phase::Prefill);
-        // From here on the place is given back, with the buffers if it was the first, whatever happens.
         state.open |= 1 << sequence;
-        let open = state.open.count_ones() as usize;
-        let place = Place { steps: self.clone(), sequence };
-        let made = (|| {
-            if state.buffers.is_none() {
-                state.buffers = Some(StepBuffers::reserve(device, config, options)?);
-            }
-            state.buffers.as_mut().map_or(Ok(()), |buffers| buffers.hold(config, options, open))
-        })();
         drop(state);
-        made.map(|()| Some(place))
+        // From here on the place is given back, with the buffers if it was the first, whatever happens: after the lock, which
+        // giving it back takes, too.
+        let place = Place { steps: self.clone(), sequence };
+        let mut state = self.state();
+        let open = state.open.count_ones() as usize;
+        let buffers = match &mut state.buffers {
+            Some(buffers) => buffers,
+            none => none.insert(StepBuffers::reserve(device, config, options)?),
+        };
+        buffers.hold(config, options, open)?;
+        drop(state);
+        Ok(Some(place))
     }
 
     /// Works with the buffers.

@@ -107,7 +107,8 @@ impl EngineDir {
     }
 }
 
-/// What in a manifest contradicts itself: a segment outside the file, a tensor outside its segment, a part too short.
+/// What in a manifest contradicts itself: a segment outside the file, a tensor outside its segment, a part too short, a table
+/// of another vocabulary.
 fn inconsistency(manifest: &Manifest) -> Option<String> {
     for segment in &manifest.segments {
         let end = segment.offset.checked_add(segment.bytes.0);
@@ -115,7 +116,19 @@ fn inconsistency(manifest: &Manifest) -> Option<String> {
         if !inside || !segment.offset.is_multiple_of(PAGE) || segment.bytes == Bytes::ZERO {
             return Some(format!("segment `{}` lies outside the weights' file", segment.name));
         }
+        let tensors = segment.tensors.iter();
+        let held = tensors.map(|tensor| tensor.bytes.0).try_fold(segment.alignment.0, u64::checked_add);
+        if held != Some(segment.bytes.0) {
+            return Some(format!("the tensors of segment `{}` do not come to its length", segment.name));
+        }
         for tensor in &segment.tensors {
+            let rows = manifest.config.vocab_size;
+            if ["embed_tokens", "lm_head"].contains(&tensor.name.as_str()) && tensor.rows != rows {
+                return Some(format!(
+                    "`{}` has {} rows, and the vocabulary {rows} entries",
+                    tensor.name, tensor.rows
+                ));
+            }
             let expected = tensor.format.parts(tensor.rows, tensor.columns);
             let fits = tensor.rows > 0
                 && tensor.columns > 0

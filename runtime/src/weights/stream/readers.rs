@@ -126,12 +126,8 @@ impl Stream {
             state = wait(&shared.done, state);
         };
         drop(state);
-        let result = body(&shared.stripes[stripe], slot.bytes());
-        shared.state().stripes.release(slot);
-        // To readers that wait for a slot, and to other users that do.
-        shared.work.notify_all();
-        shared.done.notify_all();
-        Ok(result)
+        let held = Held { shared, slot: Some(slot) };
+        Ok(body(&shared.stripes[stripe], held.bytes()))
     }
 
     /// Reads all of `wanted`, several at a time, and calls `each` with the number and the bytes of every one, in any order.
@@ -183,6 +179,29 @@ impl Stream {
     /// Whether reads go past the page cache.
     pub fn is_direct(&self) -> bool {
         self.shared.file.is_direct()
+    }
+}
+
+/// A filled slot in use. Dropping it gives it back, after a panic as well: a ring that lost its slots would stand still.
+struct Held<'a> {
+    shared: &'a Shared,
+    slot: Option<Slot>,
+}
+
+impl Held<'_> {
+    fn bytes(&self) -> &[u8] {
+        self.slot.as_ref().map_or(&[], Slot::bytes)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.shared.state().stripes.release(slot);
+        }
+        // To readers that wait for a slot, and to other users that do.
+        self.shared.work.notify_all();
+        self.shared.done.notify_all();
     }
 }
 
