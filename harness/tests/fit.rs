@@ -208,6 +208,23 @@ fn wrong_demands_are_usage_errors() {
     }
 }
 
+#[test]
+fn a_built_engine_keeps_its_build_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/checkpoints/hybrid-ct");
+    let build =
+        ["build", "--checkpoint", checkpoint.to_str().unwrap(), "--lm-head", "int4", "--output", "engine"];
+    assert_eq!(sweep(&build, folder.path()).status.code(), Some(0));
+    let arguments = ["fit", "--budget", "64MiB", "--json", "--engine", "engine", "--keep", "maxInputLen=256"];
+    let answer = json(&sweep(&arguments, folder.path()));
+    let best = &answer["lines"][0];
+    assert_eq!(best["loss"]["kl_nats"], 0.0, "what the engine has lost already is not counted");
+    assert!(best["build"].as_object().unwrap().is_empty());
+    assert!(answer["serve"].as_str().unwrap().starts_with("sweep serve --engine engine "));
+    // What was built counts the tokenizer, too.
+    assert!(best["by_class_bytes"]["tokenizer"].as_u64().unwrap() > 0);
+}
+
 /// Records of a world in which a short vocabulary costs nothing and bytes in the table cost a lot.
 struct Reversed;
 

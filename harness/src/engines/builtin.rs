@@ -1,5 +1,6 @@
 //! Engines of the built-in runtime: built from a seed or a checkpoint into the cache, once.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use runtime::backend::cpu::Pool;
@@ -13,7 +14,7 @@ use runtime::vocabulary;
 use sha2::{Digest, Sha256};
 
 use super::{Engine, EngineError, EngineErrorKind, EngineProvider, EngineShape, Forecast, Progress};
-use crate::scenario::{self, BuildOptions, Cell, ModelSource};
+use crate::scenario::{self, BuildOptions, Cell, ModelSource, Vocab};
 
 /// Where engines are kept when nothing else is said; ignored by git.
 pub const CACHE: &str = "engines";
@@ -48,11 +49,17 @@ impl BuiltinEngines {
         }
     }
 
-    /// What an engine of `source` under `build` holds, whether or not it is there.
+    /// What an engine of `source` under `build` holds, whether or not it is there. `always` is what every engine of the source
+    /// keeps of its vocabulary, once it is known: finding it out reads the tokenizer.
     ///
     /// # Errors
     /// When there is no such engine, architecture or checkpoint, or it cannot be packed so.
-    pub fn shape(&self, source: &ModelSource, build: &BuildOptions) -> Result<EngineShape, EngineError> {
+    pub fn shape(
+        &self,
+        source: &ModelSource,
+        build: &BuildOptions,
+        always: &mut Option<BTreeSet<u32>>,
+    ) -> Result<EngineShape, EngineError> {
         match EngineDir::open(&self.directory(source, build)) {
             Ok(engine) => Ok(EngineShape {
                 config: engine.manifest().config.clone(),
@@ -62,7 +69,14 @@ impl BuiltinEngines {
             }),
             Err(error) if matches!(source, ModelSource::Engine(_)) => Err(error.into()),
             Err(_) => {
-                let source = open_trimmed(source, build)?;
+                let mut source = open_source(source)?;
+                if build.vocab != Vocab::Full {
+                    let kept = match always {
+                        Some(kept) => kept,
+                        None => always.insert(vocabulary::indispensable(source.as_ref())?),
+                    };
+                    source = vocabulary::trim_keeping(source, &build.vocab, kept)?;
+                }
                 let vocab_map = source.kept_rows().map(|kept| vocabulary::file_bytes(kept.ids.len()));
                 Ok(EngineShape {
                     segments: engine_dir::layout(source.as_ref(), &build_options(build))?,
@@ -95,7 +109,7 @@ impl EngineProvider for BuiltinEngines {
     }
 
     fn forecast(&self, cell: &Cell) -> Result<Forecast, EngineError> {
-        self.shape(&cell.source, &cell.build)?.forecast(&cell.settings)
+        self.shape(&cell.source, &cell.build, &mut None)?.forecast(&cell.settings)
     }
 }
 

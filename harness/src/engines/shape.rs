@@ -44,7 +44,8 @@ impl EngineShape {
             streamed_bytes_per_token: streaming.streamed_per_token,
         });
         let streamed = streaming.map_or(Bytes::ZERO, |streaming| streaming.streamed_bytes_per_token);
-        let rates = rates(&self.segments, options.threads).limited_by_storage(streamed, options.prefill_chunk());
+        let rates =
+            rates(&self.segments, options.threads).limited_by_storage(streamed, options.prefill_chunk());
         Ok(Forecast {
             plan: plan::plan(&self.config, &self.segments, self.tables, &options),
             program: PROGRAM,

@@ -3,7 +3,7 @@
 //! Weights are held from load to unload, so a peak is the weights and the most that any phase adds to them. Both halves are kept
 //! once they are known: a thousand configurations share a few hundred of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use ledger::{Bytes, Phase, Role, Tokens};
 use runtime::plan::{RuntimeOptions, Streaming, WeightStreaming, is_loaded};
@@ -40,6 +40,8 @@ pub struct Planner<'a> {
     source: &'a ModelSource,
     context: Option<Tokens>,
     shapes: HashMap<BuildOptions, EngineShape>,
+    /// Ids that every engine keeps, once the tokenizer has been read for them.
+    always: Option<BTreeSet<u32>>,
     weights: HashMap<Configuration, Weights>,
     added: HashMap<(Configuration, Option<usize>), Bytes>,
 }
@@ -48,7 +50,7 @@ impl<'a> Planner<'a> {
     /// Configurations of `source`, with `context` tokens held; without it, with the cache full.
     pub fn new(engines: &'a BuiltinEngines, source: &'a ModelSource, context: Option<Tokens>) -> Planner<'a> {
         let (shapes, weights, added) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Planner { engines, source, context, shapes, weights, added }
+        Planner { engines, source, context, shapes, always: None, weights, added }
     }
 
     /// Where the model comes from.
@@ -72,7 +74,7 @@ impl<'a> Planner<'a> {
     /// When there is no such engine, architecture or checkpoint, or it cannot be packed so.
     pub fn shape(&mut self, build: &BuildOptions) -> Result<&EngineShape, EngineError> {
         if !self.shapes.contains_key(build) {
-            let shape = self.engines.shape(self.source, build)?;
+            let shape = self.engines.shape(self.source, build, &mut self.always)?;
             self.shapes.insert(build.clone(), shape);
         }
         Ok(&self.shapes[build])

@@ -22,4 +22,4 @@ pub use corpus::count_tokens;
 pub use error::{VocabError, VocabMapProblem};
 pub use file::{VOCAB_MAP, file_bytes, read_ids, to_file, write_ids};
 pub use map::VocabMap;
-pub use trim::trim;
+pub use trim::{indispensable, trim, trim_keeping};

@@ -47,6 +47,7 @@ pub(super) struct Answer {
 #[derive(Debug, Serialize)]
 pub(super) struct Line {
     pub(super) rank: usize,
+    /// Empty where the engine is built already.
     pub(super) build: BTreeMap<String, String>,
     pub(super) settings: BTreeMap<String, String>,
     pub(super) total_bytes: Bytes,
@@ -84,6 +85,7 @@ pub(super) enum Evidence {
 /// The smallest configuration.
 #[derive(Debug, Serialize)]
 pub(super) struct LeastLine {
+    /// Empty where the engine is built already.
     pub(super) build: BTreeMap<String, String>,
     pub(super) settings: BTreeMap<String, String>,
     pub(super) total_bytes: Bytes,
@@ -141,7 +143,7 @@ pub(super) fn line(
     };
     Ok(Line {
         rank,
-        build: configuration.build.to_map(),
+        build: build_of(planner, configuration),
         settings: configuration.settings.to_map(),
         total_bytes: peak.total,
         headroom_bytes: budget.saturating_sub(peak.total),
@@ -159,16 +161,23 @@ pub(super) fn line(
 
 /// The line of the smallest configuration.
 pub(super) fn least(planner: &mut Planner<'_>, least: &Least, budget: Bytes) -> Result<LeastLine, CliError> {
-    let Configuration { build, settings } = &least.configuration;
     let peak = planner.peak(&least.configuration)?;
     Ok(LeastLine {
-        build: build.to_map(),
-        settings: settings.to_map(),
+        build: build_of(planner, &least.configuration),
+        settings: least.configuration.settings.to_map(),
         total_bytes: peak.total,
         missing_bytes: peak.total.saturating_sub(budget),
         by_class_bytes: peak.by_class,
         trades: trades(planner, &least.configuration)?,
     })
+}
+
+/// The build options that were chosen: none where the engine was built before.
+fn build_of(planner: &Planner<'_>, configuration: &Configuration) -> BTreeMap<String, String> {
+    match planner.source() {
+        ModelSource::Engine(_) => BTreeMap::new(),
+        ModelSource::Synthetic { .. } | ModelSource::Checkpoint(_) => configuration.build.to_map(),
+    }
 }
 
 /// A configuration in a few words: what differs from the defaults.
