@@ -172,7 +172,9 @@ fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Sco
 
 fn said(error: SequenceError) -> CliError {
     match error {
-        SequenceError::Memory(_) | SequenceError::Stream(_) => CliError::Runtime(error.to_string()),
+        SequenceError::Memory(_) | SequenceError::Stream(_) | SequenceError::Sample(_) => {
+            CliError::Runtime(error.to_string())
+        }
         error => CliError::Prompt(error),
     }
 }
