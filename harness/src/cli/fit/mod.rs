@@ -8,7 +8,7 @@ mod command;
 mod held;
 mod table;
 
-use ledger::{Millis, Tokens};
+use ledger::{Bytes, Millis, Tokens};
 
 use super::arguments::FitArguments;
 use super::{CliError, Printer, judge, list};
@@ -61,7 +61,8 @@ fn answer(
         for (at, keep) in arguments.keep.iter().enumerate() {
             let mut others = arguments.keep.clone();
             others.remove(at);
-            let without = Search::run(&mut planner, &Axes::of(&others)?, &quality, budget)?;
+            // Only the smallest is wanted: with no budget at all nothing else is worked out.
+            let without = Search::run(&mut planner, &Axes::of(&others)?, &quality, Bytes::ZERO)?;
             if let Some(least_without) = without.least.filter(|without| without.total < least.total) {
                 answer.in_the_way.push(InTheWay {
                     keep: keep.clone(),
