@@ -11,7 +11,7 @@
 //! - [`levers`]: does each knob move what the plan says?
 //! - [`cell`], [`run`]: the results.
 //! - [`exit`], [`word`]: how they are said, to programs and to people.
-//! - [`columns`], [`table`]: the verdict on a terminal.
+//! - `columns`, [`table`]: the verdict on a terminal.
 
 pub mod budget;
 pub mod cell;

@@ -1,8 +1,8 @@
 //! Weights that are read from storage for each use.
 //!
-//! - [`direct`]: a file read past the page cache.
-//! - [`schedule`]: what is read next and what is at hand, as a state without threads.
-//! - [`readers`]: the threads that read, and the [`Stream`] that they fill.
+//! - `direct`: a file read past the page cache.
+//! - `schedule`: what is read next and what is at hand, as a state without threads.
+//! - `readers`: the threads that read, and the [`Stream`] that they fill.
 //!
 //! A stripe goes round like this: the model announces what it will multiply with, readers take the stripes off the
 //! announcement in its order and fill free slots, the device takes a filled slot, multiplies with it and gives it back. A
