@@ -24,10 +24,7 @@ use runtime::plan::{RingShape, RuntimeOptions, Streaming, WeightStreaming};
 use runtime::weights::stream::DirectFile;
 
 /// Turns of reading and decoding.
-const TURNS: usize = 5;
-
-/// Decode steps in a turn.
-const STEPS: u64 = 2;
+const TURNS: usize = 12;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -83,7 +80,6 @@ fn decode(
     let engine = Engine::load(directory, &options)?;
     let mut sequence = engine.open_sequence()?;
     engine.prefill(&mut sequence, &[1, 2, 3, 4], &mut || Flow::Continue)?;
-    let mut best = f64::INFINITY;
     let mut failed = None;
     group.throughput(Throughput::Bytes(streamed.0));
     group.bench_function(format!("decode with {budget}, {streamed} streamed"), |bencher| {
@@ -94,12 +90,10 @@ fn decode(
                     failed = Some("the sequence is full; lower the number of samples");
                     break;
                 }
-                let step = Instant::now();
                 if engine.decode(&mut sequence, 7).is_err() {
                     failed = Some("a step has failed");
                     break;
                 }
-                best = best.min(step.elapsed().as_secs_f64());
             }
             start.elapsed()
         });
@@ -109,34 +103,33 @@ fn decode(
     }
     // In turns, because a shared disk changes its rate from second to second.
     let (mut storage, mut decoded) = (Vec::new(), Vec::new());
-    let (path, end) = (directory.weights_path(), manifest.weights_bytes.0);
-    let middle = end / 2 / options.ring.stripe.0 * options.ring.stripe.0;
+    let (path, all) = (directory.weights_path(), 0..manifest.weights_bytes.0);
     for _ in 0..TURNS {
-        // A lent disk may answer faster for a while after it has been spared: only what comes then counts.
-        storage_rate(&path, &(0..middle), &options.ring)?;
-        storage.push(storage_rate(&path, &(middle..end), &options.ring)?);
+        storage.push(storage_rate(&path, &all, &options.ring)?);
         // The ring has been filled meanwhile, which the first step would gain by.
         engine.decode(&mut sequence, 7)?;
         let start = Instant::now();
-        for _ in 0..STEPS {
-            engine.decode(&mut sequence, 7)?;
-        }
-        decoded.push((STEPS * streamed.0) as f64 / start.elapsed().as_secs_f64());
+        engine.decode(&mut sequence, 7)?;
+        decoded.push(streamed.0 as f64 / start.elapsed().as_secs_f64());
     }
-    let (storage, decoded) = (median(storage), median(decoded));
-    println!(
-        "  {budget}: streamed at {:.2} GB/s (best step {:.2}), storage beside it {:.2} GB/s: {:.0} %",
-        decoded / 1e9,
-        streamed.0 as f64 / best / 1e9,
-        storage / 1e9,
-        100.0 * decoded / storage
-    );
+    // A disk with an allowance has two rates, and luck decides who meets which: they are compared each with its like.
+    for (what, place) in [("sustained", TURNS / 4), ("at best", TURNS - 1)] {
+        let (storage, decoded) = (sorted(&storage)[place], sorted(&decoded)[place]);
+        println!(
+            "  {budget}, {what}: streamed at {:.2} GB/s, storage beside it {:.2} GB/s: {:.0} %",
+            decoded / 1e9,
+            storage / 1e9,
+            100.0 * decoded / storage
+        );
+    }
     Ok(())
 }
 
-fn median(mut rates: Vec<f64>) -> f64 {
+/// From the slowest to the fastest.
+fn sorted(rates: &[f64]) -> Vec<f64> {
+    let mut rates = rates.to_vec();
     rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+    rates
 }
 
 fn bench(criterion: &mut Criterion) {
