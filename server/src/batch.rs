@@ -15,16 +15,16 @@ pub(crate) fn run(engine: &mut dyn TextEngine, queue: &Queue<Job>, shutdown: &At
     loop {
         // Before anybody comes in: what those who left hold is not there beside what a newcomer takes.
         batch.let_go();
-        while let Some(place) = batch.places.iter().position(Option::is_none) {
+        // One a step, so that those who run wait for one prompt at a time.
+        if let Some(place) = batch.places.iter().position(Option::is_none) {
             let idle = batch.places.iter().all(Option::is_none);
-            let next = if idle { queue.next() } else { queue.try_next() };
-            match next {
+            match if idle { queue.next() } else { queue.try_next() } {
                 Some(job) => {
                     batch.begin(place, job);
                     batch.let_go();
                 }
                 None if idle => return,
-                None => break,
+                None => {}
             }
         }
         batch.step();
