@@ -3,7 +3,7 @@
 mod fake;
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use fake::{FakeTarget, WEIGHTS, scenario};
 use harness::engines::Engine;
@@ -14,18 +14,8 @@ use harness::scenario::Scenario;
 use harness::trial::{TrialPlan, run_trial};
 use ledger::{Bytes, Phase};
 
-/// A harness runs one trial at a time. Tests run several in one process, whose children are then those of all of them: a test
-/// that counts orphans runs by itself.
-static TRIALS: RwLock<()> = RwLock::new(());
-
-/// Runs one trial, and returns its record and what is on disk.
+/// Runs one trial of a target that behaves like `model`, and returns its record and what is on disk.
 fn trial_of(scenario: &Scenario, can_wait: bool) -> (TrialRecord, Series) {
-    let _beside_others = TRIALS.read().unwrap_or_else(PoisonError::into_inner);
-    trial_alone(scenario, can_wait)
-}
-
-/// As [`trial_of`], for whoever has seen to its being the only one.
-fn trial_alone(scenario: &Scenario, can_wait: bool) -> (TrialRecord, Series) {
     let folder = tempfile::tempdir().expect("a folder");
     for kind in ["trials", "samples", "logs"] {
         std::fs::create_dir(folder.path().join(kind)).expect("writable");
@@ -218,8 +208,7 @@ fn refusals_and_garbage_are_failures_in_the_targets_own_words() {
 
 #[test]
 fn children_are_counted_and_none_survives() {
-    let _alone = TRIALS.write().unwrap_or_else(PoisonError::into_inner);
-    let (record, series) = trial_alone(&scenario(&["fork"], |text| text), true);
+    let (record, series) = trial_of(&scenario(&["fork"], |text| text), true);
     assert_eq!(record.outcome, Outcome::Completed, "{:?}", record.log_tail);
     let words = record.warnings.join("\n");
     assert!(words.contains("the sum of 3 processes' peaks"), "{words}");

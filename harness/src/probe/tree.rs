@@ -59,11 +59,16 @@ impl ProcessTree {
         TreeView { root: self.root.clone(), leader: self.leader, known: self.identities() }
     }
 
-    /// Applies a change. The list never grows beyond its first allocation.
+    /// Applies a change. Two threads may have looked at the same time and found the same process: it counts once. The list never
+    /// grows beyond its first allocation.
     pub(super) fn apply(&mut self, change: TreeChange) {
         self.processes.retain(|process| !change.gone.iter().any(|gone| same(gone, &process.identity)));
-        let room = MAX_PROCESSES - self.processes.len();
-        self.processes.extend(change.found.into_iter().take(room));
+        for found in change.found {
+            let known = self.processes.iter().any(|process| same(&process.identity, &found.identity));
+            if !known && self.processes.len() < MAX_PROCESSES {
+                self.processes.push(found);
+            }
+        }
     }
 
     /// The processes as last seen, the leader included while it lives.
@@ -133,4 +138,22 @@ impl TreeView {
 
 fn same(a: &ProcessIdentity, b: &ProcessIdentity) -> bool {
     a.pid == b.pid && a.start_ticks == b.start_ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_two_threads_find_at_once_counts_once() {
+        let root = ProcRoot::at(std::path::Path::new("/proc"));
+        let mut tree = ProcessTree::of(&root, std::process::id()).expect("this process is there");
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep is there");
+        let (first, second) = (tree.view().change(), tree.view().change());
+        tree.apply(first);
+        tree.apply(second);
+        let found = tree.identities().iter().filter(|identity| identity.pid == child.id()).count();
+        child.kill().and_then(|()| child.wait()).expect("it is ours");
+        assert_eq!(found, 1);
+    }
 }
