@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::arguments::{ExplainArguments, Knob};
 use super::print::table;
 use super::progress::Screen;
-use super::{CliError, Printer, build, serve};
+use super::{CliError, Printer, build};
 use crate::engines::{
     BuiltinEngines, Divergence, EngineError, EngineErrorKind, EngineProvider, QualityRecord,
 };
@@ -160,7 +160,7 @@ fn ids(
 }
 
 fn load(variant: &Variant, arguments: &ExplainArguments) -> Result<Engine, CliError> {
-    let mut options = RuntimeOptions::new(Tokens(arguments.tokens), serve::threads(arguments.threads));
+    let mut options = RuntimeOptions::new(Tokens(arguments.tokens), arguments.threads.resolve());
     options.max_kv_cache_capacity = Tokens(arguments.tokens);
     options.precision = Precision::Exact;
     options.kv_cache_type = variant.kv_cache_type.in_runtime();

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::arguments::{LogitsArguments, PrecisionArgument};
 use super::print::table;
-use super::{CliError, Printer, build, serve};
+use super::{CliError, Printer, build};
 use crate::scenario::LmHead;
 use crate::verdict::ExitCode;
 
@@ -51,8 +51,7 @@ pub(super) fn logits(arguments: &LogitsArguments, printer: &Printer) -> Result<E
     let folder = build::engine(&arguments.source, &arguments.pack, lm_head, printer)?;
     let steps = arguments.steps.unwrap_or(arguments.force.len());
     let tokens = |count: usize| Tokens(u32::try_from(count).unwrap_or(u32::MAX));
-    let mut options =
-        RuntimeOptions::new(tokens(arguments.ids.len().max(1)), serve::threads(arguments.threads));
+    let mut options = RuntimeOptions::new(tokens(arguments.ids.len().max(1)), arguments.threads.resolve());
     let drafts = arguments.draft.unwrap_or(0);
     // The last round may make more tokens than were asked for.
     options.max_kv_cache_capacity =

@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ledger::Tokens;
-use runtime::backend::cpu::Pool;
 use runtime::engine_dir::EngineDir;
-use runtime::plan::{RuntimeOptions, Streaming, WeightsMode};
+use runtime::plan::{RuntimeOptions, Streaming};
 use server::ServeOptions;
 use server::builtin::{Builtin, BuiltinError, MemoryWitness};
 
 use super::arguments::ServeArguments;
 use super::{CliError, Printer, build};
-use crate::scenario::{LmHead, Threads, WeightPlacement};
+use crate::engines::runtime_options;
+use crate::scenario::{LmHead, Settings};
 use crate::verdict::ExitCode;
 
 /// Serves until it is told to stop.
@@ -24,7 +24,7 @@ pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<Exi
             .map_err(|source| CliError::Environment { what: "write the port file", source })?;
     }
     let engine = build::engine(&arguments.source, &arguments.pack, LmHead::Int8, printer)?;
-    let options = runtime_options(arguments);
+    let options = runtime_options(&settings(arguments));
     // What cannot be loaded is known before anything listens.
     let directory = EngineDir::open(&engine)?;
     options.check(&directory.manifest().config)?;
@@ -71,29 +71,19 @@ fn unfinished(file: &Path) -> PathBuf {
     file.with_extension("new")
 }
 
-fn runtime_options(arguments: &ServeArguments) -> RuntimeOptions {
-    let mut options = RuntimeOptions::new(Tokens(arguments.max_input_len), threads(arguments.threads));
-    if let Some(capacity) = arguments.max_kv_cache_capacity {
-        options.max_kv_cache_capacity = Tokens(capacity);
-    }
-    options.gdn_prefill_max_seq = Tokens(arguments.gdn_prefill_max_seq);
-    options.weights = match arguments.weights {
-        WeightPlacement::Mapped => WeightsMode::Mapped,
-        WeightPlacement::Resident => WeightsMode::Resident,
-    };
-    options.kv_cache_type = arguments.kv_cache_type.in_runtime();
-    options.mtp = arguments.mtp;
-    options.max_verify_tree_size = arguments.max_verify_tree_size;
-    options.draft_vocab = arguments.draft_vocab;
-    options.weight_streaming_budget = arguments.weight_streaming_budget;
-    options.max_batch_size = arguments.max_batch_size;
-    options
-}
-
-/// Worker threads of this machine, or as many as were asked for.
-pub(super) fn threads(threads: Threads) -> usize {
-    match threads {
-        Threads::Auto => Pool::default_threads(),
-        Threads::Count(count) => count as usize,
+fn settings(arguments: &ServeArguments) -> Settings {
+    let default_capacity = arguments.max_input_len.saturating_add(RuntimeOptions::DEFAULT_OUTPUT_ROOM);
+    Settings {
+        max_input_len: Tokens(arguments.max_input_len),
+        max_kv_cache_capacity: Tokens(arguments.max_kv_cache_capacity.unwrap_or(default_capacity)),
+        gdn_prefill_max_seq: Tokens(arguments.gdn_prefill_max_seq),
+        threads: arguments.threads,
+        kv_cache_type: arguments.kv_cache_type,
+        weights: arguments.weights,
+        mtp: arguments.mtp,
+        max_verify_tree_size: arguments.max_verify_tree_size,
+        draft_vocab: arguments.draft_vocab,
+        weight_streaming_budget: arguments.weight_streaming_budget,
+        max_batch_size: arguments.max_batch_size,
     }
 }

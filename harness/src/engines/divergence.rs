@@ -7,6 +7,8 @@
 //! ln softmax(x)_i = x_i - ln sum_j exp(x_j)       with the largest x taken out first, so that nothing overflows
 //! ```
 
+use runtime::ops::argmax;
+
 /// Scores that are no numbers, or two rows of different length, cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the scores are no numbers, or not of the same tokens")]
@@ -31,7 +33,7 @@ impl Divergence {
         self.positions += 1;
         self.sum += divergence;
         self.largest = self.largest.max(divergence);
-        self.agreed += usize::from(likeliest(expected) == likeliest(found));
+        self.agreed += usize::from(argmax(expected) == argmax(found));
         Ok(())
     }
 
@@ -75,15 +77,6 @@ fn log_sum_exp(scores: &[f32]) -> Result<f64, Incomparable> {
     }
     let largest = f64::from(scores.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     Ok(largest + scores.iter().map(|&score| (f64::from(score) - largest).exp()).sum::<f64>().ln())
-}
-
-/// The first of the largest scores.
-fn likeliest(scores: &[f32]) -> Option<usize> {
-    let better = |best: Option<usize>, at: usize| match best {
-        Some(best) if scores[best] >= scores[at] => Some(best),
-        _ => Some(at),
-    };
-    (0..scores.len()).fold(None, better)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What an engine holds, and what a target of it will need: arithmetic over its plan, nothing is loaded.
 
 use ledger::{BufferClass, Bytes, Millis, Phase, Role, Tokens};
-use runtime::backend::cpu::Pool;
 use runtime::config::ModelConfig;
 use runtime::engine_dir::SegmentRecord;
 use runtime::plan::{self, RuntimeOptions, Streaming, TextTables};
@@ -31,7 +30,7 @@ impl EngineShape {
     /// # Errors
     /// When the settings contradict each other or the model.
     pub fn forecast(&self, settings: &scenario::Settings) -> Result<Forecast, EngineError> {
-        let options = runtime_options(settings)?;
+        let options = runtime_options(settings);
         options.check(&self.config)?;
         let streaming = Streaming::choose(&self.segments, &options);
         if let Some(streaming) = &streaming {
@@ -70,13 +69,9 @@ impl Forecast {
     }
 }
 
-/// The runtime's form of a cell's settings.
-pub(crate) fn runtime_options(settings: &scenario::Settings) -> Result<RuntimeOptions, EngineError> {
-    let threads = match settings.threads {
-        scenario::Threads::Auto => Pool::default_threads(),
-        scenario::Threads::Count(count) => count as usize,
-    };
-    let mut options = RuntimeOptions::new(settings.max_input_len, threads);
+/// The runtime's form of settings, whether a cell or a command line has them.
+pub(crate) fn runtime_options(settings: &scenario::Settings) -> RuntimeOptions {
+    let mut options = RuntimeOptions::new(settings.max_input_len, settings.threads.resolve());
     options.max_kv_cache_capacity = settings.max_kv_cache_capacity;
     options.gdn_prefill_max_seq = settings.gdn_prefill_max_seq;
     options.weights = match settings.weights {
@@ -89,7 +84,7 @@ pub(crate) fn runtime_options(settings: &scenario::Settings) -> Result<RuntimeOp
     options.draft_vocab = settings.draft_vocab;
     options.weight_streaming_budget = settings.weight_streaming_budget;
     options.max_batch_size = settings.max_batch_size;
-    Ok(options)
+    options
 }
 
 /// How fast a model of `segments` runs on `threads`, at the rates of a modest x86 core. Decoding waits for every weight once a

@@ -118,7 +118,7 @@ impl<'a> Planner<'a> {
         if let Some(known) = self.weights.get(&key) {
             return Ok(*known);
         }
-        let options = runtime_options(&key.settings)?;
+        let options = runtime_options(&key.settings);
         let weights = weights_of(self.shape(&key.build)?, &options);
         self.weights.insert(key, weights);
         Ok(weights)

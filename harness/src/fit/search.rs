@@ -202,7 +202,7 @@ impl<'a, 'b> Search<'a, 'b> {
         }
         let shape = self.planner.shape(&configuration.build)?;
         let loss = Loss::of(&configuration, shape.config.vocab_size, self.rows, self.built, self.records);
-        let speed = Speed::of(shape, &configuration, &weights)?;
+        let speed = Speed::of(shape, &configuration, &weights);
         self.fitting.push(Candidate { configuration, total, loss, speed });
         Ok(true)
     }

@@ -4,7 +4,7 @@ use ledger::{Bytes, Millis, Role};
 
 use super::loss::coverage;
 use super::planner::{Configuration, Weights};
-use crate::engines::{EngineError, EngineShape, rates, runtime_options};
+use crate::engines::{EngineShape, rates, runtime_options};
 
 /// What storage gives in a second where nothing was measured: a fast solid-state disk, as for loading.
 const STORAGE_BYTES_PER_MS: f64 = 2e6;
@@ -27,15 +27,8 @@ impl Speed {
     ///
     /// A pass reads resident weights at the rate of memory while streamed ones come from storage, and the slower of the two
     /// decides; checking several tokens multiplies each weight several times.
-    ///
-    /// # Errors
-    /// When the settings cannot be used.
-    pub fn of(
-        shape: &EngineShape,
-        configuration: &Configuration,
-        weights: &Weights,
-    ) -> Result<Speed, EngineError> {
-        let options = runtime_options(&configuration.settings)?.for_engine(&shape.segments);
+    pub fn of(shape: &EngineShape, configuration: &Configuration, weights: &Weights) -> Speed {
+        let options = runtime_options(&configuration.settings).for_engine(&shape.segments);
         let rates = rates(&shape.segments, options.threads);
         let from_storage = |bytes: Bytes| bytes.0 as f64 / STORAGE_BYTES_PER_MS;
         let pass = |tokens: usize| {
@@ -45,7 +38,7 @@ impl Speed {
         let chunk = options.prefill_chunk();
         let prefill_token = Millis(pass(chunk) / chunk as f64);
         if !options.mtp {
-            return Ok(Speed { decode_token: Millis(pass(1)), prefill_token });
+            return Speed { decode_token: Millis(pass(1)), prefill_token };
         }
         let bytes = |role| {
             shape.segments.iter().filter(move |it| it.role == role).map(|it| it.bytes.0).sum::<u64>() as f64
@@ -61,7 +54,7 @@ impl Speed {
         let accepted = ACCEPTED * coverage(rows, shape.config.vocab_size);
         let drafts = options.drafts();
         let round = pass(drafts + 1) + draft * drafts as f64;
-        Ok(Speed { decode_token: Millis(round / tokens_a_round(accepted, drafts)), prefill_token })
+        Speed { decode_token: Millis(round / tokens_a_round(accepted, drafts)), prefill_token }
     }
 
     /// Tokens of output in a second.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use ledger::Tokens;
+use runtime::backend::cpu::Pool;
 use runtime::plan::{self, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::Vocab;
 use schemars::JsonSchema;
@@ -221,6 +222,16 @@ impl Default for SettingsDraft {
             draft_vocab: DraftVocab::default(),
             weight_streaming_budget: WeightStreaming::Unset,
             max_batch_size: 1,
+        }
+    }
+}
+
+impl Threads {
+    /// How many: the processors of this machine, or as many as were asked for.
+    pub fn resolve(self) -> usize {
+        match self {
+            Threads::Auto => Pool::default_threads(),
+            Threads::Count(count) => count as usize,
         }
     }
 }

@@ -135,7 +135,6 @@ impl Engine {
             .iter_mut()
             .map(|wish| DraftPart { state: &mut wish.drafting.state, tokens: wish.drafting.waiting })
             .collect();
-        workspace.hold(ids.len())?;
         read(device, config, table, weights, &mut parts, workspace, &ids)?;
         let read_so_far: Vec<usize> = parts.iter().map(|part| part.state.length()).collect();
         drop(parts);
@@ -143,12 +142,9 @@ impl Engine {
 
         // The rows of `normed` that the next guesses follow from, and whose they are.
         let mut drafts = vec![Vec::new(); wishes.len()];
-        let mut chain: Vec<(usize, usize)> = ends.into_iter().enumerate().collect();
-        loop {
-            chain.retain(|(who, _)| drafts[*who].len() < wishes[*who].drafts);
-            if chain.is_empty() {
-                break;
-            }
+        let mut chain: Vec<(usize, usize)> =
+            ends.into_iter().enumerate().filter(|(who, _)| wishes[*who].drafts > 0).collect();
+        while !chain.is_empty() {
             let rows: Vec<usize> = chain.iter().map(|(_, row)| *row).collect();
             device.gather_rows(&mut workspace.normed, &rows, width);
             let guesses = propose(device, weights, workspace, rows.len(), vocabulary, scores);
@@ -157,11 +153,11 @@ impl Engine {
                 *row = place;
             }
             chain.retain(|(who, _)| drafts[*who].len() < wishes[*who].drafts);
-            let (rows, ids): (Vec<usize>, Vec<u32>) =
-                chain.iter().filter_map(|(who, row)| Some((*row, *drafts[*who].last()?))).unzip();
-            if ids.is_empty() {
+            if chain.is_empty() {
                 break;
             }
+            let (rows, ids): (Vec<usize>, Vec<u32>) =
+                chain.iter().filter_map(|(who, row)| Some((*row, *drafts[*who].last()?))).unzip();
             let Workspace { normed, second, .. } = &mut *workspace;
             device.gather_rows(normed, &rows, width);
             device.copy_rows(normed, 0..rows.len(), width, second, 0);

@@ -117,7 +117,7 @@ impl Engine {
             sequence: place.sequence,
             capacity: self.options.max_kv_cache_capacity.0 as usize,
             kv_cache_type: self.options.kv_cache_type,
-            undecided: if self.options.mtp { self.options.drafts() + 1 } else { 0 },
+            undecided: self.options.undecided_tokens(),
         };
         let state = SequenceState::new(&self.device, &self.config, shape)?;
         let drafting = match &self.draft {

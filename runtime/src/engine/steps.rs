@@ -129,7 +129,7 @@ impl StepBuffers {
         options: &RuntimeOptions,
         sequences: usize,
     ) -> Result<(), MemoryError> {
-        let tokens = sequences * (options.drafts() + 1);
+        let tokens = sequences * options.sequence_tokens();
         let row = |width: usize| (width * size_of::<f32>()) as u64;
         self.workspace.hold(tokens)?;
         self.logits.commit(tokens as u64 * row(config.vocab_size))?;

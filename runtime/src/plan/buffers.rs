@@ -115,7 +115,7 @@ fn of_sequence(config: &ModelConfig, options: &RuntimeOptions, buffers: &mut Vec
     if !options.mtp {
         return;
     }
-    let undecided = options.drafts() as u64 + 1;
+    let undecided = options.undecided_tokens() as u64;
     let linear_layers =
         config.layers.iter().filter(|kind| **kind == LayerKind::LinearAttention).count() as u64;
     if let (Some(linear), 1..) = (&config.linear_attention, linear_layers) {
@@ -168,7 +168,7 @@ fn logits(config: &ModelConfig, options: &RuntimeOptions, buffers: &mut Vec<Plan
         });
     };
     let batch = options.max_batch_size as usize;
-    push(Role::Target, options.decode_tokens(), config.vocab_size, options.drafts() as u64 + 1);
+    push(Role::Target, options.decode_tokens(), config.vocab_size, options.sequence_tokens() as u64);
     if options.mtp {
         push(Role::Draft, batch, options.draft_vocab.rows(config.vocab_size), 1);
     }
@@ -179,7 +179,7 @@ fn logits(config: &ModelConfig, options: &RuntimeOptions, buffers: &mut Vec<Plan
 pub enum Stage {
     /// Activations of a prompt chunk.
     Prefill,
-    /// Activations of one token.
+    /// Activations of a decode step.
     Decode,
 }
 
@@ -347,7 +347,7 @@ fn recurrent(
         )
     });
     let (kept, channels) = (linear.conv_kernel as u64 - 1, linear.conv_channels() as u64);
-    let undecided = if options.mtp { options.drafts() as u64 + 1 } else { 0 };
+    let undecided = options.undecided_tokens() as u64;
     let formula = match undecided {
         0 => format!("last {kept} inputs · {channels} channels · 4 B"),
         _ => format!("(last {kept} inputs + {undecided} undecided) · {channels} channels · 4 B"),
@@ -449,7 +449,7 @@ fn workspace(
     buffers: &mut Vec<PlannedBuffer>,
 ) {
     let widths = Widths::of(config, options.mtp);
-    let of_one_sequence = options.drafts() as u64 + 1;
+    let of_one_sequence = options.sequence_tokens() as u64;
     let mut push = |class: BufferClass, name: &str, width: usize, what: &str| {
         if width > 0 {
             let shape = vec![tokens as u64, width as u64];

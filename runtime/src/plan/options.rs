@@ -225,9 +225,19 @@ impl RuntimeOptions {
         if self.mtp { self.max_verify_tree_size as usize - 1 } else { 0 }
     }
 
+    /// Tokens of one sequence in a decode pass: the last one and its drafts.
+    pub fn sequence_tokens(&self) -> usize {
+        self.drafts() + 1
+    }
+
+    /// Tokens of one sequence that a pass may look at and then reject; 0 without the MTP head.
+    pub fn undecided_tokens(&self) -> usize {
+        if self.mtp { self.sequence_tokens() } else { 0 }
+    }
+
     /// Tokens that one decode pass holds at most: those of a verification, for every sequence of the batch.
     pub fn decode_tokens(&self) -> usize {
-        (self.drafts() + 1) * self.max_batch_size as usize
+        self.sequence_tokens() * self.max_batch_size as usize
     }
 
     /// Checks the options against each other and against the model.
