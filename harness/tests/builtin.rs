@@ -51,21 +51,27 @@ budgets:
   - {id: kv, class: kv_cache, bytes: {fail: 1 MiB}, why: Two blocks of 64 tokens.}
 ";
 
+/// Runs a verb whose answer is JSON.
+fn answered(arguments: &[&str], folder: &Path) -> Value {
+    let output = sweep(arguments, folder);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The plan and the verdict of a scenario that is planned, run and passed.
+fn planned_and_run(scenario: &str, folder: &Path) -> (Value, Value) {
+    std::fs::write(folder.join("small.yaml"), scenario).unwrap();
+    let answer = |verb| answered(&[verb, "small.yaml", "--json"], folder);
+    (answer("plan"), answer("run"))
+}
+
 #[test]
 fn a_scenario_runs_is_judged_and_leaves_its_report() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = SCENARIO
         .replace("DENSE", checkpoint("dense-awq").to_str().unwrap())
         .replace("HYBRID", checkpoint("hybrid-awq").to_str().unwrap());
-    std::fs::write(folder.path().join("small.yaml"), scenario).unwrap();
-
-    let planned = sweep(&["plan", "small.yaml", "--json"], folder.path());
-    assert!(planned.status.success(), "{}", text(&planned.stderr));
-    let planned: Value = serde_json::from_slice(&planned.stdout).unwrap();
-
-    let output = sweep(&["run", "small.yaml", "--json"], folder.path());
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (planned, verdict) = planned_and_run(&scenario, folder.path());
     let cells = verdict["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 8);
     for cell in cells {
@@ -99,13 +105,7 @@ fn a_cache_in_bytes_is_planned_served_and_measured() {
         .replace("model: [dense, hybrid]", "kvCacheType: [f16, int8]")
         .replace("    maxInputLen: [128, 400]\n    gdnPrefillMaxSeq: [64, 128]\n", "");
     let scenario = scenario.replace("settings: {", "settings: {maxInputLen: 128, ");
-    std::fs::write(folder.path().join("small.yaml"), scenario).unwrap();
-    let planned = sweep(&["plan", "small.yaml", "--json"], folder.path());
-    assert!(planned.status.success(), "{}", text(&planned.stderr));
-    let planned: Value = serde_json::from_slice(&planned.stdout).unwrap();
-    let output = sweep(&["run", "small.yaml", "--json"], folder.path());
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (planned, verdict) = planned_and_run(&scenario, folder.path());
     // 108 tokens are two blocks, two heads of 64 each, in keys and in values; each in whole pages.
     let pages = |vector: u64| 2 * (128 * 2 * vector).next_multiple_of(4096);
     for (cell, bytes) in planned["cells"].as_array().unwrap().iter().zip([pages(128), pages(64 + 4)]) {
@@ -168,13 +168,6 @@ fn scores_are_those_of_the_reference() {
 /// The ids that a list in JSON holds.
 fn ids(list: &Value) -> Vec<u64> {
     list.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
-}
-
-/// Runs a verb whose answer is JSON.
-fn answered(arguments: &[&str], folder: &Path) -> Value {
-    let output = sweep(arguments, folder);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]
@@ -422,9 +415,7 @@ fn a_batch_agrees_with_its_plan() {
         .replace("maxInputLen: [128, 400]", "maxInputLen: [128]")
         .replace("threads: 1", "threads: 1, maxBatchSize: 3");
     std::fs::write(folder.path().join("small.yaml"), scenario).unwrap();
-    let output = sweep(&["run", "small.yaml", "--json"], folder.path());
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdict = answered(&["run", "small.yaml", "--json"], folder.path());
     for cell in verdict["cells"].as_array().unwrap() {
         assert_eq!(cell["plan_mismatch_bytes"], json!({"measured": 0}), "{cell}");
     }
@@ -438,11 +429,7 @@ fn trimmed_cells_are_planned_and_run() {
         .replace("HYBRID", checkpoint("hybrid-awq").to_str().unwrap())
         .replace("gdnPrefillMaxSeq: [64, 128]", "vocab: [full, 320]")
         .replace("maxInputLen: [128, 400]", "maxInputLen: [128]");
-    std::fs::write(folder.path().join("small.yaml"), scenario).unwrap();
-    let planned = answered(&["plan", "small.yaml", "--json"], folder.path());
-    let output = sweep(&["run", "small.yaml", "--json"], folder.path());
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (planned, verdict) = planned_and_run(&scenario, folder.path());
     for cell in verdict["cells"].as_array().unwrap() {
         assert_eq!(cell["plan_mismatch_bytes"], json!({"measured": 0}), "{cell}");
     }

@@ -39,7 +39,8 @@ pub(super) fn normalise(text: &str, nfc: bool) -> Cow<'_, str> {
     composed.into()
 }
 
-fn is_newer(character: char) -> bool {
+/// Whether a character is one that the reference's tables do not know as a mark.
+pub(super) fn is_newer(character: char) -> bool {
     let number = u32::from(character);
     let at = NEWER.partition_point(|(_, last)| *last < number);
     NEWER.get(at).is_some_and(|(first, _)| *first <= number)

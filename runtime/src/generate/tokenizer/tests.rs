@@ -180,6 +180,10 @@ proptest! {
         let mut streamed: String = ids.iter().map(|id| decoder.push(&tokenizer, *id)).collect();
         streamed.push_str(&decoder.finish());
         prop_assert_eq!(&streamed, &super::normalise::normalise(&text, true));
+        if !text.contains(super::normalise::is_newer) {
+            let composed: String = unicode_normalization::UnicodeNormalization::nfc(text.as_str()).collect();
+            prop_assert_eq!(&streamed, &composed);
+        }
         prop_assert!(ids.len() >= tokenizer.fewest_tokens(text.len()));
     }
 
