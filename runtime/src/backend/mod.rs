@@ -1,3 +1,4 @@
 //! Devices that operators run on. A backend is a value found at run time, never a `cfg` in model code.
 
 pub mod cpu;
+pub mod cuda;
