@@ -28,7 +28,7 @@ pub struct CpuDevice {
     pub kv_cache_type: KvCacheType,
     /// Brings the weights that are not resident, where there are any.
     pub stream: Option<Stream>,
-    /// The first read that failed since [`CpuDevice::check`] was last asked.
+    /// The first read that failed since [`crate::backend::Backend::check`] was last asked.
     pub failed: Mutex<Option<StreamError>>,
 }
 
