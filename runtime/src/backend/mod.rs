@@ -1,7 +1,13 @@
 //! Devices that operators run on. A backend is a value found at run time, never a `cfg` in model code.
+//!
+//! - `choose`: which device a word means on this machine.
+//! - [`cpu`], [`cuda`]: the devices.
 
+mod choose;
 pub mod cpu;
 pub mod cuda;
+
+pub use choose::{NoDevice, resolve};
 
 use std::fmt::Debug;
 

@@ -11,8 +11,15 @@ use super::MemoryError;
 #[derive(Debug)]
 pub struct Ledger {
     index_of: HashMap<String, usize>,
-    planned: Vec<Bytes>,
+    planned: Vec<Planned>,
     accounts: Mutex<Accounts>,
+}
+
+/// What the plan gives a buffer.
+#[derive(Debug, Clone, Copy)]
+struct Planned {
+    bytes: Bytes,
+    page: Bytes,
 }
 
 #[derive(Debug)]
@@ -53,13 +60,15 @@ impl Ledger {
                 role: buffer.role,
                 class: buffer.class,
                 layer: buffer.layer,
+                memory: buffer.memory,
                 now: Bytes::ZERO,
                 peak: Bytes::ZERO,
                 reserved: Bytes::ZERO,
             })
             .collect();
         let index_of = entries.iter().enumerate().map(|(index, entry)| (entry.key.clone(), index)).collect();
-        let planned = plan.buffers.iter().map(|buffer| buffer.bytes).collect();
+        let planned =
+            plan.buffers.iter().map(|buffer| Planned { bytes: buffer.bytes, page: buffer.page }).collect();
         let accounts = Mutex::new(Accounts {
             entries,
             total: Bytes::ZERO,
@@ -75,7 +84,7 @@ impl Ledger {
     pub(super) fn open(self: &Arc<Self>, key: &str) -> Result<Account, MemoryError> {
         let index = self.index_of.get(key).copied();
         let index = index.ok_or_else(|| MemoryError::NotPlanned { key: key.to_owned() })?;
-        self.set(index, Bytes::ZERO, self.planned[index]);
+        self.set(index, Bytes::ZERO, self.planned[index].bytes);
         Ok(Account { ledger: self.clone(), index })
     }
 
@@ -140,7 +149,12 @@ impl Account {
 
     /// The most that the buffer may hold.
     pub fn planned(&self) -> Bytes {
-        self.ledger.planned[self.index]
+        self.ledger.planned[self.index].bytes
+    }
+
+    /// What is committed is a multiple of this.
+    pub fn page(&self) -> Bytes {
+        self.ledger.planned[self.index].page
     }
 
     /// Whether the plan lets the buffer hold `bytes`; asked before memory is taken.

@@ -61,7 +61,8 @@ pub(super) use tests::plan as test_plan;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ledger::{Backing, BufferClass, Bytes, ElementType, Lifetime, PlannedBuffer, Role};
+    use ledger::plan::PAGE;
+    use ledger::{Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryKind, PlannedBuffer, Role};
 
     pub(in super::super) fn plan(bytes: u64) -> MemoryPlan {
         MemoryPlan {
@@ -76,6 +77,8 @@ mod tests {
                 bytes: Bytes(bytes),
                 lifetime: Lifetime::PerSequence,
                 backing: Backing::Anonymous,
+                memory: MemoryKind::Host,
+                page: Bytes(PAGE),
                 growth: None,
                 formula: "test".into(),
             }],

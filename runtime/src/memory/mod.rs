@@ -27,6 +27,12 @@ use ledger::Bytes;
 
 pub use ledger::plan::PAGE;
 
+/// Device memory is mapped in pages of this size.
+pub const DEVICE_PAGE: u64 = 2 << 20;
+
+/// A device buffer that is planned with less shares a page of the device with others.
+pub const SMALLEST_PAGED: u64 = 1 << 20;
+
 /// What a buffer of `payload` bytes takes: whole pages.
 pub const fn whole_pages(payload: u64) -> Bytes {
     Bytes(payload).round_up(PAGE)
