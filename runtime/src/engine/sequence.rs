@@ -1,10 +1,13 @@
 //! One sequence: it opens, reads its prompt in chunks, and then takes part in rounds.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use ledger::Phase;
 
 use super::Engine;
 use super::drafting::Drafting;
-use super::steps::{Place, Scores};
+use super::steps::{Place, Scores, StepBuffers};
 use crate::backend::{Backend, DeviceError};
 use crate::generate::sample::{SampleError, Sampler};
 use crate::memory::MemoryError;
@@ -186,7 +189,8 @@ impl<B: Backend> Engine<B> {
     /// # Panics
     /// If another sequence has been fed since.
     pub fn logits(&self, sequence: &Sequence<B>) -> Vec<f32> {
-        self.with_logits(sequence, |row| row.to_vec())
+        let row = self.row_of(sequence);
+        self.steps.with(|step| self.scores(step, row..row + 1).into_owned())
     }
 
     /// Chooses the token behind the last one that the sequence was fed.
@@ -197,16 +201,28 @@ impl<B: Backend> Engine<B> {
     /// # Panics
     /// As [`Engine::logits`].
     pub fn sample(&self, sequence: &Sequence<B>, sampler: &mut Sampler) -> Result<u32, SequenceError> {
-        Ok(self.with_logits(sequence, |row| sampler.sample(row))?)
+        let row = self.row_of(sequence);
+        self.steps.with(|step| {
+            if sampler.is_greedy() {
+                let likeliest = self.device.argmax_rows(&step.logits, row..row + 1, self.config.vocab_size);
+                self.device.check()?;
+                if let Some(Some(token)) = likeliest.first() {
+                    return Ok(*token);
+                }
+            }
+            Ok(sampler.sample(&self.scores(step, row..row + 1))?)
+        })
     }
 
-    fn with_logits<R>(&self, sequence: &Sequence<B>, work: impl FnOnce(&[f32]) -> R) -> R {
-        let vocabulary = self.config.vocab_size;
-        let row = self.steps.row_of(sequence.scores).expect("scores are there until the next step");
-        self.steps.with(|step| {
-            let scores = self.device.read(&step.logits, (row + 1) * vocabulary);
-            work(&scores[row * vocabulary..])
-        })
+    /// The row of the sequence's scores.
+    fn row_of(&self, sequence: &Sequence<B>) -> usize {
+        self.steps.row_of(sequence.scores).expect("scores are there until the next step")
+    }
+
+    /// `rows` of the scores of the last step.
+    pub(super) fn scores<'a>(&self, step: &'a StepBuffers<B::Tensor>, rows: Range<usize>) -> Cow<'a, [f32]> {
+        let width = self.config.vocab_size;
+        self.device.read(&step.logits, rows.start * width..rows.end * width)
     }
 
     pub(super) fn check_ids(&self, ids: &[u32]) -> Result<(), SequenceError> {
