@@ -48,6 +48,24 @@ pub enum Lifetime {
     PerStep,
 }
 
+/// Whose memory a buffer takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryKind {
+    /// The machine's main memory.
+    #[default]
+    Host,
+    /// The memory of an accelerator.
+    Device,
+}
+
+impl MemoryKind {
+    /// True for main memory.
+    pub fn is_host(&self) -> bool {
+        *self == MemoryKind::Host
+    }
+}
+
 /// What stands behind a buffer's pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -71,9 +89,9 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// Bytes committed when `context` tokens are held.
-    pub fn committed(&self, context: Tokens) -> Bytes {
-        Bytes(u64::from(context.0.div_ceil(self.tokens.0)) * self.bytes.0).round_up(PAGE)
+    /// Bytes committed, in pages of `page`, when `context` tokens are held.
+    pub fn committed(&self, context: Tokens, page: Bytes) -> Bytes {
+        Bytes(u64::from(context.0.div_ceil(self.tokens.0)) * self.bytes.0).round_up(page.0)
     }
 }
 
@@ -101,6 +119,12 @@ pub struct PlannedBuffer {
     pub lifetime: Lifetime,
     /// What stands behind them.
     pub backing: Backing,
+    /// Whose memory they take.
+    #[serde(default, skip_serializing_if = "MemoryKind::is_host")]
+    pub memory: MemoryKind,
+    /// What is committed is a multiple of this, a power of two.
+    #[serde(default = "usual_page", skip_serializing_if = "is_usual_page")]
+    pub page: Bytes,
     /// Set for a buffer that is committed as its sequence or its prompt chunk grows, or with each sequence of a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
@@ -127,9 +151,9 @@ impl PlannedBuffer {
             (false, _) => Bytes::ZERO,
             // What a step holds follows the sequences of the step.
             (true, Some(growth)) if self.lifetime == Lifetime::PerStep => {
-                growth.committed(Tokens(growth.tokens.0.saturating_mul(open))).min(self.bytes)
+                growth.committed(Tokens(growth.tokens.0.saturating_mul(open)), self.page).min(self.bytes)
             }
-            (true, Some(growth)) => growth.committed(context).min(self.bytes),
+            (true, Some(growth)) => growth.committed(context, self.page).min(self.bytes),
             (true, None) => self.bytes,
         }
     }
@@ -158,6 +182,14 @@ pub fn buffer_key(role: Role, class: BufferClass, layer: Option<u32>, name: &str
 
 fn is_zero(sequence: &u32) -> bool {
     *sequence == 0
+}
+
+fn usual_page() -> Bytes {
+    Bytes(PAGE)
+}
+
+fn is_usual_page(page: &Bytes) -> bool {
+    *page == usual_page()
 }
 
 /// Every buffer that a model with its options needs.
@@ -193,5 +225,28 @@ impl MemoryPlan {
             }
         }
         totals
+    }
+
+    /// Bytes held in `phase` with `context` tokens open, by memory; memory that holds nothing is left out.
+    pub fn by_memory(&self, phase: Phase, context: Tokens) -> BTreeMap<MemoryKind, Bytes> {
+        self.by_memory_with(phase, context, 1)
+    }
+
+    /// The same with `open` sequences of `context` tokens each.
+    pub fn by_memory_with(&self, phase: Phase, context: Tokens, open: u32) -> BTreeMap<MemoryKind, Bytes> {
+        let mut totals = BTreeMap::new();
+        for buffer in &self.buffers {
+            let bytes = buffer.bytes_with(phase, context, open);
+            if bytes > Bytes::ZERO {
+                *totals.entry(buffer.memory).or_insert(Bytes::ZERO) += bytes;
+            }
+        }
+        totals
+    }
+
+    /// The buffers in `memory` alone, for every question that a plan answers.
+    pub fn in_memory(&self, memory: MemoryKind) -> MemoryPlan {
+        let buffers = self.buffers.iter().filter(|buffer| buffer.memory == memory);
+        MemoryPlan { buffers: buffers.cloned().collect() }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BufferClass, Bytes, MemoryPlan, Phase, Role};
+use crate::{BufferClass, Bytes, MemoryKind, MemoryPlan, Phase, Role};
 
 /// One buffer of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct LedgerEntry {
     pub class: BufferClass,
     /// The decoder layer it belongs to, where it belongs to one.
     pub layer: Option<u32>,
+    /// Whose memory it takes.
+    #[serde(default, skip_serializing_if = "MemoryKind::is_host")]
+    pub memory: MemoryKind,
     /// Bytes committed at this moment.
     pub now: Bytes,
     /// The most that was ever committed.
@@ -59,10 +62,10 @@ impl LedgerSnapshot {
         self.phases.iter().find(|peak| peak.phase == phase)
     }
 
-    /// Bytes committed at this moment, by class.
-    pub fn by_class(&self) -> BTreeMap<BufferClass, Bytes> {
+    /// Bytes committed at this moment in `memory`, by class.
+    pub fn by_class_in(&self, memory: MemoryKind) -> BTreeMap<BufferClass, Bytes> {
         let mut totals = BTreeMap::new();
-        for entry in &self.entries {
+        for entry in self.entries.iter().filter(|entry| entry.memory == memory) {
             *totals.entry(entry.class).or_insert(Bytes::ZERO) += entry.now;
         }
         totals
@@ -96,6 +99,9 @@ pub struct MemoryReport {
     pub ledger: LedgerSnapshot,
     /// The program itself.
     pub program: ProgramMemory,
-    /// Bytes committed now by class, `program` included.
+    /// Bytes of main memory that are committed now, by class, `program` included.
     pub by_class_bytes: BTreeMap<BufferClass, Bytes>,
+    /// The same of a device's own memory; empty where nothing is there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub device_by_class_bytes: BTreeMap<BufferClass, Bytes>,
 }

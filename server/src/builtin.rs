@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ledger::{
-    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryPlan, MemoryReport, ProgramMemory, Tokens,
+    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryKind, MemoryPlan, MemoryReport, ProgramMemory,
+    Tokens,
 };
+use runtime::backend::Backend;
+use runtime::backend::cpu::CpuDevice;
 use runtime::engine::{Drafts, Engine, EngineLoadError, Flow, Round, Sequence, SequenceError};
 use runtime::engine_dir::{EngineDir, EngineError};
 use runtime::generate::chat_template::{ChatTemplate, ChatTemplateError};
@@ -38,17 +41,17 @@ pub enum BuiltinError {
 
 /// A loaded engine behind the server's trait.
 #[derive(Debug)]
-pub struct Builtin {
-    engine: Engine,
+pub struct Builtin<B: Backend> {
+    engine: Engine<B>,
     chat_template: Option<Arc<ChatTemplate>>,
     /// One for each request that may run.
-    places: Vec<Option<Generation>>,
+    places: Vec<Option<Generation<B>>>,
 }
 
 /// A request between two steps.
 #[derive(Debug)]
-struct Generation {
-    sequence: Sequence,
+struct Generation<B: Backend> {
+    sequence: Sequence<B>,
     sampler: Sampler,
     /// The token that was chosen last, as a row of the table.
     token: u32,
@@ -69,7 +72,7 @@ struct Loaded {
 }
 
 impl MemoryWitness {
-    /// A witness that knows only the program until [`Builtin::load`] is done.
+    /// A witness that knows only the program until [`load`] is done.
     pub fn new() -> Arc<MemoryWitness> {
         Arc::default()
     }
@@ -92,9 +95,17 @@ impl MemoryWitness {
                 (MemoryPlan::default(), LedgerSnapshot::default(), program)
             }
         };
-        let mut by_class_bytes = snapshot.by_class();
+        let mut by_class_bytes = snapshot.by_class_in(MemoryKind::Host);
+        let device_by_class_bytes = snapshot.by_class_in(MemoryKind::Device);
         by_class_bytes.insert(BufferClass::Program, program.total());
-        MemoryReport { format_version: FORMAT_VERSION, plan, ledger: snapshot, program, by_class_bytes }
+        MemoryReport {
+            format_version: FORMAT_VERSION,
+            plan,
+            ledger: snapshot,
+            program,
+            by_class_bytes,
+            device_by_class_bytes,
+        }
     }
 
     /// The witness as the server wants it.
@@ -104,7 +115,19 @@ impl MemoryWitness {
     }
 }
 
-impl Builtin {
+/// Loads the engine in `directory` on the device that `options` name, and tells `witness` about it.
+///
+/// # Errors
+/// As [`Builtin::load`].
+pub fn load(
+    directory: &Path,
+    options: &RuntimeOptions,
+    witness: &MemoryWitness,
+) -> Result<Box<dyn TextEngine>, BuiltinError> {
+    Ok(Box::new(Builtin::<CpuDevice>::load(directory, options, witness)?))
+}
+
+impl<B: Backend> Builtin<B> {
     /// Loads the engine in `directory` and tells `witness` about it.
     ///
     /// # Errors
@@ -113,7 +136,7 @@ impl Builtin {
         directory: &Path,
         options: &RuntimeOptions,
         witness: &MemoryWitness,
-    ) -> Result<Builtin, BuiltinError> {
+    ) -> Result<Builtin<B>, BuiltinError> {
         let resident_at_start = resident_memory().unwrap_or_default();
         let heap_at_start = CountingHeap::held();
         let engine_dir = EngineDir::open(directory)?;
@@ -132,7 +155,7 @@ impl Builtin {
     }
 }
 
-impl TextEngine for Builtin {
+impl<B: Backend> TextEngine for Builtin<B> {
     fn max_prompt_tokens(&self) -> Tokens {
         self.engine.options().max_input_len
     }
@@ -186,7 +209,7 @@ impl TextEngine for Builtin {
     fn step(&mut self, turns: &[Turn<'_>]) -> Result<Vec<Step>, GenerateError> {
         let wanted = |place: usize| turns.iter().find(|turn| turn.place == place).map(|turn| turn.wanted);
         let running = self.places.iter_mut().enumerate();
-        let mut rounds: Vec<runtime::engine::Turn<'_>> = running
+        let mut rounds: Vec<runtime::engine::Turn<'_, B>> = running
             .filter_map(|(place, generation)| {
                 let (wanted, Generation { sequence, sampler, token }) =
                     (wanted(place)?, generation.as_mut()?);
@@ -221,7 +244,7 @@ fn refused(error: SequenceError) -> GenerateError {
     let reason = error.to_string();
     match error {
         SequenceError::Memory(_)
-        | SequenceError::Stream(_)
+        | SequenceError::Device(_)
         | SequenceError::Sample(_)
         | SequenceError::TooMany { .. } => GenerateError::Engine { reason },
         _ => GenerateError::Request { reason },

@@ -6,7 +6,9 @@
 use std::path::Path;
 
 use ledger::{BufferClass, Bytes, MemoryPlan, Phase, Tokens};
-use runtime::engine::{Engine, Flow, Sequence, SequenceError};
+use runtime::backend::Backend;
+use runtime::backend::cpu::CpuDevice;
+use runtime::engine::{self, Engine, Flow, Sequence, SequenceError};
 use runtime::engine_dir::EngineDir;
 use runtime::plan::{Precision, RuntimeOptions};
 use serde::Serialize;
@@ -72,7 +74,7 @@ pub(super) fn explain(arguments: &ExplainArguments, printer: &Printer) -> Result
         Interrupt::listen().map_err(|source| CliError::Environment { what: "listen for signals", source })?;
     let reference = &variants[0];
     let ids = ids(reference.directory.path(), arguments, *printer, &interrupt)?;
-    let exact = load(reference, arguments)?;
+    let exact = load::<CpuDevice>(reference, arguments)?;
     let mut values = Vec::with_capacity(variants.len());
     for variant in &variants {
         printer.note(&format!("{}: {}", arguments.knob.name(), variant.value));
@@ -159,7 +161,7 @@ fn ids(
     Ok(prompt(SEED, 0, Tokens(arguments.tokens), &engine))
 }
 
-fn load(variant: &Variant, arguments: &ExplainArguments) -> Result<Engine, CliError> {
+fn load<B: Backend>(variant: &Variant, arguments: &ExplainArguments) -> Result<Engine<B>, CliError> {
     let mut options = RuntimeOptions::new(Tokens(arguments.tokens), arguments.threads.resolve());
     options.max_kv_cache_capacity = Tokens(arguments.tokens);
     options.precision = Precision::Exact;
@@ -169,9 +171,9 @@ fn load(variant: &Variant, arguments: &ExplainArguments) -> Result<Engine, CliEr
 }
 
 /// Feeds `ids` to both engines, one after the other, and compares the scores behind each.
-fn measure(
-    exact: &Engine,
-    tried: &Engine,
+fn measure<B: Backend>(
+    exact: &Engine<B>,
+    tried: &Engine<B>,
     ids: &[u32],
     interrupt: &Interrupt,
 ) -> Result<Divergence, CliError> {
@@ -196,7 +198,7 @@ fn measure(
 }
 
 /// Feeds one token, the first as a prompt.
-fn feed(engine: &Engine, sequence: &mut Sequence, id: u32) -> Result<(), SequenceError> {
+fn feed<B: Backend>(engine: &Engine<B>, sequence: &mut Sequence<B>, id: u32) -> Result<(), SequenceError> {
     match sequence.length() {
         0 => engine.prefill(sequence, &[id], &mut || Flow::Continue).map(drop),
         _ => engine.decode(sequence, id).map(drop),
@@ -236,7 +238,7 @@ fn plan_of(variant: &Variant) -> MemoryPlan {
     let mut options = RuntimeOptions::new(CONTEXT, 1);
     options.max_kv_cache_capacity = CONTEXT;
     options.kv_cache_type = variant.kv_cache_type.in_runtime();
-    Engine::plan_of(&variant.directory, &options)
+    engine::plan_of(&variant.directory, &options)
 }
 
 fn total(variant: &Variant) -> Bytes {

@@ -1,6 +1,8 @@
 //! `sweep logits`: the scores of a model, to hold them against another implementation.
 
 use ledger::Tokens;
+use runtime::backend::Backend;
+use runtime::backend::cpu::CpuDevice;
 use runtime::engine::{Drafts, Engine, Flow, Round, SequenceError, Turn};
 use runtime::engine_dir::EngineDir;
 use runtime::generate::sample::{Sampler, Sampling};
@@ -64,7 +66,8 @@ pub(super) fn logits(arguments: &LogitsArguments, printer: &Printer) -> Result<E
     options.kv_cache_type = kv_cache_type;
     let directory = EngineDir::open(&folder)?;
     options.check(&directory.manifest().config)?;
-    let engine = Engine::load(&directory, &options).map_err(|error| CliError::Runtime(error.to_string()))?;
+    let engine = Engine::<CpuDevice>::load(&directory, &options)
+        .map_err(|error| CliError::Runtime(error.to_string()))?;
     if drafts > 0 {
         let drafted = draft(&engine, arguments, steps)?;
         match arguments.json {
@@ -104,7 +107,11 @@ struct DraftRound {
 }
 
 /// Runs a prompt and rounds of drafts behind it, greedily.
-fn draft(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Drafted, CliError> {
+fn draft<B: Backend>(
+    engine: &Engine<B>,
+    arguments: &LogitsArguments,
+    steps: usize,
+) -> Result<Drafted, CliError> {
     let mut sampler = Sampler::new(Sampling::GREEDY);
     let mut sequence = engine.open_sequence().map_err(said)?;
     let prompt = engine.rows_of(&arguments.ids).map_err(said)?;
@@ -146,7 +153,11 @@ fn rounds_text(drafted: &Drafted) -> String {
     )
 }
 
-fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Scores, CliError> {
+fn run<B: Backend>(
+    engine: &Engine<B>,
+    arguments: &LogitsArguments,
+    steps: usize,
+) -> Result<Scores, CliError> {
     let mut sequence = engine.open_sequence().map_err(said)?;
     let prompt = engine.rows_of(&arguments.ids).map_err(said)?;
     let forced = engine.rows_of(&arguments.force).map_err(said)?;
@@ -171,7 +182,7 @@ fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Sco
 
 fn said(error: SequenceError) -> CliError {
     match error {
-        SequenceError::Memory(_) | SequenceError::Stream(_) | SequenceError::Sample(_) => {
+        SequenceError::Memory(_) | SequenceError::Device(_) | SequenceError::Sample(_) => {
             CliError::Runtime(error.to_string())
         }
         error => CliError::Prompt(error),

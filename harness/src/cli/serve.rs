@@ -8,7 +8,7 @@ use ledger::Tokens;
 use runtime::engine_dir::EngineDir;
 use runtime::plan::{RuntimeOptions, Streaming};
 use server::ServeOptions;
-use server::builtin::{Builtin, BuiltinError, MemoryWitness};
+use server::builtin::{self, BuiltinError, MemoryWitness};
 
 use super::arguments::ServeArguments;
 use super::{CliError, Printer, build};
@@ -44,7 +44,7 @@ pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<Exi
             // Whoever started this process wants to see it idle first. A closed input means go, too.
             let _ = std::io::stdin().lock().read_line(&mut String::new());
         }
-        Ok(Box::new(Builtin::load(&engine, &options, &witness)?))
+        builtin::load(&engine, &options, &witness)
     };
     let mut announced = Ok(());
     let on_listening = |address: SocketAddr| {

@@ -101,11 +101,11 @@ fn distance(buffer: &PlannedBuffer, contexts: RangeInclusive<Tokens>, allocated:
     let (least, most) = match &buffer.growth {
         // A step of no tokens cannot be divided by; the buffer then counts as committed at once.
         Some(growth) if growth.tokens.0 > 0 && buffer.lifetime == Lifetime::PerStep => {
-            (growth.committed(growth.tokens).min(buffer.bytes), buffer.bytes)
+            (growth.committed(growth.tokens, buffer.page).min(buffer.bytes), buffer.bytes)
         }
         Some(growth) if growth.tokens.0 > 0 => (
-            growth.committed(*contexts.start()).min(buffer.bytes),
-            growth.committed(*contexts.end()).min(buffer.bytes),
+            growth.committed(*contexts.start(), buffer.page).min(buffer.bytes),
+            growth.committed(*contexts.end(), buffer.page).min(buffer.bytes),
         ),
         _ => (buffer.bytes, buffer.bytes),
     };

@@ -16,8 +16,9 @@ use std::time::Duration;
 use harness::engines::{Engine, EngineError, EngineErrorKind, EngineProvider, Forecast, Progress};
 use harness::scenario::{BuildOptions, Cell, ModelSource};
 use harness::target::{Launch, Target};
+use ledger::plan::PAGE;
 use ledger::{
-    Backing, BufferClass, Bytes, ElementType, LedgerEntry, LedgerSnapshot, Lifetime, MemoryPlan,
+    Backing, BufferClass, Bytes, ElementType, LedgerEntry, LedgerSnapshot, Lifetime, MemoryKind, MemoryPlan,
     MemoryReport, PlannedBuffer, ProgramMemory, Role,
 };
 
@@ -104,6 +105,8 @@ fn plan() -> MemoryPlan {
             bytes: WEIGHTS,
             lifetime: Lifetime::Resident,
             backing: Backing::Anonymous,
+            memory: MemoryKind::Host,
+            page: Bytes(PAGE),
             growth: None,
             formula: "48 MiB".to_owned(),
         }],
@@ -292,6 +295,7 @@ fn memory(state: &State) -> MemoryReport {
         role: Role::Target,
         class: BufferClass::WeightsLinear,
         layer: None,
+        memory: MemoryKind::Host,
         now: held,
         peak: held,
         reserved: held,
@@ -301,6 +305,7 @@ fn memory(state: &State) -> MemoryReport {
         plan: plan(),
         ledger: LedgerSnapshot { entries: vec![entry], peak_total: held, phases: Vec::new() },
         program,
+        device_by_class_bytes: BTreeMap::new(),
         by_class_bytes: BTreeMap::from([
             (BufferClass::WeightsLinear, held),
             (BufferClass::Program, program.total()),

@@ -8,7 +8,8 @@ use harness::record::{
     RequestRecord, ResidentMemory, Sample, SamplerHealth, Series, TrialRecord,
 };
 use ledger::{
-    BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryPlan, Micros, Millis, Phase, PhasePeak, Tokens,
+    BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryKind, MemoryPlan, Micros, Millis, Phase,
+    PhasePeak, Tokens,
 };
 
 use super::Model;
@@ -190,13 +191,15 @@ fn edge(
 
 fn ledger(plan: &MemoryPlan, context: Tokens) -> LedgerSnapshot {
     let entries = plan.buffers.iter().map(|buffer| {
-        let committed =
-            buffer.growth.map_or(buffer.bytes, |growth| growth.committed(context).min(buffer.bytes));
+        let committed = buffer
+            .growth
+            .map_or(buffer.bytes, |growth| growth.committed(context, buffer.page).min(buffer.bytes));
         LedgerEntry {
             key: buffer.key(),
             role: buffer.role,
             class: buffer.class,
             layer: buffer.layer,
+            memory: MemoryKind::Host,
             now: Bytes::ZERO,
             peak: committed,
             reserved: buffer.bytes,

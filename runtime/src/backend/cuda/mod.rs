@@ -1,5 +1,7 @@
 //! NVIDIA GPUs, through the driver alone: no CUDA toolkit is needed to build or to run.
 
+mod probe;
 mod scratch;
 
+pub use probe::probe;
 pub use scratch::scratch;
