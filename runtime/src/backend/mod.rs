@@ -59,4 +59,7 @@ pub enum DeviceError {
     /// Weights could not be read while they were wanted.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// A GPU could not do what it was asked.
+    #[error(transparent)]
+    Cuda(#[from] cuda::CudaError),
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use ledger::{BufferClass, Bytes, MemoryPlan};
 
 use super::steps::Steps;
-use crate::backend::Backend;
+use crate::backend::cuda::CudaError;
+use crate::backend::cuda::kernels::KernelError;
+use crate::backend::{Backend, NoDevice};
 use crate::backend::cpu::PoolError;
 use crate::config::ModelConfig;
 use crate::engine_dir::EngineDir;
@@ -43,6 +45,15 @@ pub enum EngineLoadError {
     /// The worker threads could not be started.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// The GPU that was asked for cannot be used.
+    #[error(transparent)]
+    NoDevice(#[from] NoDevice),
+    /// It could not do what it was asked.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// Its kernels are missing.
+    #[error(transparent)]
+    Kernels(#[from] KernelError),
     /// The weights could not be loaded.
     #[error(transparent)]
     Weights(#[from] LoadError),

@@ -180,6 +180,7 @@ pub trait Operators {
         state: &mut Self::Tensor,
         log: Option<LogRows<'_, Self::Tensor>>,
         out: &mut Self::Tensor,
+        scratch: &mut Self::Tensor,
     );
     /// Moves `state` on by the first `tokens` of the log.
     fn commit_delta_rule(

@@ -38,6 +38,8 @@ pub mod keys {
     pub const LOOK_UPS: &str = "look-ups";
     /// Slots through which files are read into a device.
     pub const STAGING: &str = "staging";
+    /// Numbers that change from pass to pass, on a device.
+    pub const PARAMETERS: &str = "parameters";
     /// The compiled tokenizer.
     pub const TOKENIZER: &str = "table";
     /// The ids of a trimmed table's rows.
@@ -83,6 +85,7 @@ pub fn plan(
     workspace(config, options, group_size, Stage::Decode, options.decode_tokens(), &mut buffers);
     logits(config, options, &mut buffers);
     if options.device != Device::Cpu {
+        parameters(options, &mut buffers);
         buffers.iter_mut().for_each(place_on_device);
         staging(&mut buffers);
     }
@@ -312,6 +315,19 @@ fn ring(ring: &Ring, buffers: &mut Vec<PlannedBuffer>) {
             ));
         }
     }
+}
+
+/// What a device is told with each pass, and what it finds.
+fn parameters(options: &RuntimeOptions, buffers: &mut Vec<PlannedBuffer>) {
+    let (numbers, bytes) = cuda::parameters(options);
+    buffers.push(anonymous(
+        BufferClass::DecodeWorkspace,
+        Lifetime::Resident,
+        keys::PARAMETERS,
+        ElementType::U8,
+        vec![bytes.0],
+        format!("{numbers} positions and ids · 4 B, and the largest of each row of scores in parts"),
+    ));
 }
 
 /// The slots through which files are read into a device.

@@ -95,7 +95,7 @@ pub fn load(
 }
 
 /// Enters the planned buffers of `record` in the ledger.
-pub(super) fn enter(
+pub(crate) fn enter(
     record: &SegmentRecord,
     plan: &MemoryPlan,
     allocator: &Allocator,

@@ -291,6 +291,7 @@ impl Operators for CpuDevice {
         state: &mut Buffer,
         log: Option<LogRows<'_, Buffer>>,
         out: &mut Buffer,
+        _scratch: &mut Buffer,
     ) {
         let inputs = Inputs {
             qkv: rows_of(qkv, &rows, shape.row()),
