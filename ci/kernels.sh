@@ -33,12 +33,16 @@ fetch() {
     touch "$folder/done"
 }
 
+# library VERSION: NVRTC of that version.
+library() {
+    find "$kept/$1" -name 'libnvrtc.so.*' | sort | head -n 1
+}
+
 # measure: what each kernel takes, one line a kernel, architecture and compiler.
 measure() {
-    local version library
+    local version
     for version in 12.6 13.0; do
-        library=$(find "$kept/$version" -name 'libnvrtc.so.*' | sort | head -n 1)
-        "$sweep" kernels build --arch "$architectures" --out "$cubins" --nvrtc "$library" >/dev/null
+        "$sweep" kernels build --arch "$architectures" --out "$cubins" --nvrtc "$(library "$version")" >/dev/null
     done
     "$sweep" kernels list --dir "$cubins" |
         awk 'NR > 1 { print $2 "/" $1, $3, "nvrtc" $4, "registers", $5, "shared", $6, "local", $7 }' | LC_ALL=C sort
@@ -52,7 +56,7 @@ fi
 
 cargo build --quiet --locked --bin sweep
 sweep=${CARGO_TARGET_DIR:-target}/debug/sweep
-rm -rf "$cubins"
+rm -rf "$cubins" "$kept/cache"
 measured=$kept/measured
 measure >"$measured"
 
@@ -94,3 +98,9 @@ awk '
     }
 ' "$snapshot" "$measured"
 echo "$(wc -l <"$measured") lines hold: no local memory, no growth"
+
+# What a process that serves does: find nothing, start the program, find cubins.
+SWEEP_PROGRAM=$(realpath "$sweep") SWEEP_NVRTC=$(realpath "$(library 12.6)") SWEEP_KERNELS='' XDG_CACHE_HOME=$(realpath "$kept")/cache \
+    cargo test --quiet --locked -p runtime --lib a_real_child_compiles_every_kernel -- --ignored >/dev/null
+rm -rf "$kept/cache"
+echo "a child compiles what is missing"

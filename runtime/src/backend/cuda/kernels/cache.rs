@@ -29,7 +29,6 @@ pub struct CubinFolder {
 
 /// What stands beside a cubin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CubinRecord {
     format_version: u32,
     /// Whose kernels.

@@ -1,7 +1,7 @@
 //! The cubins of every operator for one GPU, compiled by a child process where they are missing.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::cache::Folders;
@@ -104,28 +104,40 @@ pub(super) fn images_of(
     found.map_err(|operator| KernelError::OtherKernels { program, operator, architecture })
 }
 
-/// Runs `sweep kernels build` for what is missing.
+/// Runs `sweep kernels build` for what is missing, with the program that the environment names or this one.
 fn compile_in_child(architecture: Architecture) -> Result<PathBuf, KernelError> {
-    let named = std::env::var_os(PROGRAM_VARIABLE).filter(|program| !program.is_empty()).map(PathBuf::from);
     let start = |program: PathBuf| move |source| KernelError::Start { program, architecture, source };
+    let named = std::env::var_os(PROGRAM_VARIABLE).filter(|program| !program.is_empty()).map(PathBuf::from);
     let program = match named {
         Some(program) => program,
         None => std::env::current_exe().map_err(start(PathBuf::from("this program")))?,
     };
     if std::env::var_os(CHILD_VARIABLE).is_some() {
-        let source = io::Error::other(format!("it is no `sweep`; {PROGRAM_VARIABLE} names one"));
-        return Err(KernelError::Start { program, architecture, source });
+        return Err(start(program)(io::Error::other(format!(
+            "it is no `sweep`; {PROGRAM_VARIABLE} names one"
+        ))));
     }
     tracing::info!(%architecture, "compiling kernels");
-    let output = Command::new(&program)
+    run_child(&program, architecture)?;
+    Ok(program)
+}
+
+/// Runs `program kernels build` to its end.
+pub(super) fn run_child(program: &Path, architecture: Architecture) -> Result<(), KernelError> {
+    let output = Command::new(program)
         .args(["kernels", "build", "--arch", &architecture.to_string()])
         .env(CHILD_VARIABLE, "1")
         .stdin(Stdio::null())
         .output()
-        .map_err(start(program.clone()))?;
+        .map_err(|source| KernelError::Start { program: program.to_owned(), architecture, source })?;
     if output.status.success() {
-        return Ok(program);
+        return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(KernelError::Failed { program, architecture, status: output.status.to_string(), said })
+    Err(KernelError::Failed {
+        program: program.to_owned(),
+        architecture,
+        status: output.status.to_string(),
+        said,
+    })
 }

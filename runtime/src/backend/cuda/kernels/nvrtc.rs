@@ -1,5 +1,5 @@
-//! NVIDIA's run-time compiler, opened where it is found. Only `sweep kernels build` does that: the compiler takes some
-//! 100 MiB, which a process that serves must not keep.
+//! NVIDIA's run-time compiler, opened where it is found. Only `sweep kernels build` does that: the compiler takes 60
+//! MiB and more, which a process that serves must not keep.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};

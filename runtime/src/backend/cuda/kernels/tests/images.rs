@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::path::PathBuf;
 
 use super::{FakeCompiler, HOPPER, ORIN, SAMPLE, SOURCES, version};
-use crate::backend::cuda::kernels::images::images_of;
-use crate::backend::cuda::kernels::{CubinFolder, Folders, KernelError, build};
+use crate::backend::cuda::kernels::images::{images_of, run_child};
+use crate::backend::cuda::kernels::{CubinFolder, Folders, KernelError, build, images, resources};
 
 fn folders(directory: &tempfile::TempDir) -> Folders {
     let folder = |name: &str| Some(CubinFolder::new(directory.path().join(name)));
@@ -55,4 +55,31 @@ fn a_child_with_other_kernels_is_told_apart() {
         images_of(SOURCES, ORIN, &folders(&directory), &|_| Ok(PathBuf::from("old/sweep"))).unwrap_err();
     let said = error.to_string();
     assert!(said.contains("old/sweep") && said.contains("rope") && said.contains("same build"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_child_says_is_in_the_error() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("sweep");
+    let text = "#!/bin/sh\necho 'not this'\necho \"error: $*\" >&2\nexit 6\n";
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let said = run_child(&program, ORIN).unwrap_err().to_string();
+    assert!(said.ends_with("(exit status: 6):\nerror: kernels build --arch sm_87"), "{said}");
+    let error = run_child(&directory.path().join("none"), ORIN).unwrap_err();
+    assert!(matches!(error, KernelError::Start { .. }), "{error}");
+}
+
+/// The way from end to end. `SWEEP_PROGRAM` names a built `sweep`, and NVRTC must be found.
+#[test]
+#[ignore = "needs NVRTC and a built program: see ci/kernels.sh"]
+fn a_real_child_compiles_every_kernel() {
+    for architecture in [ORIN, HOPPER] {
+        let found = images(architecture).unwrap();
+        assert_eq!(found.len(), crate::backend::cuda::kernels::SOURCES.len());
+        assert!(found.iter().all(|image| resources(&image.cubin).is_ok()));
+    }
 }
