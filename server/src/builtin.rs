@@ -7,8 +7,8 @@ use ledger::{
     BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryKind, MemoryPlan, MemoryReport, ProgramMemory,
     Tokens,
 };
-use runtime::backend::Backend;
 use runtime::backend::cpu::CpuDevice;
+use runtime::backend::{Backend, cuda};
 use runtime::engine::{Drafts, Engine, EngineLoadError, Flow, Round, Sequence, SequenceError};
 use runtime::engine_dir::{EngineDir, EngineError};
 use runtime::generate::chat_template::{ChatTemplate, ChatTemplateError};
@@ -16,7 +16,7 @@ use runtime::generate::sample::Sampler;
 use runtime::generate::tokenizer::Tokenizer;
 use runtime::generate::{CHAT_TEMPLATE, TOKENIZER_CONFIG, TextFilesError, read_optional};
 use runtime::memory::{CountingHeap, Ledger};
-use runtime::plan::RuntimeOptions;
+use runtime::plan::{Device, RuntimeOptions};
 use thiserror::Error;
 
 use crate::engine::{Drafted, GenerateError, GenerateOptions, Step, TextEngine, Turn};
@@ -124,7 +124,10 @@ pub fn load(
     options: &RuntimeOptions,
     witness: &MemoryWitness,
 ) -> Result<Box<dyn TextEngine>, BuiltinError> {
-    Ok(Box::new(Builtin::<CpuDevice>::load(directory, options, witness)?))
+    match options.device {
+        Device::Cpu => Ok(Box::new(Builtin::<CpuDevice>::load(directory, options, witness)?)),
+        Device::Cuda { ordinal } => Err(cuda::without_operators(ordinal).into()),
+    }
 }
 
 impl<B: Backend> Builtin<B> {

@@ -1,6 +1,7 @@
 //! What an engine holds, and what a target of it will need: arithmetic over its plan, nothing is loaded.
 
 use ledger::{BufferClass, Bytes, Millis, Phase, Role, Tokens};
+use runtime::backend;
 use runtime::config::ModelConfig;
 use runtime::engine_dir::SegmentRecord;
 use runtime::plan::{self, RuntimeOptions, Streaming, TextTables};
@@ -69,9 +70,10 @@ impl Forecast {
     }
 }
 
-/// The runtime's form of settings, whether a cell or a command line has them.
+/// The runtime's form of settings, whether a cell or a command line has them. `auto` is the device of this machine.
 pub(crate) fn runtime_options(settings: &scenario::Settings) -> RuntimeOptions {
     let mut options = RuntimeOptions::new(settings.max_input_len, settings.threads.resolve());
+    options.device = backend::planned(settings.device);
     options.max_kv_cache_capacity = settings.max_kv_cache_capacity;
     options.gdn_prefill_max_seq = settings.gdn_prefill_max_seq;
     options.weights = match settings.weights {

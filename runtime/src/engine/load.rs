@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ledger::{BufferClass, Bytes, MemoryPlan};
 
 use super::steps::Steps;
-use crate::backend::Backend;
 use crate::backend::cpu::PoolError;
+use crate::backend::{Backend, NoDevice};
 use crate::config::ModelConfig;
 use crate::engine_dir::EngineDir;
 use crate::generate::tokenizer::{OpenError, Tokenizer};
@@ -40,6 +40,9 @@ pub enum EngineLoadError {
     /// The options do not fit the model or each other.
     #[error(transparent)]
     Options(#[from] OptionsError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] NoDevice),
     /// The worker threads could not be started.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -98,7 +101,7 @@ pub fn plan_of(directory: &EngineDir, options: &RuntimeOptions) -> MemoryPlan {
 }
 
 impl<B: Backend> Engine<B> {
-    /// Loads `directory` under `options`. The weights become reachable; sequences take their memory when they open.
+    /// Loads `directory` under `options`, whose device is that of `B`. The weights become reachable; sequences take their memory when they open.
     pub fn load(directory: &EngineDir, options: &RuntimeOptions) -> Result<Engine<B>, EngineLoadError> {
         let config = directory.manifest().config.clone();
         options.check(&config)?;
