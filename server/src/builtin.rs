@@ -95,7 +95,7 @@ impl MemoryWitness {
                 (MemoryPlan::default(), LedgerSnapshot::default(), program)
             }
         };
-        let mut by_class_bytes = snapshot.by_class_in(MemoryKind::Host);
+        let mut by_class_bytes = snapshot.by_class();
         let device_by_class_bytes = snapshot.by_class_in(MemoryKind::Device);
         by_class_bytes.insert(BufferClass::Program, program.total());
         MemoryReport {

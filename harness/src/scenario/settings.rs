@@ -275,7 +275,6 @@ fn switch(text: &str) -> Result<bool, Expected> {
 impl SettingsDraft {
     /// The names, as scenario files spell them.
     pub const NAMES: [&'static str; 12] = [
-        "device",
         "maxInputLen",
         "maxKVCacheCapacity",
         "gdnPrefillMaxSeq",
@@ -287,6 +286,7 @@ impl SettingsDraft {
         "draftVocab",
         "weightStreamingBudget",
         "maxBatchSize",
+        "device",
     ];
 
     /// Sets the setting `name` from its text. `None` where there is no such setting.
@@ -372,7 +372,7 @@ mod tests {
     fn every_name_can_be_set_and_comes_back() {
         let mut draft = SettingsDraft::default();
         let values =
-            ["cuda:1", "1024", "2048", "128", "2", "f16", "resident", "true", "3", "16k", "1GiB", "2"];
+            ["1024", "2048", "128", "2", "f16", "resident", "true", "3", "16k", "1GiB", "2", "cuda:1"];
         for (name, value) in SettingsDraft::NAMES.iter().zip(values) {
             assert_eq!(draft.set(name, value), Some(Ok(())), "{name}");
         }
