@@ -64,17 +64,8 @@ impl LedgerSnapshot {
 
     /// Bytes committed at this moment, by class.
     pub fn by_class(&self) -> BTreeMap<BufferClass, Bytes> {
-        self.class_totals(|_| true)
-    }
-
-    /// Bytes committed at this moment in `memory`, by class.
-    pub fn by_class_in(&self, memory: MemoryKind) -> BTreeMap<BufferClass, Bytes> {
-        self.class_totals(|entry| entry.memory == memory)
-    }
-
-    fn class_totals(&self, counts: impl Fn(&LedgerEntry) -> bool) -> BTreeMap<BufferClass, Bytes> {
         let mut totals = BTreeMap::new();
-        for entry in self.entries.iter().filter(|entry| counts(entry)) {
+        for entry in &self.entries {
             *totals.entry(entry.class).or_insert(Bytes::ZERO) += entry.now;
         }
         totals
@@ -110,7 +101,4 @@ pub struct MemoryReport {
     pub program: ProgramMemory,
     /// Bytes committed now by class, `program` included.
     pub by_class_bytes: BTreeMap<BufferClass, Bytes>,
-    /// Those of them that are in a device's own memory; empty where none is.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub device_by_class_bytes: BTreeMap<BufferClass, Bytes>,
 }

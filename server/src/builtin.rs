@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ledger::{
-    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryKind, MemoryPlan, MemoryReport, ProgramMemory,
-    Tokens,
+    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryPlan, MemoryReport, ProgramMemory, Tokens,
 };
 use runtime::backend::cpu::CpuDevice;
 use runtime::backend::{Backend, cuda};
@@ -96,16 +95,8 @@ impl MemoryWitness {
             }
         };
         let mut by_class_bytes = snapshot.by_class();
-        let device_by_class_bytes = snapshot.by_class_in(MemoryKind::Device);
         by_class_bytes.insert(BufferClass::Program, program.total());
-        MemoryReport {
-            format_version: FORMAT_VERSION,
-            plan,
-            ledger: snapshot,
-            program,
-            by_class_bytes,
-            device_by_class_bytes,
-        }
+        MemoryReport { format_version: FORMAT_VERSION, plan, ledger: snapshot, program, by_class_bytes }
     }
 
     /// The witness as the server wants it.

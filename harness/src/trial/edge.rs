@@ -47,12 +47,9 @@ impl EdgeProbes<'_> {
         let resident =
             tree.map_or_else(|| Reading::Unavailable(gone()), |tree| Reading::Measured(tree.resident));
         let swap = tree.map_or_else(|| Reading::Unavailable(gone()), |tree| Reading::Measured(tree.swapped));
-        let (by_class, on_device) = match &report {
-            Reading::Measured(report) => {
-                let on_device = report.device_by_class_bytes.values().copied().sum();
-                (Reading::Measured(report.by_class_bytes.clone()), on_device)
-            }
-            Reading::Unavailable(why) => (Reading::Unavailable(why.clone()), Bytes::ZERO),
+        let by_class = match &report {
+            Reading::Measured(report) => Reading::Measured(report.by_class_bytes.clone()),
+            Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
         };
         // On another thread: it takes long enough to delay the time stamps of tokens that arrive meanwhile.
         let process = self.process.clone();
@@ -60,7 +57,7 @@ impl EdgeProbes<'_> {
         let proportional = proportional.unwrap_or_else(|error| Reading::Unavailable(error.to_string()));
         let pids: Vec<u32> = self.process.identities().iter().map(|process| process.pid).collect();
         let reading = EdgeReading {
-            unaccounted_bytes: unaccounted(&resident, &by_class, on_device),
+            unaccounted_bytes: unaccounted(&resident, &by_class),
             resident,
             proportional_bytes: proportional,
             by_class_bytes: by_class,
@@ -85,12 +82,10 @@ pub(super) fn unreadable(why: &str, system: &SystemMemory) -> EdgeReading {
     }
 }
 
-/// Measured minus owned: with it the classes sum up to what was measured, always. What is in a device's own memory is not in
-/// that of the process.
+/// Measured minus owned: with it the classes sum up to what was measured, always.
 fn unaccounted(
     resident: &Reading<ResidentMemory>,
     by_class: &Reading<BTreeMap<BufferClass, Bytes>>,
-    on_device: Bytes,
 ) -> Reading<i64> {
     match (resident, by_class) {
         (Reading::Measured(resident), Reading::Measured(classes)) => {
@@ -99,7 +94,7 @@ fn unaccounted(
                 .filter(|(class, _)| **class != BufferClass::Unaccounted)
                 .map(|(_, bytes)| *bytes)
                 .sum();
-            Reading::Measured(resident.total().signed_difference(owned.saturating_sub(on_device)))
+            Reading::Measured(resident.total().signed_difference(owned))
         }
         (Reading::Unavailable(why), _) | (_, Reading::Unavailable(why)) => Reading::Unavailable(why.clone()),
     }
@@ -122,17 +117,13 @@ mod tests {
             Reading::Measured(BTreeMap::from(pairs))
         };
         let measured = Reading::Measured(resident);
-        assert_eq!(unaccounted(&measured, &classes(600), Bytes::ZERO), Reading::Measured(100));
-        assert_eq!(unaccounted(&measured, &classes(600), Bytes(500)), Reading::Measured(600));
+        assert_eq!(unaccounted(&measured, &classes(600)), Reading::Measured(100));
         assert_eq!(
-            unaccounted(&measured, &classes(900), Bytes::ZERO),
+            unaccounted(&measured, &classes(900)),
             Reading::Measured(-200),
             "claims must not be cut off at zero"
         );
         let silent = Reading::Unavailable("it does not say".to_owned());
-        assert_eq!(
-            unaccounted(&measured, &silent, Bytes::ZERO),
-            Reading::Unavailable("it does not say".to_owned())
-        );
+        assert_eq!(unaccounted(&measured, &silent), Reading::Unavailable("it does not say".to_owned()));
     }
 }
