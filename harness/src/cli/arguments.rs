@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ledger::Bytes;
+use runtime::backend::cuda::kernels::Architecture;
 use runtime::plan::{DeviceChoice, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
@@ -46,6 +47,9 @@ pub(super) enum Verb {
     Explain(ExplainArguments),
     /// Choose the rows of a table that a corpus uses most, and write them as a vocabulary map
     Trim(TrimArguments),
+    /// Compile the GPU kernels, or list what they take
+    #[command(subcommand)]
+    Kernels(KernelsVerb),
     /// Print the JSON Schema of scenario files
     Schema,
     /// End a target's processes when the harness is killed
@@ -379,6 +383,40 @@ pub(super) struct TrimArguments {
     /// The map to write, for `--vocab` and for TensorRT Edge-LLM
     #[arg(long, short, value_name = "FILE", default_value = VOCAB_MAP)]
     pub(super) output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep kernels`.
+#[derive(Debug, Subcommand)]
+pub(super) enum KernelsVerb {
+    /// Compile the kernels for some GPUs, as far as they are not there; this alone needs NVRTC, CUDA's run-time compiler
+    Build(KernelsBuildArguments),
+    /// List compiled kernels: registers, shared and local memory, and where they lie
+    List(KernelsListArguments),
+}
+
+/// `sweep kernels build`.
+#[derive(Debug, Args)]
+pub(super) struct KernelsBuildArguments {
+    /// GPUs to compile for, by compute capability: sm_87 is Orin, sm_90 is Hopper
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', required = true)]
+    pub(super) architectures: Vec<Architecture>,
+    /// Folder in which they are kept; without it, the user's cache
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// NVRTC's library, or the folder that it is in; without it, SWEEP_NVRTC, CUDA_HOME and the usual places
+    #[arg(long, value_name = "PATH")]
+    pub(super) nvrtc: Option<PathBuf>,
+}
+
+/// `sweep kernels list`.
+#[derive(Debug, Args)]
+pub(super) struct KernelsListArguments {
+    /// Only this folder; without it, the shipped one and the user's cache
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

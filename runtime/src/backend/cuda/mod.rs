@@ -1,5 +1,6 @@
 //! NVIDIA GPUs, through the driver alone: no CUDA toolkit is needed to build or to run.
 
+pub mod kernels;
 mod probe;
 mod scratch;
 
