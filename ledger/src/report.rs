@@ -62,10 +62,10 @@ impl LedgerSnapshot {
         self.phases.iter().find(|peak| peak.phase == phase)
     }
 
-    /// Bytes committed at this moment in `memory`, by class.
-    pub fn by_class_in(&self, memory: MemoryKind) -> BTreeMap<BufferClass, Bytes> {
+    /// Bytes committed at this moment, by class.
+    pub fn by_class(&self) -> BTreeMap<BufferClass, Bytes> {
         let mut totals = BTreeMap::new();
-        for entry in self.entries.iter().filter(|entry| entry.memory == memory) {
+        for entry in &self.entries {
             *totals.entry(entry.class).or_insert(Bytes::ZERO) += entry.now;
         }
         totals
@@ -99,9 +99,6 @@ pub struct MemoryReport {
     pub ledger: LedgerSnapshot,
     /// The program itself.
     pub program: ProgramMemory,
-    /// Bytes of main memory that are committed now, by class, `program` included.
+    /// Bytes committed now by class, `program` included.
     pub by_class_bytes: BTreeMap<BufferClass, Bytes>,
-    /// The same of a device's own memory; empty where nothing is there.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub device_by_class_bytes: BTreeMap<BufferClass, Bytes>,
 }

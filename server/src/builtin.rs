@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ledger::{
-    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryKind, MemoryPlan, MemoryReport, ProgramMemory,
-    Tokens,
+    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryPlan, MemoryReport, ProgramMemory, Tokens,
 };
 use runtime::backend::Backend;
 use runtime::backend::cpu::CpuDevice;
+use runtime::backend::cuda::CudaDevice;
 use runtime::engine::{Drafts, Engine, EngineLoadError, Flow, Round, Sequence, SequenceError};
 use runtime::engine_dir::{EngineDir, EngineError};
 use runtime::generate::chat_template::{ChatTemplate, ChatTemplateError};
@@ -16,7 +16,7 @@ use runtime::generate::sample::Sampler;
 use runtime::generate::tokenizer::Tokenizer;
 use runtime::generate::{CHAT_TEMPLATE, TOKENIZER_CONFIG, TextFilesError, read_optional};
 use runtime::memory::{CountingHeap, Ledger};
-use runtime::plan::RuntimeOptions;
+use runtime::plan::{Device, RuntimeOptions};
 use thiserror::Error;
 
 use crate::engine::{Drafted, GenerateError, GenerateOptions, Step, TextEngine, Turn};
@@ -95,17 +95,9 @@ impl MemoryWitness {
                 (MemoryPlan::default(), LedgerSnapshot::default(), program)
             }
         };
-        let mut by_class_bytes = snapshot.by_class_in(MemoryKind::Host);
-        let device_by_class_bytes = snapshot.by_class_in(MemoryKind::Device);
+        let mut by_class_bytes = snapshot.by_class();
         by_class_bytes.insert(BufferClass::Program, program.total());
-        MemoryReport {
-            format_version: FORMAT_VERSION,
-            plan,
-            ledger: snapshot,
-            program,
-            by_class_bytes,
-            device_by_class_bytes,
-        }
+        MemoryReport { format_version: FORMAT_VERSION, plan, ledger: snapshot, program, by_class_bytes }
     }
 
     /// The witness as the server wants it.
@@ -124,7 +116,10 @@ pub fn load(
     options: &RuntimeOptions,
     witness: &MemoryWitness,
 ) -> Result<Box<dyn TextEngine>, BuiltinError> {
-    Ok(Box::new(Builtin::<CpuDevice>::load(directory, options, witness)?))
+    match options.device {
+        Device::Cpu => Ok(Box::new(Builtin::<CpuDevice>::load(directory, options, witness)?)),
+        Device::Cuda { .. } => Ok(Box::new(Builtin::<CudaDevice>::load(directory, options, witness)?)),
+    }
 }
 
 impl<B: Backend> Builtin<B> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ledger::Bytes;
 use runtime::backend::cuda::kernels::Architecture;
-use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
+use runtime::plan::{DeviceChoice, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
 use super::{RUNS, SCENARIOS};
@@ -232,6 +232,9 @@ pub(super) struct ServeArguments {
     pub(super) source: SourceArguments,
     #[command(flatten)]
     pub(super) pack: PackArguments,
+    /// Where it runs: auto (a GPU where one can be used, else the CPU), cpu, cuda, or a GPU by its number such as cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(super) device: DeviceChoice,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(super) host: std::net::IpAddr,
@@ -289,6 +292,9 @@ pub(super) struct LogitsArguments {
     pub(super) source: SourceArguments,
     #[command(flatten)]
     pub(super) pack: PackArguments,
+    /// Where it runs: auto (a GPU where one can be used, else the CPU), cpu, cuda, or a GPU by its number such as cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(super) device: DeviceChoice,
     /// Token ids of the prompt, separated by commas
     #[arg(long, value_name = "IDS", value_delimiter = ',', required = true)]
     pub(super) ids: Vec<u32>,
@@ -327,6 +333,9 @@ pub(super) struct ExplainArguments {
     pub(super) source: SourceArguments,
     #[command(flatten)]
     pub(super) pack: PackArguments,
+    /// Where it runs: auto (a GPU where one can be used, else the CPU), cpu, cuda, or a GPU by its number such as cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(super) device: DeviceChoice,
     /// How many token ids are fed, and so many positions compared
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(super) tokens: u32,

@@ -47,6 +47,9 @@ pub enum CliError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// The device that was asked for cannot be used.
+    #[error(transparent)]
+    Device(#[from] runtime::backend::NoDevice),
     /// The engine cannot be loaded or run.
     #[error("{0}")]
     Runtime(String),
@@ -100,7 +103,8 @@ impl CliError {
                 EngineErrorKind::Environment => ExitCode::EnvironmentRefused,
                 EngineErrorKind::Interrupted => ExitCode::Interrupted,
             },
-            CliError::Runtime(_)
+            CliError::Device(_)
+            | CliError::Runtime(_)
             | CliError::Serve(_)
             | CliError::NoNvrtc(_)
             | CliError::Kernels(_)

@@ -305,7 +305,6 @@ fn memory(state: &State) -> MemoryReport {
         plan: plan(),
         ledger: LedgerSnapshot { entries: vec![entry], peak_total: held, phases: Vec::new() },
         program,
-        device_by_class_bytes: BTreeMap::new(),
         by_class_bytes: BTreeMap::from([
             (BufferClass::WeightsLinear, held),
             (BufferClass::Program, program.total()),

@@ -21,6 +21,15 @@ pub fn resolve(choice: DeviceChoice) -> Result<Device, NoDevice> {
     resolve_with(choice, cuda::probe)
 }
 
+/// The device that a plan for `choice` is made for. A GPU that is named need not be here: a plan is arithmetic.
+pub fn planned(choice: DeviceChoice) -> Device {
+    match choice {
+        DeviceChoice::Cpu => Device::Cpu,
+        DeviceChoice::Auto => resolve(choice).unwrap_or_default(),
+        DeviceChoice::Cuda(ordinal) => Device::Cuda { ordinal },
+    }
+}
+
 fn resolve_with(choice: DeviceChoice, probe: impl Fn(u32) -> Result<(), String>) -> Result<Device, NoDevice> {
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
@@ -56,6 +65,8 @@ mod tests {
             "cuda:2 cannot be used: there are 2; choose another device, for example cpu"
         );
         assert!(resolve("cuda", &none).unwrap_err().to_string().contains("no driver"));
+        assert_eq!(planned(DeviceChoice::Cuda(9)), Device::Cuda { ordinal: 9 });
+        assert_eq!(planned(DeviceChoice::Cpu), Device::Cpu);
     }
 
     /// Whatever this machine has, asking is an answer.

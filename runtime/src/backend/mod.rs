@@ -7,7 +7,7 @@ mod choose;
 pub mod cpu;
 pub mod cuda;
 
-pub use choose::{NoDevice, resolve};
+pub use choose::{NoDevice, planned, resolve};
 
 use std::fmt::Debug;
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use ledger::{BufferClass, Bytes, MemoryPlan};
 
 use super::steps::Steps;
+use crate::backend::cpu::PoolError;
 use crate::backend::cuda::CudaError;
 use crate::backend::cuda::kernels::KernelError;
 use crate::backend::{Backend, NoDevice};
-use crate::backend::cpu::PoolError;
 use crate::config::ModelConfig;
 use crate::engine_dir::EngineDir;
 use crate::generate::tokenizer::{OpenError, Tokenizer};
@@ -42,13 +42,13 @@ pub enum EngineLoadError {
     /// The options do not fit the model or each other.
     #[error(transparent)]
     Options(#[from] OptionsError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] NoDevice),
     /// The worker threads could not be started.
     #[error(transparent)]
     Pool(#[from] PoolError),
-    /// The GPU that was asked for cannot be used.
-    #[error(transparent)]
-    NoDevice(#[from] NoDevice),
-    /// It could not do what it was asked.
+    /// A GPU could not do what it was asked.
     #[error(transparent)]
     Cuda(#[from] CudaError),
     /// Its kernels are missing.
@@ -109,7 +109,7 @@ pub fn plan_of(directory: &EngineDir, options: &RuntimeOptions) -> MemoryPlan {
 }
 
 impl<B: Backend> Engine<B> {
-    /// Loads `directory` under `options`. The weights become reachable; sequences take their memory when they open.
+    /// Loads `directory` under `options`, whose device is that of `B`. The weights become reachable; sequences take their memory when they open.
     pub fn load(directory: &EngineDir, options: &RuntimeOptions) -> Result<Engine<B>, EngineLoadError> {
         let config = directory.manifest().config.clone();
         options.check(&config)?;

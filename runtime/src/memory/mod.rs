@@ -7,7 +7,7 @@
 //!   device's own.
 //! - [`Slot`]: a part of a buffer that threads hand to each other.
 //!
-//! This module is the only one that maps memory. Its promise: a committed byte is resident, and the ledger counts it.
+//! This module is the only one that maps main memory. Its promise: a committed byte is resident, and the ledger counts it.
 
 mod account;
 mod allocator;

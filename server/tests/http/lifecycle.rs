@@ -91,7 +91,6 @@ fn memory_is_told_while_a_generation_runs() {
             .unwrap(),
         ledger: LedgerSnapshot::default(),
         program: ProgramMemory::default(),
-        device_by_class_bytes: BTreeMap::new(),
         by_class_bytes: BTreeMap::from([(ledger::BufferClass::KvCache, ledger::Bytes(4096))]),
     };
     let memory: MemoryHandle = Arc::new(move || {

@@ -197,7 +197,9 @@ impl Module {
             let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             let shared = i32::try_from(shared).unwrap_or(i32::MAX);
             // SAFETY: a function of a loaded module.
-            check("give a kernel its shared memory", unsafe { sys::cuFuncSetAttribute(function, most, shared) })?;
+            check("give a kernel its shared memory", unsafe {
+                sys::cuFuncSetAttribute(function, most, shared)
+            })?;
         }
         Ok(function)
     }

@@ -14,7 +14,9 @@ pub enum CudaError {
         said: String,
     },
     /// The device does not answer any more, or a kernel went wrong on it.
-    #[error("the GPU is lost: {said} (while it was asked to {what}); start the program again, and look at the system's log")]
+    #[error(
+        "the GPU is lost: {said} (while it was asked to {what}); start the program again, and look at the system's log"
+    )]
     Lost {
         /// What was asked.
         what: &'static str,
@@ -22,7 +24,9 @@ pub enum CudaError {
         said: String,
     },
     /// A kernel image that the GPU cannot run.
-    #[error("the kernels of {operator} do not fit this GPU ({architecture}): {said}; `sweep kernels build --arch {architecture}` makes some that do")]
+    #[error(
+        "the kernels of {operator} do not fit this GPU ({architecture}): {said}; `sweep kernels build --arch {architecture}` makes some that do"
+    )]
     Image {
         /// Whose kernels.
         operator: &'static str,

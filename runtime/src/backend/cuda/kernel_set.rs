@@ -37,8 +37,7 @@ pub(super) const fn attend_shared(dim: u32) -> u32 {
 /// What `delta_prepare` takes: see its kernel.
 pub(super) const PREPARE_SHARED: u32 = 3 * 64 * 256 + 2 * 64 * 65 * 4 + 2 * 64 * 4;
 /// What `delta_scan` takes: two stages, the state and two forms of the corrections.
-pub(super) const SCAN_SHARED: u32 =
-    2 * (3 * 64 * 256 + 64 * 128 + 64 * 64 + 64 * 4) + 128 * 64 + 2 * 64 * 64;
+pub(super) const SCAN_SHARED: u32 = 2 * (3 * 64 * 256 + 64 * 128 + 64 * 64 + 64 * 4) + 128 * 64 + 2 * 64 * 64;
 
 kernel_names! {
     "attention" {

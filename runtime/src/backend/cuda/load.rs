@@ -50,8 +50,7 @@ impl Backend for CudaDevice {
         let queue = Queue::new(context.clone(), kernels);
         let device_allocator = DeviceAllocator::new(&queue, plan, allocator)?;
         let key = |class, name| format!("target/{class}/{name}");
-        let mut staging =
-            Pinned::new(allocator.allocate(&key(BufferClass::StreamRing, keys::STAGING))?)?;
+        let mut staging = Pinned::new(allocator.allocate(&key(BufferClass::StreamRing, keys::STAGING))?)?;
         let weights = load_weights(directory, options, plan, allocator, &context, &mut staging)?;
 
         let (room, _) = scratch::parameters(options);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::sys::{self, CUmemAllocationProp, CUmemAccessDesc, CUmemLocation};
+use cudarc::driver::sys::{self, CUmemAccessDesc, CUmemAllocationProp, CUmemLocation};
 use ledger::{Bytes, MemoryKind, MemoryPlan};
 
 use super::context::Context;
@@ -30,9 +30,8 @@ impl Space {
         let length = bytes.next_multiple_of(DEVICE_PAGE);
         let mut start = 0;
         // SAFETY: a place to write to; the driver chooses the address.
-        let answer = unsafe {
-            sys::cuMemAddressReserve(&raw mut start, length as usize, DEVICE_PAGE as usize, 0, 0)
-        };
+        let answer =
+            unsafe { sys::cuMemAddressReserve(&raw mut start, length as usize, DEVICE_PAGE as usize, 0, 0) };
         check("reserve addresses", answer)?;
         Ok(Space { context: context.clone(), start, length, mapped: 0 })
     }
@@ -112,7 +111,8 @@ impl Shelf {
         let pages = Self::pages(start, bytes);
         for page in pages.clone() {
             if users[page] == 0
-                && let Err(error) = map(&self.space.context, self.space.start + page as u64 * DEVICE_PAGE, DEVICE_PAGE)
+                && let Err(error) =
+                    map(&self.space.context, self.space.start + page as u64 * DEVICE_PAGE, DEVICE_PAGE)
             {
                 self.leave(&mut users, pages.start..page);
                 return Err(error);

@@ -99,9 +99,7 @@ impl Pinned {
     pub(super) fn new(mut buffer: Buffer) -> Result<Pinned, CudaError> {
         let bytes = buffer.slice_mut::<u8>();
         // SAFETY: whole pages of this process, which stay mapped until they are unregistered.
-        check("pin memory", unsafe {
-            sys::cuMemHostRegister_v2(bytes.as_mut_ptr().cast(), bytes.len(), 0)
-        })?;
+        check("pin memory", unsafe { sys::cuMemHostRegister_v2(bytes.as_mut_ptr().cast(), bytes.len(), 0) })?;
         Ok(Pinned { buffer })
     }
 

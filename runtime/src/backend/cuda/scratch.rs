@@ -30,9 +30,10 @@ pub fn scratch(
     let packed = Bytes((tokens * columns * 2 + tokens * columns / 8 + 16) as u64);
     let of_a_row = config.attention.head_dim as u64 + 2;
     let attention = u64::from(ATTENTION_PARTS) * ROWS_OF_A_PART * of_a_row * 4;
-    let delta = config.linear_attention.as_ref().map_or(0, |linear| {
-        delta_scratch(&delta_shape(linear), tokens).iter().map(|(_, bytes)| bytes).sum()
-    });
+    let delta = config
+        .linear_attention
+        .as_ref()
+        .map_or(0, |linear| delta_scratch(&delta_shape(linear), tokens).iter().map(|(_, bytes)| bytes).sum());
     let partial = Bytes(ATTENTION_COUNTERS * 4 + attention.max(delta));
     [
         ("quantised", packed, "activations in 16 bits, and their sums"),

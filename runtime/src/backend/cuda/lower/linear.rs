@@ -169,12 +169,7 @@ impl Output {
 }
 
 /// Lowers the [`Op::Linear`] that `ops` begins with and what joins it. Returns what is left.
-pub(super) fn lower<'a>(
-    opening: Opening,
-    ops: &'a [Op],
-    processors: u32,
-    program: &mut Program,
-) -> &'a [Op] {
+pub(super) fn lower<'a>(opening: Opening, ops: &'a [Op], processors: u32, program: &mut Program) -> &'a [Op] {
     let [Op::Linear { tokens, columns, projections, scratch, .. }, rest @ ..] = ops else {
         unreachable!("called for a projection")
     };
@@ -219,7 +214,9 @@ pub(super) fn lower<'a>(
 
 /// The gates of the delta rule, made where their inputs come out.
 fn join_gates<'a>(outputs: &mut [Output], of_call: u32, rest: &'a [Op]) -> &'a [Op] {
-    let [Op::DeltaGates { a, b, negated_decay, dt_bias, tokens, .. }, others @ ..] = rest else { return rest };
+    let [Op::DeltaGates { a, b, negated_decay, dt_bias, tokens, .. }, others @ ..] = rest else {
+        return rest;
+    };
     let find = |address| outputs.iter().position(|it: &Output| it.projection.out == address);
     let can_join = |it: &Output| it.ending == Ending::Store && (of_call <= FEW || !it.is_quantised());
     match (find(*a), find(*b)) {
@@ -261,7 +258,8 @@ fn join_convolution<'a>(outputs: &mut [Output], of_call: u32, rest: &'a [Op]) ->
 
 /// Whether the two outputs are gate and up of an MLP, whose product is all that is wanted.
 fn pair(outputs: &mut [Output], of_call: u32, rest: &[Op]) -> bool {
-    let ([gate, up], [Op::SwiGlu { elements, gate: at, up: up_at }, others @ ..]) = (&mut *outputs, rest) else {
+    let ([gate, up], [Op::SwiGlu { elements, gate: at, up: up_at }, others @ ..]) = (&mut *outputs, rest)
+    else {
         return false;
     };
     let (g, u) = (gate.projection.matrix, up.projection.matrix);

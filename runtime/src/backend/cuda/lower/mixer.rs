@@ -221,9 +221,7 @@ pub(super) fn heads<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
             Op::Rope { x: q_turned, rotary, cos, sin, .. },
             Op::Rope { x: k_turned, .. },
             ..,
-        ] if (q, k) == (q_turned, k_turned)
-            && (of_q.tokens, of_q.width) == (of_k.tokens, of_k.width) =>
-        {
+        ] if (q, k) == (q_turned, k_turned) && (of_q.tokens, of_q.width) == (of_k.tokens, of_k.width) => {
             let views = [view(q, q_weight, of_q), view(k, k_weight, of_k)];
             let (tokens, width) = (of_q.tokens as u32, of_q.width as u32);
             (HeadViews { views, cos, sin, count: 2, tokens, width, rotary, eps, padding: 0 }, 4)
@@ -243,7 +241,8 @@ pub(super) fn heads<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
     if views.count == 1 {
         views.views[1].heads = 1;
     }
-    let total = views.tokens * (views.views[0].heads + if views.count == 2 { views.views[1].heads } else { 0 });
+    let total =
+        views.tokens * (views.views[0].heads + if views.count == 2 { views.views[1].heads } else { 0 });
     /// Heads of a block, one a warp.
     const TOGETHER: u32 = 4;
     program.add(Kernel::Heads, [total.div_ceil(TOGETHER), 1, 1], TOGETHER * 32, 0).with(views);
@@ -319,8 +318,10 @@ pub(super) fn convolution<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] 
     let [Op::Convolve { channels, tokens, undecided, taps, kernel, x, window }, rest @ ..] = ops else {
         unreachable!("called for a convolution")
     };
-    if let ([Op::Delta { shape, tokens: same, qkv, decay, beta, state, log: 0, out, scratch }, others @ ..], 4) =
-        (rest, *kernel)
+    if let (
+        [Op::Delta { shape, tokens: same, qkv, decay, beta, state, log: 0, out, scratch }, others @ ..],
+        4,
+    ) = (rest, *kernel)
         && !undecided
         && (qkv, same) == (x, tokens)
         && *tokens >= CHUNKED
@@ -423,7 +424,8 @@ pub(super) fn alone(op: &Op, program: &mut Program) {
             program.add(Kernel::DeltaGates, [blocks(count.into()), 1, 1], THREADS, 0).with(gates);
         }
         Op::Delta { shape, tokens, qkv, decay, beta, state, log, out, .. } => {
-            let recurrence = recurrence(&shape, tokens, Recurrence { qkv, decay, beta, state, log, out, ..NOTHING });
+            let recurrence =
+                recurrence(&shape, tokens, Recurrence { qkv, decay, beta, state, log, out, ..NOTHING });
             program.add(Kernel::DeltaRecurrent, grid_of(&shape), 128, 0).with(recurrence);
         }
         Op::CommitDelta { shape, tokens, log, state } => {

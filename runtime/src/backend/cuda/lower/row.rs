@@ -85,9 +85,13 @@ pub(super) fn lower(op: &Op, program: &mut Program) {
         }
         Op::RopeAngles { first, rows, rotary, theta, cos, sin } => {
             let block = (rotary / 2).next_multiple_of(32).max(32);
-            program
-                .add(Kernel::RopeAngles, [rows, 1, 1], block, 0)
-                .with(Angles { first, cos, sin, rotary, theta });
+            program.add(Kernel::RopeAngles, [rows, 1, 1], block, 0).with(Angles {
+                first,
+                cos,
+                sin,
+                rotary,
+                theta,
+            });
         }
         Op::SwiGlu { elements, gate, up } => {
             program
@@ -97,11 +101,7 @@ pub(super) fn lower(op: &Op, program: &mut Program) {
                 .with(elements);
         }
         Op::CopyRows { from, to, count } => {
-            program
-                .add(Kernel::CopyRows, [blocks(count), 1, 1], THREADS, 0)
-                .with(from)
-                .with(to)
-                .with(count);
+            program.add(Kernel::CopyRows, [blocks(count), 1, 1], THREADS, 0).with(from).with(to).with(count);
         }
         Op::GatherRows { x, rows, count, width } => {
             program
