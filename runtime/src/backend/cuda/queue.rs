@@ -13,7 +13,7 @@ use super::context::Context;
 use super::error::{CudaError, check};
 use super::kernel_set::KernelSet;
 use super::launch::{Launch, Program};
-use super::lower::lower;
+use super::lower::{Gpu, lower};
 use super::op::Op;
 use super::parameters::Parameters;
 
@@ -136,7 +136,7 @@ impl Queue {
             parameters.send(&self.context)?;
         }
         program.clear();
-        lower(ops, self.context.processors, program)?;
+        lower(ops, Gpu::of(&self.context), program)?;
         if program.launches.len() < WORTH_A_GRAPH {
             return self.launch_all(program);
         }

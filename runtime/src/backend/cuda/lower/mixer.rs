@@ -4,6 +4,7 @@ use super::super::kernel_set::{Kernel, PREPARE_SHARED, SCAN_SHARED, attend_share
 use super::super::launch::{Argument, Program};
 use super::super::memory::Address;
 use super::super::op::Op;
+use super::Gpu;
 use super::row::{THREADS, blocks};
 use crate::backend::cuda::scratch::{ATTENTION_COUNTERS, ATTENTION_PARTS, delta_scratch};
 use crate::ops::Heads;
@@ -250,7 +251,7 @@ pub(super) fn heads<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
 }
 
 /// Attention, with the gate of its output where that is next.
-pub(super) fn attention<'a>(ops: &'a [Op], processors: u32, program: &mut Program) -> &'a [Op] {
+pub(super) fn attention<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &'a [Op] {
     let [
         Op::Attention { shape, cache, first, length, tokens, queries, heads, keys, values, out, scratch },
         rest @ ..,
@@ -297,7 +298,7 @@ pub(super) fn attention<'a>(ops: &'a [Op], processors: u32, program: &mut Progra
         let across = kv_heads * group.div_ceil(rows);
         // So many that each warp has a block or two, in powers of two, so that passes of about the same length are alike.
         let wanted = length.div_ceil(BLOCK).div_ceil(4).next_power_of_two();
-        let fill = (2 * processors / (across * tokens)).max(1);
+        let fill = (2 * gpu.processors / (across * tokens)).max(1);
         let room = (ATTENTION_PARTS / (across * tokens)).max(1);
         attend.splits = wanted.min(fill).min(room);
         program.add(kernel, [attend.splits, across, *tokens], 128, 0).with(attend);
