@@ -13,7 +13,7 @@ pub mod units;
 
 pub use class::BufferClass;
 pub use phase::Phase;
-pub use plan::{Backing, ElementType, Lifetime, MemoryPlan, PlannedBuffer, Role, buffer_key};
+pub use plan::{Backing, ElementType, Lifetime, MemoryKind, MemoryPlan, PlannedBuffer, Role, buffer_key};
 pub use report::{LedgerEntry, LedgerSnapshot, MemoryReport, PhasePeak, ProgramMemory};
 pub use units::{Bytes, Micros, Millis, Tokens};
 

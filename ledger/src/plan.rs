@@ -58,6 +58,24 @@ pub enum Backing {
     MappedFile,
 }
 
+/// Which memory a buffer lies in. On a device that shares the machine's memory, both are the same chips.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryKind {
+    /// Memory of the process, where the processor works.
+    #[default]
+    Host,
+    /// Memory that a device's driver gives out.
+    Device,
+}
+
+impl MemoryKind {
+    /// True for [`MemoryKind::Host`], which is left out of files.
+    pub fn is_host(&self) -> bool {
+        *self == MemoryKind::Host
+    }
+}
+
 /// Size of a page on the machines that this runs on: what memory is committed in.
 pub const PAGE: u64 = 4096;
 
@@ -101,6 +119,9 @@ pub struct PlannedBuffer {
     pub lifetime: Lifetime,
     /// What stands behind them.
     pub backing: Backing,
+    /// Which memory they lie in.
+    #[serde(default, skip_serializing_if = "MemoryKind::is_host")]
+    pub memory: MemoryKind,
     /// Set for a buffer that is committed as its sequence or its prompt chunk grows, or with each sequence of a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,

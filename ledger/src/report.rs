@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BufferClass, Bytes, MemoryPlan, Phase, Role};
+use crate::{BufferClass, Bytes, MemoryKind, MemoryPlan, Phase, Role};
 
 /// One buffer of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct LedgerEntry {
     pub class: BufferClass,
     /// The decoder layer it belongs to, where it belongs to one.
     pub layer: Option<u32>,
+    /// Which memory it lies in.
+    #[serde(default, skip_serializing_if = "MemoryKind::is_host")]
+    pub memory: MemoryKind,
     /// Bytes committed at this moment.
     pub now: Bytes,
     /// The most that was ever committed.

@@ -2,7 +2,8 @@
 
 use ledger::plan::Growth;
 use ledger::{
-    Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryPlan, Phase, PlannedBuffer, Role, Tokens,
+    Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryKind, MemoryPlan, Phase, PlannedBuffer, Role,
+    Tokens,
 };
 
 fn buffer(
@@ -23,6 +24,7 @@ fn buffer(
         bytes: Bytes(bytes),
         lifetime,
         backing: Backing::Anonymous,
+        memory: MemoryKind::Host,
         growth,
         formula: String::new(),
     }

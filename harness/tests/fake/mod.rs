@@ -17,7 +17,7 @@ use harness::engines::{Engine, EngineError, EngineErrorKind, EngineProvider, For
 use harness::scenario::{BuildOptions, Cell, ModelSource};
 use harness::target::{Launch, Target};
 use ledger::{
-    Backing, BufferClass, Bytes, ElementType, LedgerEntry, LedgerSnapshot, Lifetime, MemoryPlan,
+    Backing, BufferClass, Bytes, ElementType, LedgerEntry, LedgerSnapshot, Lifetime, MemoryKind, MemoryPlan,
     MemoryReport, PlannedBuffer, ProgramMemory, Role,
 };
 
@@ -104,6 +104,7 @@ fn plan() -> MemoryPlan {
             bytes: WEIGHTS,
             lifetime: Lifetime::Resident,
             backing: Backing::Anonymous,
+            memory: MemoryKind::Host,
             growth: None,
             formula: "48 MiB".to_owned(),
         }],
@@ -292,6 +293,7 @@ fn memory(state: &State) -> MemoryReport {
         role: Role::Target,
         class: BufferClass::WeightsLinear,
         layer: None,
+        memory: MemoryKind::Host,
         now: held,
         peak: held,
         reserved: held,

@@ -1,7 +1,9 @@
 //! Plans with the buffers that the two models need, from their published shapes.
 
 use ledger::plan::Growth;
-use ledger::{Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryPlan, PlannedBuffer, Role, Tokens};
+use ledger::{
+    Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryKind, MemoryPlan, PlannedBuffer, Role, Tokens,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Model {
@@ -158,6 +160,7 @@ fn weights(class: BufferClass, element: ElementType, bytes: Bytes, formula: &str
         bytes,
         lifetime: Lifetime::Resident,
         backing: Backing::Anonymous,
+        memory: MemoryKind::Host,
         growth: None,
         formula: formula.to_owned(),
     }

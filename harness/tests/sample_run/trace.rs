@@ -197,6 +197,7 @@ fn ledger(plan: &MemoryPlan, context: Tokens) -> LedgerSnapshot {
             role: buffer.role,
             class: buffer.class,
             layer: buffer.layer,
+            memory: buffer.memory,
             now: Bytes::ZERO,
             peak: committed,
             reserved: buffer.bytes,

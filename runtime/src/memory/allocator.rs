@@ -106,6 +106,7 @@ impl Allocator {
                 role: buffer.role,
                 class: buffer.class,
                 layer: buffer.layer,
+                memory: buffer.memory,
                 now: Bytes::ZERO,
                 peak: Bytes::ZERO,
                 reserved: Bytes::ZERO,
@@ -265,7 +266,7 @@ pub(super) use tests::plan as test_plan;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ledger::{Backing, BufferClass, ElementType, Lifetime, PlannedBuffer, Role};
+    use ledger::{Backing, BufferClass, ElementType, Lifetime, MemoryKind, PlannedBuffer, Role};
 
     pub(in super::super) fn plan(bytes: u64) -> MemoryPlan {
         MemoryPlan {
@@ -280,6 +281,7 @@ mod tests {
                 bytes: Bytes(bytes),
                 lifetime: Lifetime::PerSequence,
                 backing: Backing::Anonymous,
+                memory: MemoryKind::Host,
                 growth: None,
                 formula: "test".into(),
             }],

@@ -1,7 +1,9 @@
 //! Every buffer of a loaded engine, with its size and the formula behind it.
 
 use ledger::plan::Growth;
-use ledger::{Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryPlan, PlannedBuffer, Role, Tokens};
+use ledger::{
+    Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryKind, MemoryPlan, PlannedBuffer, Role, Tokens,
+};
 
 use super::{KvCacheType, Ring, RuntimeOptions, SegmentPlacement, Streaming, WeightsMode};
 use crate::config::{AttentionConfig, LayerKind, LinearAttentionConfig, ModelConfig};
@@ -251,6 +253,7 @@ fn weight(
         bytes,
         lifetime: Lifetime::Resident,
         backing,
+        memory: MemoryKind::Host,
         growth: None,
         formula,
     }
@@ -390,6 +393,7 @@ fn anonymous(
         shape,
         lifetime,
         backing: Backing::Anonymous,
+        memory: MemoryKind::Host,
         growth: None,
         formula,
     }
