@@ -206,13 +206,28 @@ impl MemoryPlan {
 
     /// The same with `open` sequences of `context` tokens each.
     pub fn by_class_with(&self, phase: Phase, context: Tokens, open: u32) -> BTreeMap<BufferClass, Bytes> {
-        let mut totals = BTreeMap::new();
-        for buffer in &self.buffers {
-            let bytes = buffer.bytes_with(phase, context, open);
-            if bytes > Bytes::ZERO {
-                *totals.entry(buffer.class).or_insert(Bytes::ZERO) += bytes;
-            }
-        }
-        totals
+        sum_by_class(
+            self.buffers.iter().map(|buffer| (buffer.class, buffer.bytes_with(phase, context, open))),
+        )
     }
+
+    /// Bytes held in one kind of memory in `phase` with `context` tokens open, by class.
+    pub fn by_class_in(
+        &self,
+        memory: MemoryKind,
+        phase: Phase,
+        context: Tokens,
+    ) -> BTreeMap<BufferClass, Bytes> {
+        let buffers = self.buffers.iter().filter(|buffer| buffer.memory == memory);
+        sum_by_class(buffers.map(|buffer| (buffer.class, buffer.bytes_in(phase, context))))
+    }
+}
+
+/// Sums of what is more than nothing.
+fn sum_by_class(sizes: impl Iterator<Item = (BufferClass, Bytes)>) -> BTreeMap<BufferClass, Bytes> {
+    let mut totals = BTreeMap::new();
+    for (class, bytes) in sizes.filter(|(_, bytes)| *bytes > Bytes::ZERO) {
+        *totals.entry(class).or_insert(Bytes::ZERO) += bytes;
+    }
+    totals
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use ledger::Tokens;
 use runtime::engine_dir::EngineDir;
 use runtime::plan::{RuntimeOptions, Streaming};
+use server::MemoryWitness;
 use server::ServeOptions;
-use server::builtin::{Builtin, BuiltinError, MemoryWitness};
+use server::builtin::{Builtin, BuiltinError};
 
 use super::arguments::ServeArguments;
 use super::{CliError, Printer, build};

@@ -3,7 +3,6 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test program uses a part of it")]
 
-use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -298,16 +297,8 @@ fn memory(state: &State) -> MemoryReport {
         peak: held,
         reserved: held,
     };
-    MemoryReport {
-        format_version: ledger::FORMAT_VERSION,
-        plan: plan(),
-        ledger: LedgerSnapshot { entries: vec![entry], peak_total: held, phases: Vec::new() },
-        program,
-        by_class_bytes: BTreeMap::from([
-            (BufferClass::WeightsLinear, held),
-            (BufferClass::Program, program.total()),
-        ]),
-    }
+    let ledger = LedgerSnapshot { entries: vec![entry], peak_total: held, phases: Vec::new() };
+    MemoryReport::new(plan(), ledger, program, None)
 }
 
 fn resident() -> Bytes {

@@ -8,7 +8,8 @@ use harness::record::{
     RequestRecord, ResidentMemory, Sample, SamplerHealth, Series, TrialRecord,
 };
 use ledger::{
-    BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryPlan, Micros, Millis, Phase, PhasePeak, Tokens,
+    BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryKind, MemoryPlan, Micros, Millis, Phase,
+    PhasePeak, Tokens,
 };
 
 use super::Model;
@@ -115,7 +116,11 @@ pub fn trial(model: Model, max_input_len: u32, number: u32, fate: Fate) -> Recor
         warnings: Vec::new(),
         resumed_from: (fate == Fate::Resumed).then(|| "2026-05-26T21-02-11Z".to_owned()),
     };
-    RecordedTrial { record, series: Reading::Measured(Series { samples }) }
+    RecordedTrial {
+        record,
+        series: Reading::Measured(Series { samples }),
+        device_series: Reading::Unavailable("no GPU was read over time".to_owned()),
+    }
 }
 
 fn duration_us(phase: Phase, max_input_len: u32, fate: Fate) -> u64 {
@@ -165,6 +170,7 @@ fn edge(
             by_class_bytes: unavailable("the process was gone"),
             unaccounted_bytes: unavailable("the process was gone"),
             gpu_bytes,
+            device: None,
             swap_bytes: unavailable("the process was gone"),
             mem_available_bytes: Reading::Measured(Bytes::mib(14_000)),
         };
@@ -183,6 +189,7 @@ fn edge(
         by_class_bytes: Reading::Measured(by_class),
         unaccounted_bytes: Reading::Measured(unaccounted.0 as i64),
         gpu_bytes,
+        device: None,
         swap_bytes: Reading::Measured(Bytes::ZERO),
         mem_available_bytes: Reading::Measured(Bytes::mib(14_000).saturating_sub(held)),
     }
@@ -205,6 +212,7 @@ fn ledger(plan: &MemoryPlan, context: Tokens) -> LedgerSnapshot {
     });
     let phases = [Phase::Load, Phase::Prefill, Phase::Decode, Phase::Settle].map(|phase| PhasePeak {
         phase,
+        memory: MemoryKind::Host,
         total: plan.total_in(phase, context),
         by_class: plan.by_class(phase, context),
     });

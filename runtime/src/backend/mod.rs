@@ -2,3 +2,7 @@
 
 pub mod cpu;
 pub mod cuda;
+pub mod nvml;
+mod witness;
+
+pub use witness::DeviceWitness;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use ledger::{BufferClass, Bytes, MemoryPlan};
 
 use super::steps::Steps;
+use crate::backend::DeviceWitness;
 use crate::backend::cpu::{Cpu, CpuDevice, PoolError};
 use crate::config::ModelConfig;
 use crate::engine_dir::EngineDir;
@@ -185,6 +186,11 @@ impl Engine {
     /// What it holds; readable from any thread while a sequence runs.
     pub fn ledger(&self) -> Arc<Ledger> {
         self.ledger.clone()
+    }
+
+    /// Who can be asked for the memory of its device; `None` on the processor, whose memory is the process's own.
+    pub fn device_witness(&self) -> Option<Arc<dyn DeviceWitness>> {
+        None
     }
 
     /// The device that it runs on.
