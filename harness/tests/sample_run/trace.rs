@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use harness::record::{
-    EdgeReading, FORMAT_VERSION, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading, RecordedTrial,
-    RequestRecord, ResidentMemory, Sample, SamplerHealth, Series, TrialRecord,
+    DeviceSeries, EdgeReading, FORMAT_VERSION, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading,
+    RecordedTrial, RequestRecord, ResidentMemory, Sample, SamplerHealth, Series, TrialRecord,
 };
 use ledger::{
     BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryKind, MemoryPlan, Micros, Millis, Phase,
@@ -313,6 +313,15 @@ pub fn csv(series: &Series) -> String {
         let columns =
             [sample.anonymous, sample.file, sample.shared, sample.swapped, sample.available].map(field);
         let _ = writeln!(text, "{},{}", sample.at.0, columns.join(","));
+    }
+    text
+}
+
+pub fn device_csv(series: &DeviceSeries) -> String {
+    let mut text = format!("{}\n", DeviceSeries::COLUMNS.join(","));
+    let field = |value: Option<Bytes>| value.map(|bytes| bytes.0.to_string()).unwrap_or_default();
+    for sample in &series.samples {
+        let _ = writeln!(text, "{},{},{}", sample.at.0, field(sample.used), field(sample.taken));
     }
     text
 }
