@@ -8,14 +8,15 @@ use std::fs;
 use std::path::Path;
 
 use harness::record::{Outcome, Reading, Run};
-use harness::report::svg::class_bars::{Bar, class_bars};
+use harness::report::svg::class_bars::{Bar, Lane, class_bars};
 use harness::report::svg::intervals::intervals;
 use harness::report::svg::palette::Kind;
 use harness::report::svg::series::{Line, series};
-use harness::report::svg::waterfall::{Step, waterfall};
+use harness::report::svg::waterfall::{Fall, Step, waterfall};
 use harness::report::{self, ReportError, csv};
 use harness::verdict::judge;
 use ledger::{BufferClass, Bytes, Phase};
+use sample_run::device::{Board, run_on};
 use sample_run::{Fate, Model, for_each_trial, run, run_of, six_cells, trial, write};
 
 /// The most that a report of forty cells may take.
@@ -233,20 +234,19 @@ fn the_chart_of_all_cells() {
         model: model.to_owned(),
         axes: "maxInputLen 4096".to_owned(),
         word: "PASS".to_owned(),
-        parts: vec![
-            (Kind::Class(BufferClass::WeightsLinear), Bytes::mib(60)),
-            (Kind::Class(BufferClass::KvCache), Bytes::mib(30)),
-            (Kind::Released, Bytes::mib(10)),
-        ],
-        peak: Some(Bytes::mib(peak)),
-        silent: None,
-        limit: Some(Bytes::mib(limit)),
+        lanes: vec![Lane {
+            parts: vec![
+                (Kind::Class(BufferClass::WeightsLinear), Bytes::mib(60)),
+                (Kind::Class(BufferClass::KvCache), Bytes::mib(30)),
+                (Kind::Released, Bytes::mib(10)),
+            ],
+            peak: Some(Bytes::mib(peak)),
+            limit: Some(Bytes::mib(limit)),
+            ..Lane::default()
+        }],
     };
     let silent = Bar {
-        parts: Vec::new(),
-        peak: None,
-        limit: None,
-        silent: Some("no trial was recorded".to_owned()),
+        lanes: vec![Lane { silent: Some("no trial was recorded".to_owned()), ..Lane::default() }],
         ..bar("silent", 0, 0)
     };
     insta::assert_snapshot!(class_bars(
@@ -280,12 +280,19 @@ fn a_single_sample_is_seen_in_the_chart() {
 
 #[test]
 fn the_waterfall() {
-    let steps = [
+    let steps = vec![
         Step { kind: Kind::Class(BufferClass::WeightsLinear), bytes: 60 << 20 },
         Step { kind: Kind::Class(BufferClass::KvCache), bytes: 50 << 20 },
         Step { kind: Kind::Class(BufferClass::Unaccounted), bytes: -(10 << 20) },
     ];
-    insta::assert_snapshot!(waterfall(&steps, Bytes::mib(100), Some(Bytes::mib(90)), "a finding"));
+    let fall = Fall {
+        steps,
+        peak: Bytes::mib(100),
+        peak_name: "peak resident",
+        limit: Some(Bytes::mib(90)),
+        ..Fall::default()
+    };
+    insta::assert_snapshot!(waterfall(&[fall], "a finding"));
 }
 
 #[test]
@@ -301,4 +308,16 @@ fn the_sample_report_can_be_looked_at() {
     let scratch = tempfile::tempdir().unwrap();
     let html = written(&run(), named.as_deref().map_or(scratch.path(), Path::new));
     assert!(html.ends_with("</html>\n") || html.ends_with("</html>"));
+}
+
+/// The same for a card and for unified memory, in the folders `SWEEP_SAMPLE_REPORT`-card and -unified.
+#[test]
+fn the_sample_reports_on_devices_can_be_looked_at() {
+    let named = std::env::var("SWEEP_SAMPLE_REPORT").ok();
+    for (board, name) in [(Board::Card, "card"), (Board::Unified, "unified")] {
+        let scratch = tempfile::tempdir().unwrap();
+        let named = named.as_ref().map(|folder| format!("{folder}-{name}"));
+        let html = written(&run_on(board), named.as_deref().map_or(scratch.path(), Path::new));
+        assert!(html.ends_with("</html>\n") || html.ends_with("</html>"));
+    }
 }

@@ -93,6 +93,15 @@ impl CellVerdict {
         self.device.as_ref().map_or(&self.peak_resident_bytes, |device| &device.held_peak_bytes)
     }
 
+    /// The budget on everything that is held, on the host, a device or both, of which least is left.
+    pub fn whole_budget(&self) -> Option<&BudgetResult> {
+        let whole = self.budgets.iter().filter(|result| result.subject.is_whole());
+        whole.min_by_key(|result| {
+            let limit = result.decisive().map(|limit| limit.bytes_of(Bytes(u64::MAX)));
+            (result.margin_bytes.unwrap_or(i64::MIN), limit)
+        })
+    }
+
     /// The budget on `subject` whose failing (else warning) limit is the tightest.
     pub fn tightest(&self, subject: Subject) -> Option<&BudgetResult> {
         let on_subject = self.budgets.iter().filter(|result| result.subject == subject);

@@ -142,6 +142,13 @@ pub fn held_peak(trial: &RecordedTrial) -> Option<Bytes> {
     trial.record.phases.iter().filter_map(|phase| held_in(trial, phase).measured().copied()).max()
 }
 
+/// The phase of that most, the first of several.
+pub fn held_peak_phase(trial: &RecordedTrial) -> Option<Phase> {
+    let phases = trial.record.phases.iter().rev();
+    let held = phases.filter_map(|phase| Some((phase.phase, *held_in(trial, phase).measured()?)));
+    held.max_by_key(|(_, bytes)| *bytes).map(|(phase, _)| phase)
+}
+
 /// What makes a number about the device doubtful, in words.
 pub(super) fn doubts(trial: &TrialRecord) -> Vec<String> {
     let number = trial.trial;
