@@ -6,7 +6,7 @@ mod sample_run;
 
 use harness::record::{BudgetSubject, Reading, Run};
 use harness::report::csv;
-use harness::verdict::{CellVerdict, Word, device, judge};
+use harness::verdict::{CellVerdict, Word, device, judge, table};
 use ledger::{BufferClass, Bytes, CountedBy, MemoryKind, Phase};
 use sample_run::device::{Board, CONTEXT, PROGRAM, STRAY, run_on};
 use sample_run::for_each_trial;
@@ -149,4 +149,9 @@ fn classes_and_their_share_are_of_host_and_device() {
 #[test]
 fn the_table_of_cells_on_a_card() {
     insta::assert_snapshot!(String::from_utf8(csv::cells(&judge(&run_on(Board::Card))).unwrap()).unwrap());
+}
+
+#[test]
+fn the_terminal_table_on_a_card() {
+    insta::assert_snapshot!(table(&judge(&run_on(Board::Card))));
 }

@@ -68,10 +68,10 @@ fn move_to(board: Board, trial: &mut RecordedTrial) {
     for buffer in plan.buffers.iter_mut().filter(|buffer| on_device(buffer.class)) {
         buffer.memory = MemoryKind::Device;
     }
-    let context = record.requests.iter().map(|request| request.prompt_tokens.0 + request.completion_tokens.0);
-    let context = Tokens(context.max().unwrap_or_default());
+    let longest = record.requests.iter().map(|request| (request.prompt_tokens, request.completion_tokens));
+    let (prompt, output) = longest.max_by_key(|(prompt, output)| prompt.0 + output.0).unwrap();
     let Reading::Measured(ledger) = &mut record.ledger else { unreachable!() };
-    move_ledger(ledger, plan, context);
+    move_ledger(ledger, plan, prompt, Tokens(prompt.0 + output.0));
 
     let loaded_us = record.phases.iter().find(|phase| phase.phase == Phase::Load).unwrap().started_us;
     let Reading::Measured(series) = &mut trial.series else { unreachable!() };
@@ -106,6 +106,11 @@ fn move_sample(sample: &mut Sample, loaded: Micros) -> Bytes {
 }
 
 fn move_phase(board: Board, phase: &mut PhaseRecord, highest: Option<Bytes>) {
+    phase.end.gpu_bytes = match (board, phase.phase) {
+        (Board::Unified, _) => Reading::Unavailable(NO_LIBRARY.to_owned()),
+        (Board::Card, Phase::Unload) => Reading::Unavailable("the process was gone".to_owned()),
+        (Board::Card, _) => Reading::Measured(Bytes::ZERO),
+    };
     let Reading::Measured(by_class) = &mut phase.end.by_class_bytes else { return };
     if phase.phase == Phase::Idle {
         return;
@@ -153,11 +158,12 @@ fn move_phase(board: Board, phase: &mut PhaseRecord, highest: Option<Bytes>) {
         Some(DeviceReading { report: report.witnessed(by_process), by_class_bytes: on_device });
 }
 
-fn move_ledger(ledger: &mut LedgerSnapshot, plan: &MemoryPlan, context: Tokens) {
+fn move_ledger(ledger: &mut LedgerSnapshot, plan: &MemoryPlan, prompt: Tokens, context: Tokens) {
     for (entry, buffer) in ledger.entries.iter_mut().zip(&plan.buffers) {
         entry.memory = buffer.memory;
     }
     let peak = |phase, memory| {
+        let context = if phase == Phase::Prefill { prompt } else { context };
         let by_class = plan.by_class_in(memory, phase, context);
         PhasePeak { phase, memory, total: by_class.values().copied().sum(), by_class }
     };

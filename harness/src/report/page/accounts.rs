@@ -16,6 +16,8 @@ use crate::verdict::evidence::planned_of;
 pub(super) struct Accounts {
     phases: Vec<&'static str>,
     groups: Vec<Group>,
+    /// True where the second group is a device's.
+    on_device: bool,
     /// Every reason behind an `n/a`, once.
     unread: Vec<String>,
 }
@@ -66,7 +68,8 @@ impl Accounts {
             vec![all]
         };
         let names = phases.iter().map(|phase| phase.phase.name()).collect();
-        let mut accounts = Accounts { phases: names, groups, unread: Vec::new() };
+        let mut accounts =
+            Accounts { phases: names, on_device: groups.len() > 1, groups, unread: Vec::new() };
         accounts.collect_reasons();
         accounts
     }
@@ -208,7 +211,7 @@ fn device_sums(trial: &RecordedTrial) -> Vec<SumRow> {
     };
     let peak = |phase: &PhaseRecord| cell(&device::peak_in(trial, phase), |bytes| mib(*bytes));
     let seen = |phase: &PhaseRecord| cell(&phase.end.gpu_bytes, |bytes| mib(*bytes));
-    vec![
+    let mut sums = vec![
         row("ledger and context", false, &|_, device, _| mib_of(device.report.owned())),
         row("used, by the best witness", true, &|edge, _, _| mib_of(edge.used_bytes)),
         row("unaccounted", false, &|edge, _, _| cell(&edge.unaccounted_bytes, |bytes| signed_mib(*bytes))),
@@ -220,10 +223,16 @@ fn device_sums(trial: &RecordedTrial) -> Vec<SumRow> {
             cell(&device.report.used_by_process, |bytes| mib(*bytes))
         }),
         row("from without less by the target", false, &|_, device, phase| apart(device, phase)),
-        row("free less than at the start", false, &|_, device, _| {
+        row("taken since the start, all processes", false, &|_, device, _| {
             Shown::plain(signed_mib(device.report.free_at_start.signed_difference(device.report.free_now)))
         }),
-    ]
+    ];
+    if device::report(&trial.record).is_some_and(|report| report.unified) {
+        // The machine's own count is the one witness that is left there, and it counts everyone.
+        let available = |phase: &PhaseRecord| cell(&phase.end.mem_available_bytes, |bytes| mib(*bytes));
+        sums.push(self::row("available on the machine", false, &trial.record.phases, &available));
+    }
+    sums
 }
 
 fn mib_of(bytes: Bytes) -> Shown {

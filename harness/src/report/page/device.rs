@@ -85,7 +85,7 @@ impl DeviceTimeline {
                 Seen::Nothing => None,
             },
             why: match (&trial.device_series, drawn) {
-                (Reading::Unavailable(why), _) => Some(why.clone()),
+                (Reading::Unavailable(why), _) => Some(uncounted(trial).unwrap_or(why.as_str()).to_owned()),
                 (Reading::Measured(_), Seen::Nothing) => Some("no reading of it could be taken".to_owned()),
                 (Reading::Measured(_), _) => None,
             },
@@ -97,6 +97,16 @@ impl DeviceTimeline {
                 .collect(),
         })
     }
+}
+
+/// Why the driver does not count the target's memory at a phase edge.
+fn uncounted(trial: &RecordedTrial) -> Option<&str> {
+    trial.record.phases.iter().filter(|phase| phase.end.device.is_some()).find_map(|phase| {
+        match &phase.end.gpu_bytes {
+            Reading::Unavailable(why) => Some(why.as_str()),
+            Reading::Measured(_) => None,
+        }
+    })
 }
 
 /// How the peak stands to the tightest failing limit, as the end of a sentence.

@@ -62,7 +62,14 @@ impl Falls {
             trial: trial.record.trial,
             svg: waterfall(&falls, &finding(cell, &host, on_device.as_ref())),
             edges,
-            remainder: host.remainder_words(),
+            remainder: match &on_device {
+                Some(device) if device.remainder_words() != host.remainder_words() => format!(
+                    "in host memory {}; on the device {}",
+                    host.remainder_words(),
+                    device.remainder_words()
+                ),
+                _ => host.remainder_words(),
+            },
         })
     }
 }
