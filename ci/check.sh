@@ -15,6 +15,9 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 step "tests (the README's command)"
 cargo test --locked
 
+step "kernels (skipped where NVRTC cannot be fetched)"
+bash ci/kernels.sh
+
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 

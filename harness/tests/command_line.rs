@@ -235,3 +235,31 @@ fn small_synthetic() -> runtime::checkpoint::SyntheticCheckpoint {
     let options = runtime::checkpoint::SyntheticOptions { mtp: false, ..Default::default() };
     runtime::checkpoint::SyntheticCheckpoint::new("small", config, options).expect("possible")
 }
+
+#[test]
+fn a_device_that_is_not_there_is_an_answer_and_no_reason_not_to_plan() {
+    let folder = empty();
+    let none = format!("cuda:{}", u32::MAX);
+    for verb in [&["serve"][..], &["logits", "--ids", "1"], &["explain", "kvCacheType"]] {
+        let output =
+            sweep(folder.path(), &[verb, &["--synthetic", "Qwen3.5-0.8B", "--device", &none]].concat());
+        let said = error(&output);
+        assert_eq!(code(&output), 6, "{said}");
+        assert!(said.starts_with(&format!("error: {none} cannot be used: ")), "{said}");
+        let output =
+            sweep(folder.path(), &[verb, &["--synthetic", "Qwen3.5-0.8B", "--device", "gpu"]].concat());
+        assert_eq!((code(&output), error(&output).contains("cuda:1")), (2, true), "{}", error(&output));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "nothing is built in vain");
+
+    let scenario = NO_ENGINE
+        .replace("{engine: no/such/engine}", "{synthetic: {architecture: Qwen3.5-0.8B, seed: 1}}")
+        .replace("maxInputLen: [64, 128]", &format!("device: [cpu, '{none}']"));
+    std::fs::write(folder.path().join("s.yaml"), scenario).expect("writable");
+    let output = sweep(folder.path(), &["plan", "s.yaml", "--json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let [cpu, gpu] = &plan["cells"].as_array().expect("cells")[..] else { panic!("two cells: {plan}") };
+    assert!(cpu.get("device_bytes").is_none());
+    let bytes = |cell: &serde_json::Value, name: &str| cell[name].as_u64().expect("bytes");
+    assert!(bytes(gpu, "device_bytes") > bytes(gpu, "total_bytes") / 2, "weights are on the device");
+}

@@ -48,6 +48,24 @@ pub enum Lifetime {
     PerStep,
 }
 
+/// Whose memory a buffer takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryKind {
+    /// The machine's main memory.
+    #[default]
+    Host,
+    /// The memory of an accelerator.
+    Device,
+}
+
+impl MemoryKind {
+    /// True for main memory.
+    pub fn is_host(&self) -> bool {
+        *self == MemoryKind::Host
+    }
+}
+
 /// What stands behind a buffer's pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -56,24 +74,6 @@ pub enum Backing {
     Anonymous,
     /// Pages of a file, shared with the page cache.
     MappedFile,
-}
-
-/// Which memory a buffer lies in. On a device that shares the machine's memory, both are the same chips.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MemoryKind {
-    /// Memory of the process, where the processor works.
-    #[default]
-    Host,
-    /// Memory that a device's driver gives out.
-    Device,
-}
-
-impl MemoryKind {
-    /// True for [`MemoryKind::Host`], which is left out of files.
-    pub fn is_host(&self) -> bool {
-        *self == MemoryKind::Host
-    }
 }
 
 /// Size of a page on the machines that this runs on: what memory is committed in.
@@ -89,9 +89,9 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// Bytes committed when `context` tokens are held.
-    pub fn committed(&self, context: Tokens) -> Bytes {
-        Bytes(u64::from(context.0.div_ceil(self.tokens.0)) * self.bytes.0).round_up(PAGE)
+    /// Bytes committed, in pages of `page`, when `context` tokens are held.
+    pub fn committed(&self, context: Tokens, page: Bytes) -> Bytes {
+        Bytes(u64::from(context.0.div_ceil(self.tokens.0)) * self.bytes.0).round_up(page.0)
     }
 }
 
@@ -119,9 +119,12 @@ pub struct PlannedBuffer {
     pub lifetime: Lifetime,
     /// What stands behind them.
     pub backing: Backing,
-    /// Which memory they lie in.
+    /// Whose memory they take.
     #[serde(default, skip_serializing_if = "MemoryKind::is_host")]
     pub memory: MemoryKind,
+    /// What is committed is a multiple of this, a power of two.
+    #[serde(default = "usual_page", skip_serializing_if = "is_usual_page")]
+    pub page: Bytes,
     /// Set for a buffer that is committed as its sequence or its prompt chunk grows, or with each sequence of a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
@@ -148,9 +151,9 @@ impl PlannedBuffer {
             (false, _) => Bytes::ZERO,
             // What a step holds follows the sequences of the step.
             (true, Some(growth)) if self.lifetime == Lifetime::PerStep => {
-                growth.committed(Tokens(growth.tokens.0.saturating_mul(open))).min(self.bytes)
+                growth.committed(Tokens(growth.tokens.0.saturating_mul(open)), self.page).min(self.bytes)
             }
-            (true, Some(growth)) => growth.committed(context).min(self.bytes),
+            (true, Some(growth)) => growth.committed(context, self.page).min(self.bytes),
             (true, None) => self.bytes,
         }
     }
@@ -181,6 +184,14 @@ fn is_zero(sequence: &u32) -> bool {
     *sequence == 0
 }
 
+fn usual_page() -> Bytes {
+    Bytes(PAGE)
+}
+
+fn is_usual_page(page: &Bytes) -> bool {
+    *page == usual_page()
+}
+
 /// Every buffer that a model with its options needs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPlan {
@@ -206,28 +217,36 @@ impl MemoryPlan {
 
     /// The same with `open` sequences of `context` tokens each.
     pub fn by_class_with(&self, phase: Phase, context: Tokens, open: u32) -> BTreeMap<BufferClass, Bytes> {
-        sum_by_class(
-            self.buffers.iter().map(|buffer| (buffer.class, buffer.bytes_with(phase, context, open))),
-        )
+        let mut totals = BTreeMap::new();
+        for buffer in &self.buffers {
+            let bytes = buffer.bytes_with(phase, context, open);
+            if bytes > Bytes::ZERO {
+                *totals.entry(buffer.class).or_insert(Bytes::ZERO) += bytes;
+            }
+        }
+        totals
     }
 
-    /// Bytes held in one kind of memory in `phase` with `context` tokens open, by class.
-    pub fn by_class_in(
-        &self,
-        memory: MemoryKind,
-        phase: Phase,
-        context: Tokens,
-    ) -> BTreeMap<BufferClass, Bytes> {
+    /// Bytes held in `phase` with `context` tokens open, by memory; memory that holds nothing is left out.
+    pub fn by_memory(&self, phase: Phase, context: Tokens) -> BTreeMap<MemoryKind, Bytes> {
+        self.by_memory_with(phase, context, 1)
+    }
+
+    /// The same with `open` sequences of `context` tokens each.
+    pub fn by_memory_with(&self, phase: Phase, context: Tokens, open: u32) -> BTreeMap<MemoryKind, Bytes> {
+        let mut totals = BTreeMap::new();
+        for buffer in &self.buffers {
+            let bytes = buffer.bytes_with(phase, context, open);
+            if bytes > Bytes::ZERO {
+                *totals.entry(buffer.memory).or_insert(Bytes::ZERO) += bytes;
+            }
+        }
+        totals
+    }
+
+    /// The buffers in `memory` alone, for every question that a plan answers.
+    pub fn in_memory(&self, memory: MemoryKind) -> MemoryPlan {
         let buffers = self.buffers.iter().filter(|buffer| buffer.memory == memory);
-        sum_by_class(buffers.map(|buffer| (buffer.class, buffer.bytes_in(phase, context))))
+        MemoryPlan { buffers: buffers.cloned().collect() }
     }
-}
-
-/// Sums of what is more than nothing.
-fn sum_by_class(sizes: impl Iterator<Item = (BufferClass, Bytes)>) -> BTreeMap<BufferClass, Bytes> {
-    let mut totals = BTreeMap::new();
-    for (class, bytes) in sizes.filter(|(_, bytes)| *bytes > Bytes::ZERO) {
-        *totals.entry(class).or_insert(Bytes::ZERO) += bytes;
-    }
-    totals
 }

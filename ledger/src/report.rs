@@ -17,7 +17,7 @@ pub struct LedgerEntry {
     pub class: BufferClass,
     /// The decoder layer it belongs to, where it belongs to one.
     pub layer: Option<u32>,
-    /// Which memory it lies in.
+    /// Whose memory it takes.
     #[serde(default, skip_serializing_if = "MemoryKind::is_host")]
     pub memory: MemoryKind,
     /// Bytes committed at this moment.

@@ -14,7 +14,7 @@ use criterion::{
     measurement::WallTime,
 };
 use ledger::{Bytes, Tokens};
-use runtime::backend::cpu::Pool;
+use runtime::backend::cpu::{CpuDevice, Pool};
 use runtime::checkpoint::{SyntheticCheckpoint, SyntheticOptions};
 use runtime::config::ModelConfig;
 use runtime::engine::{Engine, Flow};
@@ -77,7 +77,7 @@ fn decode(
     let manifest = directory.manifest();
     let streaming = Streaming::choose(&manifest.segments, &options).ok_or("a budget is given")?;
     let streamed = streaming.streamed_per_token;
-    let engine = Engine::load(directory, &options)?;
+    let engine = Engine::<CpuDevice>::load(directory, &options)?;
     let mut sequence = engine.open_sequence()?;
     engine.prefill(&mut sequence, &[1, 2, 3, 4], &mut || Flow::Continue)?;
     let mut failed = None;

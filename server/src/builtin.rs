@@ -4,13 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ledger::Tokens;
+use runtime::backend::Backend;
+use runtime::backend::cpu::CpuDevice;
+use runtime::backend::cuda::CudaDevice;
 use runtime::engine::{Drafts, Engine, EngineLoadError, Flow, Round, Sequence, SequenceError};
 use runtime::engine_dir::{EngineDir, EngineError};
 use runtime::generate::chat_template::{ChatTemplate, ChatTemplateError};
 use runtime::generate::sample::Sampler;
 use runtime::generate::tokenizer::Tokenizer;
 use runtime::generate::{CHAT_TEMPLATE, TOKENIZER_CONFIG, TextFilesError, read_optional};
-use runtime::plan::RuntimeOptions;
+use runtime::plan::{Device, RuntimeOptions};
 use thiserror::Error;
 
 use crate::engine::{Drafted, GenerateError, GenerateOptions, Step, TextEngine, Turn};
@@ -35,23 +38,38 @@ pub enum BuiltinError {
 
 /// A loaded engine behind the server's trait.
 #[derive(Debug)]
-pub struct Builtin {
-    engine: Engine,
+pub struct Builtin<B: Backend> {
+    engine: Engine<B>,
     chat_template: Option<Arc<ChatTemplate>>,
     /// One for each request that may run.
-    places: Vec<Option<Generation>>,
+    places: Vec<Option<Generation<B>>>,
 }
 
 /// A request between two steps.
 #[derive(Debug)]
-struct Generation {
-    sequence: Sequence,
+struct Generation<B: Backend> {
+    sequence: Sequence<B>,
     sampler: Sampler,
     /// The token that was chosen last, as a row of the table.
     token: u32,
 }
 
-impl Builtin {
+/// Loads the engine in `directory` on the device that `options` name, and tells `witness` about it.
+///
+/// # Errors
+/// As [`Builtin::load`].
+pub fn load(
+    directory: &Path,
+    options: &RuntimeOptions,
+    witness: &MemoryWitness,
+) -> Result<Box<dyn TextEngine>, BuiltinError> {
+    match options.device {
+        Device::Cpu => Ok(Box::new(Builtin::<CpuDevice>::load(directory, options, witness)?)),
+        Device::Cuda { .. } => Ok(Box::new(Builtin::<CudaDevice>::load(directory, options, witness)?)),
+    }
+}
+
+impl<B: Backend> Builtin<B> {
     /// Loads the engine in `directory` and tells `witness` about it.
     ///
     /// # Errors
@@ -60,7 +78,7 @@ impl Builtin {
         directory: &Path,
         options: &RuntimeOptions,
         witness: &MemoryWitness,
-    ) -> Result<Builtin, BuiltinError> {
+    ) -> Result<Builtin<B>, BuiltinError> {
         let program = ProgramStart::now();
         let engine_dir = EngineDir::open(directory)?;
         let template = read_optional(&directory.join(CHAT_TEMPLATE))?;
@@ -75,7 +93,7 @@ impl Builtin {
     }
 }
 
-impl TextEngine for Builtin {
+impl<B: Backend> TextEngine for Builtin<B> {
     fn max_prompt_tokens(&self) -> Tokens {
         self.engine.options().max_input_len
     }
@@ -129,7 +147,7 @@ impl TextEngine for Builtin {
     fn step(&mut self, turns: &[Turn<'_>]) -> Result<Vec<Step>, GenerateError> {
         let wanted = |place: usize| turns.iter().find(|turn| turn.place == place).map(|turn| turn.wanted);
         let running = self.places.iter_mut().enumerate();
-        let mut rounds: Vec<runtime::engine::Turn<'_>> = running
+        let mut rounds: Vec<runtime::engine::Turn<'_, B>> = running
             .filter_map(|(place, generation)| {
                 let (wanted, Generation { sequence, sampler, token }) =
                     (wanted(place)?, generation.as_mut()?);
@@ -164,7 +182,7 @@ fn refused(error: SequenceError) -> GenerateError {
     let reason = error.to_string();
     match error {
         SequenceError::Memory(_)
-        | SequenceError::Stream(_)
+        | SequenceError::Device(_)
         | SequenceError::Sample(_)
         | SequenceError::TooMany { .. } => GenerateError::Engine { reason },
         _ => GenerateError::Request { reason },

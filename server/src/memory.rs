@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use ledger::{Bytes, DeviceReport, LedgerSnapshot, MemoryPlan, MemoryReport, ProgramMemory};
-use runtime::backend::DeviceWitness;
 use runtime::backend::nvml::Gpu;
+use runtime::backend::{Backend, DeviceWitness};
 use runtime::engine::Engine;
 use runtime::memory::{CountingHeap, Ledger};
 
@@ -51,13 +51,13 @@ impl ProgramStart {
 }
 
 impl MemoryWitness {
-    /// A witness that knows only the program until [`Builtin::load`](crate::builtin::Builtin::load) is done.
+    /// A witness that knows only the program until [`load`](crate::builtin::load) is done.
     pub fn new() -> Arc<MemoryWitness> {
         Arc::default()
     }
 
     /// Tells of `engine` from now on. A witness serves one load; a second one would not change what the first has seen.
-    pub(crate) fn watch(&self, engine: &Engine, program: ProgramStart) {
+    pub(crate) fn watch(&self, engine: &Engine<impl Backend>, program: ProgramStart) {
         let device = engine.device_witness().map(|witness| Device { witness, gpu: Gpu::probe() });
         let loaded = Loaded { plan: engine.plan().clone(), ledger: engine.ledger(), program, device };
         let _ = self.loaded.set(loaded);

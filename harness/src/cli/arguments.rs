@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ledger::Bytes;
-use runtime::plan::{DraftVocab, RuntimeOptions, WeightStreaming};
+use runtime::backend::cuda::kernels::Architecture;
+use runtime::plan::{DeviceChoice, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
 use super::{RUNS, SCENARIOS};
@@ -46,6 +47,9 @@ pub(super) enum Verb {
     Explain(ExplainArguments),
     /// Choose the rows of a table that a corpus uses most, and write them as a vocabulary map
     Trim(TrimArguments),
+    /// Compile the GPU kernels, or list what they take
+    #[command(subcommand)]
+    Kernels(KernelsVerb),
     /// Print the JSON Schema of scenario files
     Schema,
     /// End a target's processes when the harness is killed
@@ -228,6 +232,9 @@ pub(super) struct ServeArguments {
     pub(super) source: SourceArguments,
     #[command(flatten)]
     pub(super) pack: PackArguments,
+    /// Where it runs: auto (a GPU where one can be used, else the CPU), cpu, cuda, or a GPU by its number such as cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(super) device: DeviceChoice,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(super) host: std::net::IpAddr,
@@ -285,6 +292,9 @@ pub(super) struct LogitsArguments {
     pub(super) source: SourceArguments,
     #[command(flatten)]
     pub(super) pack: PackArguments,
+    /// Where it runs: auto (a GPU where one can be used, else the CPU), cpu, cuda, or a GPU by its number such as cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(super) device: DeviceChoice,
     /// Token ids of the prompt, separated by commas
     #[arg(long, value_name = "IDS", value_delimiter = ',', required = true)]
     pub(super) ids: Vec<u32>,
@@ -323,6 +333,9 @@ pub(super) struct ExplainArguments {
     pub(super) source: SourceArguments,
     #[command(flatten)]
     pub(super) pack: PackArguments,
+    /// Where it runs: auto (a GPU where one can be used, else the CPU), cpu, cuda, or a GPU by its number such as cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(super) device: DeviceChoice,
     /// How many token ids are fed, and so many positions compared
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(super) tokens: u32,
@@ -370,6 +383,40 @@ pub(super) struct TrimArguments {
     /// The map to write, for `--vocab` and for TensorRT Edge-LLM
     #[arg(long, short, value_name = "FILE", default_value = VOCAB_MAP)]
     pub(super) output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep kernels`.
+#[derive(Debug, Subcommand)]
+pub(super) enum KernelsVerb {
+    /// Compile the kernels for some GPUs, as far as they are not there; this alone needs NVRTC, CUDA's run-time compiler
+    Build(KernelsBuildArguments),
+    /// List compiled kernels: registers, shared and local memory, and where they lie
+    List(KernelsListArguments),
+}
+
+/// `sweep kernels build`.
+#[derive(Debug, Args)]
+pub(super) struct KernelsBuildArguments {
+    /// GPUs to compile for, by compute capability: sm_87 is Orin, sm_90 is Hopper
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', required = true)]
+    pub(super) architectures: Vec<Architecture>,
+    /// Folder in which they are kept; without it, the user's cache
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// NVRTC's library, or the folder that it is in; without it, SWEEP_NVRTC, CUDA_HOME and the usual places
+    #[arg(long, value_name = "PATH")]
+    pub(super) nvrtc: Option<PathBuf>,
+}
+
+/// `sweep kernels list`.
+#[derive(Debug, Args)]
+pub(super) struct KernelsListArguments {
+    /// Only this folder; without it, the shipped one and the user's cache
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -47,12 +47,21 @@ pub enum CliError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// The device that was asked for cannot be used.
+    #[error(transparent)]
+    Device(#[from] runtime::backend::NoDevice),
     /// The engine cannot be loaded or run.
     #[error("{0}")]
     Runtime(String),
     /// The server ended with an error.
     #[error(transparent)]
     Serve(#[from] server::ServeError),
+    /// There is no compiler for GPU kernels.
+    #[error(transparent)]
+    NoNvrtc(#[from] runtime::backend::cuda::kernels::NvrtcNotFound),
+    /// GPU kernels were not compiled.
+    #[error(transparent)]
+    Kernels(#[from] runtime::backend::cuda::kernels::BuildError),
     /// There is no run to look at.
     #[error("there is no run in {folder}")]
     NoRun {
@@ -94,9 +103,13 @@ impl CliError {
                 EngineErrorKind::Environment => ExitCode::EnvironmentRefused,
                 EngineErrorKind::Interrupted => ExitCode::Interrupted,
             },
-            CliError::Runtime(_) | CliError::Serve(_) | CliError::Environment { .. } | CliError::Sweep(_) => {
-                ExitCode::EnvironmentRefused
-            }
+            CliError::Device(_)
+            | CliError::Runtime(_)
+            | CliError::Serve(_)
+            | CliError::NoNvrtc(_)
+            | CliError::Kernels(_)
+            | CliError::Environment { .. }
+            | CliError::Sweep(_) => ExitCode::EnvironmentRefused,
             CliError::Output(_) => ExitCode::Internal,
             CliError::BrokenPipe => ExitCode::Pass,
         }
@@ -109,6 +122,10 @@ impl CliError {
                 "`sweep list` shows the scenarios; relative paths start at the current folder"
             }
             CliError::Sweep(SweepError::UnknownCell { .. }) => "`sweep plan` shows the cells of a scenario",
+            CliError::NoNvrtc(_) => {
+                "it comes with the CUDA toolkit, and as the Python wheel nvidia-cuda-nvrtc-cu12; `--nvrtc PATH` or SWEEP_NVRTC names \
+                 its library. Where kernels are shipped with the program, it is not needed"
+            }
             CliError::NoRun { .. } => "`sweep run` makes one",
             CliError::Knob { hint, .. } => hint,
             CliError::Sweep(SweepError::Folder { .. }) => "`--output DIR` puts it somewhere else",

@@ -6,9 +6,12 @@
 use std::path::Path;
 
 use ledger::{BufferClass, Bytes, MemoryPlan, Phase, Tokens};
-use runtime::engine::{Engine, Flow, Sequence, SequenceError};
+use runtime::backend::cpu::CpuDevice;
+use runtime::backend::cuda::CudaDevice;
+use runtime::backend::{self, Backend};
+use runtime::engine::{self, Engine, Flow, Sequence, SequenceError};
 use runtime::engine_dir::EngineDir;
-use runtime::plan::{Precision, RuntimeOptions};
+use runtime::plan::{Device, Precision, RuntimeOptions};
 use serde::Serialize;
 
 use super::arguments::{ExplainArguments, Knob};
@@ -59,6 +62,7 @@ struct Price {
 
 /// A value with what it takes to run it.
 struct Variant {
+    device: Device,
     value: &'static str,
     directory: EngineDir,
     kv_cache_type: KvCacheType,
@@ -67,12 +71,23 @@ struct Variant {
 /// Measures every value of a knob, the largest first.
 pub(super) fn explain(arguments: &ExplainArguments, printer: &Printer) -> Result<ExitCode, CliError> {
     check(arguments)?;
-    let variants = variants(arguments, printer)?;
+    match backend::resolve(arguments.device)? {
+        device @ Device::Cpu => explain_on::<CpuDevice>(device, arguments, printer),
+        device @ Device::Cuda { .. } => explain_on::<CudaDevice>(device, arguments, printer),
+    }
+}
+
+fn explain_on<B: Backend>(
+    device: Device,
+    arguments: &ExplainArguments,
+    printer: &Printer,
+) -> Result<ExitCode, CliError> {
+    let variants = variants(arguments, device, printer)?;
     let interrupt =
         Interrupt::listen().map_err(|source| CliError::Environment { what: "listen for signals", source })?;
     let reference = &variants[0];
     let ids = ids(reference.directory.path(), arguments, *printer, &interrupt)?;
-    let exact = load(reference, arguments)?;
+    let exact = load::<B>(reference, arguments)?;
     let mut values = Vec::with_capacity(variants.len());
     for variant in &variants {
         printer.note(&format!("{}: {}", arguments.knob.name(), variant.value));
@@ -117,7 +132,11 @@ fn check(arguments: &ExplainArguments) -> Result<(), CliError> {
 }
 
 /// Every value, the one that is exact first.
-fn variants(arguments: &ExplainArguments, printer: &Printer) -> Result<Vec<Variant>, CliError> {
+fn variants(
+    arguments: &ExplainArguments,
+    device: Device,
+    printer: &Printer,
+) -> Result<Vec<Variant>, CliError> {
     let built = |lm_head| -> Result<EngineDir, CliError> {
         let folder = build::engine(&arguments.source, &arguments.pack, lm_head, printer)?;
         Ok(EngineDir::open(&folder)?)
@@ -127,6 +146,7 @@ fn variants(arguments: &ExplainArguments, printer: &Printer) -> Result<Vec<Varia
         Knob::LmHead => {
             for lm_head in [LmHead::F16, LmHead::Int8, LmHead::Int4] {
                 variants.push(Variant {
+                    device,
                     value: lm_head.name(),
                     directory: built(lm_head)?,
                     kv_cache_type: KvCacheType::F32,
@@ -136,6 +156,7 @@ fn variants(arguments: &ExplainArguments, printer: &Printer) -> Result<Vec<Varia
         Knob::KvCacheType => {
             for kv_cache_type in [KvCacheType::F32, KvCacheType::F16, KvCacheType::Int8] {
                 variants.push(Variant {
+                    device,
                     value: kv_cache_type.name(),
                     directory: built(LmHead::F16)?,
                     kv_cache_type,
@@ -159,9 +180,10 @@ fn ids(
     Ok(prompt(SEED, 0, Tokens(arguments.tokens), &engine))
 }
 
-fn load(variant: &Variant, arguments: &ExplainArguments) -> Result<Engine, CliError> {
+fn load<B: Backend>(variant: &Variant, arguments: &ExplainArguments) -> Result<Engine<B>, CliError> {
     let mut options = RuntimeOptions::new(Tokens(arguments.tokens), arguments.threads.resolve());
     options.max_kv_cache_capacity = Tokens(arguments.tokens);
+    options.device = variant.device;
     options.precision = Precision::Exact;
     options.kv_cache_type = variant.kv_cache_type.in_runtime();
     options.check(&variant.directory.manifest().config)?;
@@ -169,9 +191,9 @@ fn load(variant: &Variant, arguments: &ExplainArguments) -> Result<Engine, CliEr
 }
 
 /// Feeds `ids` to both engines, one after the other, and compares the scores behind each.
-fn measure(
-    exact: &Engine,
-    tried: &Engine,
+fn measure<B: Backend>(
+    exact: &Engine<B>,
+    tried: &Engine<B>,
     ids: &[u32],
     interrupt: &Interrupt,
 ) -> Result<Divergence, CliError> {
@@ -196,7 +218,7 @@ fn measure(
 }
 
 /// Feeds one token, the first as a prompt.
-fn feed(engine: &Engine, sequence: &mut Sequence, id: u32) -> Result<(), SequenceError> {
+fn feed<B: Backend>(engine: &Engine<B>, sequence: &mut Sequence<B>, id: u32) -> Result<(), SequenceError> {
     match sequence.length() {
         0 => engine.prefill(sequence, &[id], &mut || Flow::Continue).map(drop),
         _ => engine.decode(sequence, id).map(drop),
@@ -236,7 +258,8 @@ fn plan_of(variant: &Variant) -> MemoryPlan {
     let mut options = RuntimeOptions::new(CONTEXT, 1);
     options.max_kv_cache_capacity = CONTEXT;
     options.kv_cache_type = variant.kv_cache_type.in_runtime();
-    Engine::plan_of(&variant.directory, &options)
+    options.device = variant.device;
+    engine::plan_of(&variant.directory, &options)
 }
 
 fn total(variant: &Variant) -> Bytes {

@@ -1,11 +1,14 @@
 //! `sweep logits`: the scores of a model, to hold them against another implementation.
 
 use ledger::Tokens;
+use runtime::backend::cpu::CpuDevice;
+use runtime::backend::cuda::CudaDevice;
+use runtime::backend::{self, Backend};
 use runtime::engine::{Drafts, Engine, Flow, Round, SequenceError, Turn};
 use runtime::engine_dir::EngineDir;
 use runtime::generate::sample::{Sampler, Sampling};
 use runtime::ops::argmax;
-use runtime::plan::{KvCacheType, Precision, RuntimeOptions};
+use runtime::plan::{Device, KvCacheType, Precision, RuntimeOptions};
 use serde::Serialize;
 
 use super::arguments::{LogitsArguments, PrecisionArgument};
@@ -48,6 +51,7 @@ pub(super) fn logits(arguments: &LogitsArguments, printer: &Printer) -> Result<E
         PrecisionArgument::Exact => (Precision::Exact, LmHead::F16, KvCacheType::F32),
         PrecisionArgument::Fast => (Precision::Fast, LmHead::Int8, KvCacheType::F16),
     };
+    let device = backend::resolve(arguments.device)?;
     let folder = build::engine(&arguments.source, &arguments.pack, lm_head, printer)?;
     let steps = arguments.steps.unwrap_or(arguments.force.len());
     let tokens = |count: usize| Tokens(u32::try_from(count).unwrap_or(u32::MAX));
@@ -60,12 +64,28 @@ pub(super) fn logits(arguments: &LogitsArguments, printer: &Printer) -> Result<E
     options.max_verify_tree_size = drafts.max(1) + 1;
     options.draft_vocab = arguments.draft_vocab;
     options.gdn_prefill_max_seq = Tokens(arguments.prefill_chunk);
+    options.device = device;
     options.precision = precision;
     options.kv_cache_type = kv_cache_type;
     let directory = EngineDir::open(&folder)?;
     options.check(&directory.manifest().config)?;
-    let engine = Engine::load(&directory, &options).map_err(|error| CliError::Runtime(error.to_string()))?;
-    if drafts > 0 {
+    match device {
+        Device::Cpu => print::<CpuDevice>(&directory, &options, arguments, steps, printer),
+        Device::Cuda { .. } => print::<CudaDevice>(&directory, &options, arguments, steps, printer),
+    }
+}
+
+/// Loads the engine and prints what it scores, or the rounds of its drafts.
+fn print<B: Backend>(
+    directory: &EngineDir,
+    options: &RuntimeOptions,
+    arguments: &LogitsArguments,
+    steps: usize,
+    printer: &Printer,
+) -> Result<ExitCode, CliError> {
+    let engine =
+        Engine::<B>::load(directory, options).map_err(|error| CliError::Runtime(error.to_string()))?;
+    if arguments.draft.is_some() {
         let drafted = draft(&engine, arguments, steps)?;
         match arguments.json {
             true => printer.json_line(&drafted)?,
@@ -104,7 +124,11 @@ struct DraftRound {
 }
 
 /// Runs a prompt and rounds of drafts behind it, greedily.
-fn draft(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Drafted, CliError> {
+fn draft<B: Backend>(
+    engine: &Engine<B>,
+    arguments: &LogitsArguments,
+    steps: usize,
+) -> Result<Drafted, CliError> {
     let mut sampler = Sampler::new(Sampling::GREEDY);
     let mut sequence = engine.open_sequence().map_err(said)?;
     let prompt = engine.rows_of(&arguments.ids).map_err(said)?;
@@ -146,7 +170,11 @@ fn rounds_text(drafted: &Drafted) -> String {
     )
 }
 
-fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Scores, CliError> {
+fn run<B: Backend>(
+    engine: &Engine<B>,
+    arguments: &LogitsArguments,
+    steps: usize,
+) -> Result<Scores, CliError> {
     let mut sequence = engine.open_sequence().map_err(said)?;
     let prompt = engine.rows_of(&arguments.ids).map_err(said)?;
     let forced = engine.rows_of(&arguments.force).map_err(said)?;
@@ -171,7 +199,7 @@ fn run(engine: &Engine, arguments: &LogitsArguments, steps: usize) -> Result<Sco
 
 fn said(error: SequenceError) -> CliError {
     match error {
-        SequenceError::Memory(_) | SequenceError::Stream(_) | SequenceError::Sample(_) => {
+        SequenceError::Memory(_) | SequenceError::Device(_) | SequenceError::Sample(_) => {
             CliError::Runtime(error.to_string())
         }
         error => CliError::Prompt(error),

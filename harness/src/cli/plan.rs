@@ -40,6 +40,9 @@ struct PlannedCell {
     context_tokens: Tokens,
     by_class_bytes: BTreeMap<BufferClass, Bytes>,
     total_bytes: Bytes,
+    /// What of it is in a device's own memory, where anything is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_bytes: Option<Bytes>,
     /// What weight streaming does, where the cell asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     streaming: Option<StreamingForecast>,
@@ -111,6 +114,7 @@ fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell 
         peak_phase: peak.phase,
         context_tokens: context,
         total_bytes: peak.total,
+        device_bytes: (peak.on_device > Bytes::ZERO).then_some(peak.on_device),
         by_class_bytes: peak.by_class,
         streaming: forecast.streaming,
         budget_bytes: fails.min(),
@@ -214,6 +218,9 @@ fn rows(cells: &[PlannedCell], bases: &[(String, String)]) -> Vec<Vec<String>> {
         }
     }
     rows.push(row("total", &|cell| mib(cell.total_bytes)));
+    if cells.iter().any(|cell| cell.device_bytes.is_some()) {
+        rows.push(row("on the device", &|cell| cell.device_bytes.map_or(String::new(), mib)));
+    }
     if cells.iter().any(|cell| cell.lever.is_some()) {
         let change = |cell: &PlannedCell| {
             cell.lever.as_ref().map_or(String::new(), |lever| signed(lever.expected_bytes))
@@ -283,6 +290,7 @@ mod tests {
             context_tokens: Tokens(1),
             by_class_bytes: BTreeMap::new(),
             total_bytes: Bytes::ZERO,
+            device_bytes: None,
             streaming: None,
             budget_bytes: None,
             trial_ms: trial_ms.map(Millis),

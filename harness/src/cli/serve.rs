@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ledger::Tokens;
+use runtime::backend;
 use runtime::engine_dir::EngineDir;
 use runtime::plan::{RuntimeOptions, Streaming};
 use server::MemoryWitness;
 use server::ServeOptions;
-use server::builtin::{Builtin, BuiltinError};
+use server::builtin::{self, BuiltinError};
 
 use super::arguments::ServeArguments;
 use super::{CliError, Printer, build};
@@ -24,8 +25,9 @@ pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<Exi
         std::fs::File::create(unfinished(file))
             .map_err(|source| CliError::Environment { what: "write the port file", source })?;
     }
+    let device = backend::resolve(arguments.device)?;
     let engine = build::engine(&arguments.source, &arguments.pack, LmHead::Int8, printer)?;
-    let options = runtime_options(&settings(arguments));
+    let options = RuntimeOptions { device, ..runtime_options(&settings(arguments)) };
     // What cannot be loaded is known before anything listens.
     let directory = EngineDir::open(&engine)?;
     options.check(&directory.manifest().config)?;
@@ -45,7 +47,7 @@ pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<Exi
             // Whoever started this process wants to see it idle first. A closed input means go, too.
             let _ = std::io::stdin().lock().read_line(&mut String::new());
         }
-        Ok(Box::new(Builtin::load(&engine, &options, &witness)?))
+        builtin::load(&engine, &options, &witness)
     };
     let mut announced = Ok(());
     let on_listening = |address: SocketAddr| {
@@ -75,6 +77,7 @@ fn unfinished(file: &Path) -> PathBuf {
 fn settings(arguments: &ServeArguments) -> Settings {
     let default_capacity = arguments.max_input_len.saturating_add(RuntimeOptions::DEFAULT_OUTPUT_ROOM);
     Settings {
+        device: arguments.device,
         max_input_len: Tokens(arguments.max_input_len),
         max_kv_cache_capacity: Tokens(arguments.max_kv_cache_capacity.unwrap_or(default_capacity)),
         gdn_prefill_max_seq: Tokens(arguments.gdn_prefill_max_seq),

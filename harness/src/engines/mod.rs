@@ -78,6 +78,8 @@ pub struct Peak {
     pub by_class: BTreeMap<BufferClass, Bytes>,
     /// All of it.
     pub total: Bytes,
+    /// What of it is in a device's own memory.
+    pub on_device: Bytes,
 }
 
 /// Why there is no engine.

@@ -1,6 +1,7 @@
 //! What an engine holds, and what a target of it will need: arithmetic over its plan, nothing is loaded.
 
-use ledger::{BufferClass, Bytes, Millis, Phase, Role, Tokens};
+use ledger::{BufferClass, Bytes, MemoryKind, Millis, Phase, Role, Tokens};
+use runtime::backend;
 use runtime::config::ModelConfig;
 use runtime::engine_dir::SegmentRecord;
 use runtime::plan::{self, RuntimeOptions, Streaming, TextTables};
@@ -65,13 +66,16 @@ impl Forecast {
         let most = phases.into_iter().map(in_phase).max_by_key(|(_, total, _)| *total);
         let (phase, _, mut by_class) = most.unwrap_or_else(|| in_phase(Phase::Load));
         *by_class.entry(BufferClass::Program).or_default() += self.program;
-        Peak { phase, total: by_class.values().copied().sum(), by_class }
+        let by_memory = self.plan.by_memory_with(phase, context, open);
+        let on_device = by_memory.get(&MemoryKind::Device).copied().unwrap_or_default();
+        Peak { phase, total: by_class.values().copied().sum(), by_class, on_device }
     }
 }
 
-/// The runtime's form of settings, whether a cell or a command line has them.
+/// The runtime's form of settings, whether a cell or a command line has them. `auto` is the device of this machine.
 pub(crate) fn runtime_options(settings: &scenario::Settings) -> RuntimeOptions {
     let mut options = RuntimeOptions::new(settings.max_input_len, settings.threads.resolve());
+    options.device = backend::planned(settings.device);
     options.max_kv_cache_capacity = settings.max_kv_cache_capacity;
     options.gdn_prefill_max_seq = settings.gdn_prefill_max_seq;
     options.weights = match settings.weights {

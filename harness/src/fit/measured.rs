@@ -75,13 +75,15 @@ impl Records {
 /// The settings that decide the bytes of a cell beside the tokens that it holds.
 fn telling(settings: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     let drafts = settings.get("mtp").is_some_and(|mtp| mtp == "true");
-    let counts = |name: &str| match name {
+    let counts = |name: &str, value: &str| match name {
+        // Older records do not say it.
+        "device" => value != "cpu",
         "maxInputLen" | "maxKVCacheCapacity" => false,
         "maxVerifyTreeSize" | "draftVocab" => drafts,
         _ => true,
     };
     let pairs = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    pairs.filter(|(name, _)| counts(name)).collect()
+    pairs.filter(|(name, value)| counts(name, value)).collect()
 }
 
 /// The longest context and the highest peak over the trials of `cell` that ran to their end.

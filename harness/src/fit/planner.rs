@@ -154,6 +154,7 @@ impl<'a> Planner<'a> {
 
 /// Settings that say nothing about weights.
 const NEUTRAL: Settings = Settings {
+    device: runtime::plan::DeviceChoice::Cpu,
     max_input_len: Tokens(1),
     max_kv_cache_capacity: Tokens(1),
     gdn_prefill_max_seq: Tokens(1),

@@ -145,6 +145,8 @@ pub(super) struct BuildFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SettingsFile {
+    /// Where the target runs: `cpu`, `cuda`, a GPU by its number such as `cuda:1`, or `auto`. Default: cpu.
+    pub(super) device: Option<Located<Scalar>>,
     /// Longest prompt in tokens. Default: 4096.
     pub(super) max_input_len: Option<Located<u32>>,
     /// Tokens of context that the KV cache can hold. Default: what `maxInputLen` and the output need.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use ledger::Tokens;
 use runtime::backend::cpu::Pool;
-use runtime::plan::{self, DraftVocab, RuntimeOptions, WeightStreaming};
+use runtime::plan::{self, DeviceChoice, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::Vocab;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,8 @@ pub enum Threads {
 /// What a target is started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Settings {
+    /// Where the target runs.
+    pub device: DeviceChoice,
     /// Longest prompt that is accepted.
     pub max_input_len: Tokens,
     /// Tokens of context that the KV cache can hold, prompt and output together.
@@ -195,6 +197,7 @@ impl BuildOptions {
 /// Settings while they are put together: the capacity of the KV cache may still follow from the phases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettingsDraft {
+    device: DeviceChoice,
     max_input_len: Tokens,
     max_kv_cache_capacity: Option<Tokens>,
     gdn_prefill_max_seq: Tokens,
@@ -211,6 +214,8 @@ pub struct SettingsDraft {
 impl Default for SettingsDraft {
     fn default() -> SettingsDraft {
         SettingsDraft {
+            // The same bytes on every machine, whatever is in it.
+            device: DeviceChoice::Cpu,
             max_input_len: Tokens(4096),
             max_kv_cache_capacity: None,
             gdn_prefill_max_seq: Tokens(256),
@@ -269,7 +274,7 @@ fn switch(text: &str) -> Result<bool, Expected> {
 
 impl SettingsDraft {
     /// The names, as scenario files spell them.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "maxInputLen",
         "maxKVCacheCapacity",
         "gdnPrefillMaxSeq",
@@ -281,11 +286,13 @@ impl SettingsDraft {
         "draftVocab",
         "weightStreamingBudget",
         "maxBatchSize",
+        "device",
     ];
 
     /// Sets the setting `name` from its text. `None` where there is no such setting.
     pub fn set(&mut self, name: &str, text: &str) -> Option<Result<(), Expected>> {
         Some(match name {
+            "device" => text.parse().map(|value| self.device = value).map_err(Expected),
             "maxInputLen" => tokens(text).map(|value| self.max_input_len = value),
             "maxKVCacheCapacity" => tokens(text).map(|value| self.max_kv_cache_capacity = Some(value)),
             "gdnPrefillMaxSeq" => tokens(text).map(|value| self.gdn_prefill_max_seq = value),
@@ -315,6 +322,7 @@ impl SettingsDraft {
     pub fn resolve(self, output: Tokens) -> Settings {
         let needed = (self.max_input_len.0.saturating_add(output.0)).next_multiple_of(64);
         Settings {
+            device: self.device,
             max_input_len: self.max_input_len,
             max_kv_cache_capacity: self.max_kv_cache_capacity.unwrap_or(Tokens(needed)),
             gdn_prefill_max_seq: self.gdn_prefill_max_seq,
@@ -338,6 +346,7 @@ impl Settings {
             Threads::Count(count) => count.to_string(),
         };
         [
+            ("device", self.device.to_string()),
             ("maxInputLen", self.max_input_len.0.to_string()),
             ("maxKVCacheCapacity", self.max_kv_cache_capacity.0.to_string()),
             ("gdnPrefillMaxSeq", self.gdn_prefill_max_seq.0.to_string()),
@@ -362,7 +371,8 @@ mod tests {
     #[test]
     fn every_name_can_be_set_and_comes_back() {
         let mut draft = SettingsDraft::default();
-        let values = ["1024", "2048", "128", "2", "f16", "resident", "true", "3", "16k", "1GiB", "2"];
+        let values =
+            ["1024", "2048", "128", "2", "f16", "resident", "true", "3", "16k", "1GiB", "2", "cuda:1"];
         for (name, value) in SettingsDraft::NAMES.iter().zip(values) {
             assert_eq!(draft.set(name, value), Some(Ok(())), "{name}");
         }

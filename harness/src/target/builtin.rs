@@ -35,6 +35,7 @@ impl Target for Builtin {
         command.args(["--port", "0"]).arg("--port-file").arg(launch.port_file);
         command.args(["--model-id", launch.model]);
         for (flag, setting) in [
+            ("--device", "device"),
             ("--max-input-len", "maxInputLen"),
             ("--max-kv-cache-capacity", "maxKVCacheCapacity"),
             ("--gdn-prefill-max-seq", "gdnPrefillMaxSeq"),
@@ -77,11 +78,11 @@ mod tests {
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
         assert_eq!(
             words.join(" "),
-            "serve --engine engines/a --port 0 --port-file port --model-id a --max-input-len 4096 \
+            "serve --engine engines/a --port 0 --port-file port --model-id a --device cpu --max-input-len 4096 \
              --max-kv-cache-capacity 4160 --gdn-prefill-max-seq 256 --threads auto --kv-cache-type f16 \
              --weights mapped --mtp false --max-verify-tree-size 4 --draft-vocab 32k \
              --weight-streaming-budget unset --max-batch-size 1 --load-on-stdin"
         );
-        assert_eq!(settings.to_map().len(), 11, "a new setting needs its flag");
+        assert_eq!(settings.to_map().len(), 12, "a new setting needs its flag");
     }
 }

@@ -50,7 +50,7 @@ pub fn planned_of(
     memory: MemoryKind,
     phase: Phase,
 ) -> Option<BTreeMap<BufferClass, Bytes>> {
-    Some(trial.plan.as_ref()?.by_class_in(memory, phase, context_in(trial, phase)?))
+    Some(trial.plan.as_ref()?.in_memory(memory).by_class(phase, context_in(trial, phase)?))
 }
 
 /// The most that the plan holds in any phase that the trial entered, each at its own context.
@@ -111,11 +111,11 @@ fn distance(buffer: &PlannedBuffer, contexts: RangeInclusive<Tokens>, allocated:
     let (least, most) = match &buffer.growth {
         // A step of no tokens cannot be divided by; the buffer then counts as committed at once.
         Some(growth) if growth.tokens.0 > 0 && buffer.lifetime == Lifetime::PerStep => {
-            (growth.committed(growth.tokens).min(buffer.bytes), buffer.bytes)
+            (growth.committed(growth.tokens, buffer.page).min(buffer.bytes), buffer.bytes)
         }
         Some(growth) if growth.tokens.0 > 0 => (
-            growth.committed(*contexts.start()).min(buffer.bytes),
-            growth.committed(*contexts.end()).min(buffer.bytes),
+            growth.committed(*contexts.start(), buffer.page).min(buffer.bytes),
+            growth.committed(*contexts.end(), buffer.page).min(buffer.bytes),
         ),
         _ => (buffer.bytes, buffer.bytes),
     };

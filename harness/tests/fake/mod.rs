@@ -15,6 +15,7 @@ use std::time::Duration;
 use harness::engines::{Engine, EngineError, EngineErrorKind, EngineProvider, Forecast, Progress};
 use harness::scenario::{BuildOptions, Cell, ModelSource};
 use harness::target::{Launch, Target};
+use ledger::plan::PAGE;
 use ledger::{
     Backing, BufferClass, Bytes, DeviceReport, ElementType, LedgerEntry, LedgerSnapshot, Lifetime,
     MemoryKind, MemoryPlan, MemoryReport, PlannedBuffer, ProgramMemory, Reading, Role,
@@ -108,6 +109,7 @@ fn plan() -> MemoryPlan {
             lifetime: Lifetime::Resident,
             backing: Backing::Anonymous,
             memory: MemoryKind::Host,
+            page: Bytes(PAGE),
             growth: None,
             formula: "48 MiB".to_owned(),
         }],

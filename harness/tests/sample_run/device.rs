@@ -164,7 +164,7 @@ fn move_ledger(ledger: &mut LedgerSnapshot, plan: &MemoryPlan, prompt: Tokens, c
     }
     let peak = |phase, memory| {
         let context = if phase == Phase::Prefill { prompt } else { context };
-        let by_class = plan.by_class_in(memory, phase, context);
+        let by_class = plan.in_memory(memory).by_class(phase, context);
         PhasePeak { phase, memory, total: by_class.values().copied().sum(), by_class }
     };
     ledger.phases = [Phase::Load, Phase::Prefill, Phase::Decode, Phase::Settle]

@@ -1,6 +1,6 @@
 //! Plans with the buffers that the two models need, from their published shapes.
 
-use ledger::plan::Growth;
+use ledger::plan::{Growth, PAGE};
 use ledger::{
     Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryKind, MemoryPlan, PlannedBuffer, Role, Tokens,
 };
@@ -161,6 +161,7 @@ fn weights(class: BufferClass, element: ElementType, bytes: Bytes, formula: &str
         lifetime: Lifetime::Resident,
         backing: Backing::Anonymous,
         memory: MemoryKind::Host,
+        page: Bytes(PAGE),
         growth: None,
         formula: formula.to_owned(),
     }

@@ -197,8 +197,9 @@ fn edge(
 
 fn ledger(plan: &MemoryPlan, context: Tokens) -> LedgerSnapshot {
     let entries = plan.buffers.iter().map(|buffer| {
-        let committed =
-            buffer.growth.map_or(buffer.bytes, |growth| growth.committed(context).min(buffer.bytes));
+        let committed = buffer
+            .growth
+            .map_or(buffer.bytes, |growth| growth.committed(context, buffer.page).min(buffer.bytes));
         LedgerEntry {
             key: buffer.key(),
             role: buffer.role,

@@ -2,20 +2,19 @@
 
 use super::steps::StepBuffers;
 use super::{Engine, SequenceError};
-use crate::backend::cpu::CpuDevice;
+use crate::backend::Backend;
 use crate::config::ModelConfig;
-use crate::memory::{Buffer, MemoryError};
+use crate::memory::MemoryError;
 use crate::model::draft::{DraftPart, DraftState, propose, read};
 use crate::model::layers::DraftWeights;
-use crate::model::operators::Operators;
+use crate::model::operators::{Operators, Tensor};
 use crate::model::state::SequenceShape;
 use crate::model::workspace::Workspace;
-use crate::weights::Weight;
 
 /// What a sequence keeps for its draft.
 #[derive(Debug)]
-pub(super) struct Drafting {
-    state: DraftState<Buffer>,
+pub(super) struct Drafting<T> {
+    state: DraftState<T>,
     /// Hidden states that wait in `state.hidden`, each for the token after it. Those tokens are `known`, and one more.
     waiting: usize,
     /// Tokens of the target that the draft has not read.
@@ -23,8 +22,8 @@ pub(super) struct Drafting {
 }
 
 /// One sequence that wants drafts.
-pub(super) struct Wish<'a> {
-    pub(super) drafting: &'a mut Drafting,
+pub(super) struct Wish<'a, T> {
+    pub(super) drafting: &'a mut Drafting<T>,
     /// The token that the target will read next.
     pub(super) token: u32,
     /// Drafts wanted.
@@ -33,12 +32,12 @@ pub(super) struct Wish<'a> {
     pub(super) room_for: usize,
 }
 
-impl Drafting {
+impl<T: Tensor> Drafting<T> {
     pub(super) fn new(
-        device: &CpuDevice,
+        device: &impl Operators<Tensor = T>,
         config: &ModelConfig,
         shape: SequenceShape,
-    ) -> Result<Drafting, MemoryError> {
+    ) -> Result<Drafting<T>, MemoryError> {
         let state = DraftState::new(device, config, shape)?;
         Ok(Drafting { state, waiting: 0, known: Vec::new() })
     }
@@ -46,9 +45,9 @@ impl Drafting {
     /// Keeps the hidden states `rows` of `normed` and the tokens between them, which the target has just counted.
     pub(super) fn keep(
         &mut self,
-        device: &CpuDevice,
+        device: &impl Operators<Tensor = T>,
         config: &ModelConfig,
-        workspace: &Workspace<Buffer>,
+        workspace: &Workspace<T>,
         rows: std::ops::Range<usize>,
         accepted: &[u32],
     ) {
@@ -59,8 +58,8 @@ impl Drafting {
     }
 }
 
-impl Engine {
-    fn draft_weights(&self) -> &DraftWeights<Weight> {
+impl<B: Backend> Engine<B> {
+    fn draft_weights(&self) -> &DraftWeights<B::Weight> {
         self.draft.as_ref().expect("a sequence drafts only with an engine that has a draft")
     }
 
@@ -68,8 +67,8 @@ impl Engine {
     /// holds now. Each token goes with the hidden state before it: the chunk's first with the one that waits, if any.
     pub(super) fn draft_prompt(
         &self,
-        drafting: &mut Drafting,
-        workspace: &mut Workspace<Buffer>,
+        drafting: &mut Drafting<B::Tensor>,
+        workspace: &mut Workspace<B::Tensor>,
         chunk: &[u32],
         length: usize,
     ) -> Result<(), SequenceError> {
@@ -94,8 +93,8 @@ impl Engine {
     /// Lets the draft read all tokens but the newest that the target has read, so that a prompt can follow.
     pub(super) fn read_known(
         &self,
-        step: &mut StepBuffers,
-        drafting: &mut Drafting,
+        step: &mut StepBuffers<B::Tensor>,
+        drafting: &mut Drafting<B::Tensor>,
     ) -> Result<(), SequenceError> {
         let Some(newest) = drafting.waiting.checked_sub(1).filter(|newest| *newest > 0) else {
             return Ok(());
@@ -113,8 +112,8 @@ impl Engine {
     /// Lets the drafts of all sequences read what waits, and guess ahead. Returns the guesses, sequence by sequence.
     pub(super) fn propose(
         &self,
-        step: &mut StepBuffers,
-        wishes: &mut [Wish<'_>],
+        step: &mut StepBuffers<B::Tensor>,
+        wishes: &mut [Wish<'_, B::Tensor>],
     ) -> Result<Vec<Vec<u32>>, SequenceError> {
         let (device, config, width) = (&self.device, &self.config, self.config.hidden_size);
         let (table, weights) = (&self.weights.embed_tokens, self.draft_weights());
@@ -131,7 +130,7 @@ impl Engine {
             ids.push(*token);
             ends.push(ids.len() - 1);
         }
-        let mut parts: Vec<DraftPart<'_, Buffer>> = wishes
+        let mut parts: Vec<DraftPart<'_, B::Tensor>> = wishes
             .iter_mut()
             .map(|wish| DraftPart { state: &mut wish.drafting.state, tokens: wish.drafting.waiting })
             .collect();
@@ -161,7 +160,7 @@ impl Engine {
             let Workspace { normed, second, .. } = &mut *workspace;
             device.gather_rows(normed, &rows, width);
             device.copy_rows(normed, 0..rows.len(), width, second, 0);
-            let mut parts: Vec<DraftPart<'_, Buffer>> = wishes
+            let mut parts: Vec<DraftPart<'_, B::Tensor>> = wishes
                 .iter_mut()
                 .enumerate()
                 .filter(|(who, _)| chain.iter().any(|(other, _)| other == who))

@@ -1,32 +1,34 @@
 //! From an engine directory and options to a loaded engine.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ledger::{BufferClass, Bytes, MemoryPlan};
 
 use super::steps::Steps;
-use crate::backend::DeviceWitness;
-use crate::backend::cpu::{Cpu, CpuDevice, PoolError};
+use crate::backend::cpu::PoolError;
+use crate::backend::cuda::CudaError;
+use crate::backend::cuda::kernels::KernelError;
+use crate::backend::{Backend, DeviceWitness, NoDevice};
 use crate::config::ModelConfig;
 use crate::engine_dir::EngineDir;
 use crate::generate::tokenizer::{OpenError, Tokenizer};
-use crate::memory::{Allocation, Allocator, FileRegion, Ledger, MemoryError};
+use crate::memory::{Account, Allocator, FileRegion, Ledger, MemoryError};
 use crate::model::layers::{DraftWeights, Weights};
 use crate::plan::{self, OptionsError, RuntimeOptions, Streaming};
 use crate::vocabulary::{VocabMap, VocabMapProblem};
-use crate::weights::{self, LoadError, Weight};
+use crate::weights::LoadError;
 
 /// A model in memory, ready for sequences.
 #[derive(Debug)]
-pub struct Engine {
+pub struct Engine<B: Backend> {
     pub(super) config: ModelConfig,
     pub(super) options: RuntimeOptions,
-    pub(super) device: CpuDevice,
-    pub(super) weights: Weights<Weight>,
+    pub(super) device: B,
+    pub(super) weights: Weights<B::Weight>,
     /// The MTP head, where it is used.
-    pub(super) draft: Option<DraftWeights<Weight>>,
-    pub(super) steps: Arc<Steps>,
+    pub(super) draft: Option<DraftWeights<B::Weight>>,
+    pub(super) steps: Arc<Steps<B::Tensor>>,
     tokenizer: Option<Arc<Tokenizer>>,
     pub(super) vocab_map: Option<VocabMap>,
     pub(super) vocabulary_size: usize,
@@ -40,9 +42,18 @@ pub enum EngineLoadError {
     /// The options do not fit the model or each other.
     #[error(transparent)]
     Options(#[from] OptionsError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] NoDevice),
     /// The worker threads could not be started.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// A GPU could not do what it was asked.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// Its kernels are missing.
+    #[error(transparent)]
+    Kernels(#[from] KernelError),
     /// The weights could not be loaded.
     #[error(transparent)]
     Weights(#[from] LoadError),
@@ -91,15 +102,15 @@ pub enum EngineLoadError {
     },
 }
 
-impl Engine {
-    /// The plan of `directory` under `options`: what a load will allocate, to the byte.
-    pub fn plan_of(directory: &EngineDir, options: &RuntimeOptions) -> MemoryPlan {
-        let manifest = directory.manifest();
-        plan::plan(&manifest.config, &manifest.segments, directory.text_tables(), options)
-    }
+/// The plan of `directory` under `options`: what a load will allocate, to the byte.
+pub fn plan_of(directory: &EngineDir, options: &RuntimeOptions) -> MemoryPlan {
+    let manifest = directory.manifest();
+    plan::plan(&manifest.config, &manifest.segments, directory.text_tables(), options)
+}
 
-    /// Loads `directory` under `options`. The weights become reachable; sequences take their memory when they open.
-    pub fn load(directory: &EngineDir, options: &RuntimeOptions) -> Result<Engine, EngineLoadError> {
+impl<B: Backend> Engine<B> {
+    /// Loads `directory` under `options`, whose device is that of `B`. The weights become reachable; sequences take their memory when they open.
+    pub fn load(directory: &EngineDir, options: &RuntimeOptions) -> Result<Engine<B>, EngineLoadError> {
         let config = directory.manifest().config.clone();
         options.check(&config)?;
         let wanted = options;
@@ -113,18 +124,11 @@ impl Engine {
         if let Some(streaming) = &streaming {
             streaming.check(options.weight_streaming_budget)?;
         }
-        let plan = Self::plan_of(directory, options);
+        let plan = plan_of(directory, options);
         let allocator = Allocator::new(&plan);
         let ledger = allocator.ledger();
-        let (found, stream) = match &streaming {
-            Some(streaming) => {
-                let readers = options.ring.readers;
-                let placed = weights::load_placed(directory, streaming, readers, &plan, &allocator)?;
-                (placed.weights, placed.stream)
-            }
-            None => (weights::load(directory, options.weights, &plan, &allocator)?, None),
-        };
-        let mut found: std::collections::HashMap<String, Weight> = found.into_iter().collect();
+        let (device, found) = B::load(directory, options, streaming.as_ref(), &plan, &allocator)?;
+        let mut found: std::collections::HashMap<String, B::Weight> = found.into_iter().collect();
         let mut find = |name: &str| {
             found.remove(name).ok_or_else(|| EngineLoadError::WeightMissing { name: name.to_owned() })
         };
@@ -132,25 +136,16 @@ impl Engine {
         let draft = match options.mtp {
             true => {
                 let rows = options.draft_vocab.rows(config.vocab_size);
-                Some(DraftWeights::gather(weights.head().first_rows(rows), &mut find)?)
+                Some(DraftWeights::gather(B::first_rows(weights.head(), rows), &mut find)?)
             }
             false => None,
         };
-        let cpu = Cpu::new(options.threads)?;
-        let device = CpuDevice {
-            cpu,
-            allocator,
-            precision: options.precision,
-            kv_cache_type: options.kv_cache_type,
-            stream,
-            failed: Mutex::default(),
-        };
         let tokenizer = match directory.tokenizer() {
-            Some((path, bytes)) => Some(Arc::new(open_tokenizer(&path, bytes, &device.allocator)?)),
+            Some((path, bytes)) => Some(Arc::new(open_tokenizer(&path, bytes, &allocator)?)),
             None => None,
         };
         let vocab_map = match directory.vocab_map() {
-            Some((path, bytes)) => Some(open_vocab_map(&path, bytes, directory, &device.allocator)?),
+            Some((path, bytes)) => Some(open_vocab_map(&path, bytes, directory, &allocator)?),
             None => None,
         };
         Ok(Engine {
@@ -190,11 +185,11 @@ impl Engine {
 
     /// Who can be asked for the memory of its device; `None` on the processor, whose memory is the process's own.
     pub fn device_witness(&self) -> Option<Arc<dyn DeviceWitness>> {
-        None
+        self.device.witness()
     }
 
     /// The device that it runs on.
-    pub fn device(&self) -> &CpuDevice {
+    pub fn device(&self) -> &B {
         &self.device
     }
 
@@ -207,7 +202,7 @@ impl Engine {
 /// A mapped table with its entry in the ledger.
 struct MappedTable {
     region: FileRegion,
-    _account: Allocation,
+    _account: Account,
 }
 
 impl AsRef<[u8]> for MappedTable {

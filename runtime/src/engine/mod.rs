@@ -12,6 +12,6 @@ mod steps;
 mod upcoming;
 mod vocabulary;
 
-pub use load::{Engine, EngineLoadError};
+pub use load::{Engine, EngineLoadError, plan_of};
 pub use round::{Drafts, Round, Turn};
 pub use sequence::{Flow, Sequence, SequenceError};

@@ -6,9 +6,10 @@ use ledger::Phase;
 use super::drafting::Wish;
 use super::steps::StepBuffers;
 use super::{Engine, Sequence, SequenceError};
-use crate::generate::sample::Sampler;
+use crate::backend::Backend;
+use crate::generate::sample::{Sampler, verify_with};
 use crate::model::forward::{Part, forward, head};
-use crate::model::operators::{Keep, Operators};
+use crate::model::operators::Keep;
 
 /// Where the drafts of a round come from.
 #[derive(Debug, Clone, Copy)]
@@ -21,9 +22,9 @@ pub enum Drafts<'a> {
 
 /// One sequence's part in a round.
 #[derive(Debug)]
-pub struct Turn<'a> {
+pub struct Turn<'a, B: Backend> {
     /// The sequence.
-    pub sequence: &'a mut Sequence,
+    pub sequence: &'a mut Sequence<B>,
     /// The token that was chosen last, and not read yet.
     pub token: u32,
     /// Its drafts.
@@ -43,14 +44,14 @@ pub struct Round {
     pub emitted: Vec<u32>,
 }
 
-impl Engine {
+impl<B: Backend> Engine<B> {
     /// One round for every sequence of `turns`, together. Each grows by its token and its accepted drafts. What a sequence
     /// computes does not depend on its company, and greedy tokens do not depend on the drafts.
     ///
     /// # Errors
     /// When a sequence is full, a token or a draft is no row of the table, memory is short, or the scores are no numbers. The
     /// sequences are of no use afterwards.
-    pub fn round(&self, turns: &mut [Turn<'_>]) -> Result<Vec<Round>, SequenceError> {
+    pub fn round(&self, turns: &mut [Turn<'_, B>]) -> Result<Vec<Round>, SequenceError> {
         if turns.is_empty() {
             return Ok(Vec::new());
         }
@@ -59,12 +60,21 @@ impl Engine {
         self.steps.with(|step| {
             let drafts = self.drafts(step, turns)?;
             let places = self.verify(step, turns, &drafts)?;
+            let likeliest = self.likeliest(step, turns, &drafts)?;
             let mut rounds = Vec::with_capacity(turns.len());
             for ((turn, drafts), first) in turns.iter_mut().zip(drafts).zip(places) {
-                let vocabulary = self.config.vocab_size;
-                let rows = self.device.read(&step.logits, (first + drafts.len() + 1) * vocabulary);
-                let row = |place: usize| &rows[(first + place) * vocabulary..][..vocabulary];
-                let (accepted, next) = turn.sampler.verify(&drafts, row)?;
+                let (accepted, next) = match &likeliest {
+                    Some(likeliest) => verify_with(&drafts, |place| match likeliest[first + place] {
+                        Some(token) => Ok(token),
+                        // The scores themselves tell what is wrong with them.
+                        None => turn.sampler.sample(&self.scores(step, first + place..first + place + 1)),
+                    })?,
+                    None => {
+                        let rows = self.scores(step, first..first + drafts.len() + 1);
+                        let width = self.config.vocab_size;
+                        turn.sampler.verify(&drafts, |place| &rows[place * width..][..width])?
+                    }
+                };
                 self.accept(step, turn.sequence, first, &drafts[..accepted]);
                 turn.sequence.scores = Some(scores(first + accepted));
                 let emitted = drafts[..accepted].iter().copied().chain([next]).collect();
@@ -78,7 +88,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::round`].
-    pub fn decode(&self, sequence: &mut Sequence, id: u32) -> Result<(), SequenceError> {
+    pub fn decode(&self, sequence: &mut Sequence<B>, id: u32) -> Result<(), SequenceError> {
         self.ledger.enter(Phase::Decode);
         let mut sampler = Sampler::new(crate::generate::sample::Sampling::GREEDY);
         let scores = self.steps.scored();
@@ -94,7 +104,11 @@ impl Engine {
     }
 
     /// The drafts of every turn. Where the engine drafts, the head reads what it has not read, whether or not it is asked.
-    fn drafts(&self, step: &mut StepBuffers, turns: &mut [Turn<'_>]) -> Result<Vec<Vec<u32>>, SequenceError> {
+    fn drafts(
+        &self,
+        step: &mut StepBuffers<B::Tensor>,
+        turns: &mut [Turn<'_, B>],
+    ) -> Result<Vec<Vec<u32>>, SequenceError> {
         for turn in turns.iter() {
             self.check_ids(&[turn.token])?;
             if turn.sequence.room() == 0 {
@@ -102,7 +116,7 @@ impl Engine {
             }
         }
         // As many as a verification holds, and as the sequence has room for beside the token itself.
-        let most = |turn: &Turn<'_>| self.options.drafts().min(turn.sequence.room() - 1);
+        let most = |turn: &Turn<'_, B>| self.options.drafts().min(turn.sequence.room() - 1);
         let limits: Vec<usize> = turns.iter().map(most).collect();
         let wanted = turns.iter().zip(&limits).map(|(turn, limit)| match turn.drafts {
             Drafts::Head(wanted) => wanted.min(*limit),
@@ -113,7 +127,7 @@ impl Engine {
         let proposed = match self.draft.is_some() {
             false => vec![Vec::new(); turns.len()],
             true => {
-                let mut wishes: Vec<Wish<'_>> = Vec::with_capacity(turns.len());
+                let mut wishes: Vec<Wish<'_, B::Tensor>> = Vec::with_capacity(turns.len());
                 for ((turn, limit), drafts) in turns.iter_mut().zip(&limits).zip(wanted) {
                     let room_for = turn.sequence.length() + limit + 1;
                     let drafting = turn.sequence.drafting.as_mut();
@@ -137,8 +151,8 @@ impl Engine {
     /// Scores every turn's token and drafts in one pass. Returns the first row of each turn.
     fn verify(
         &self,
-        step: &mut StepBuffers,
-        turns: &mut [Turn<'_>],
+        step: &mut StepBuffers<B::Tensor>,
+        turns: &mut [Turn<'_, B>],
         drafts: &[Vec<u32>],
     ) -> Result<Vec<usize>, SequenceError> {
         let (mut ids, mut places, mut parts) = (Vec::new(), Vec::new(), Vec::new());
@@ -157,8 +171,30 @@ impl Engine {
         Ok(places)
     }
 
+    /// The likeliest token of every row, where nobody asks for more: then no scores leave the device.
+    fn likeliest(
+        &self,
+        step: &StepBuffers<B::Tensor>,
+        turns: &[Turn<'_, B>],
+        drafts: &[Vec<u32>],
+    ) -> Result<Option<Vec<Option<u32>>>, SequenceError> {
+        if !turns.iter().all(|turn| turn.sampler.is_greedy()) {
+            return Ok(None);
+        }
+        let rows = drafts.iter().map(|drafts| drafts.len() + 1).sum();
+        let likeliest = self.device.argmax_rows(&step.logits, 0..rows, self.config.vocab_size);
+        self.device.check()?;
+        Ok(Some(likeliest))
+    }
+
     /// Counts a turn's token and its accepted drafts, whose rows start at `first`.
-    fn accept(&self, step: &StepBuffers, sequence: &mut Sequence, first: usize, accepted: &[u32]) {
+    fn accept(
+        &self,
+        step: &StepBuffers<B::Tensor>,
+        sequence: &mut Sequence<B>,
+        first: usize,
+        accepted: &[u32],
+    ) {
         if let Some(drafting) = &mut sequence.drafting {
             let read = accepted.len() + 1;
             sequence.state.accept(&self.device, &self.config, read);

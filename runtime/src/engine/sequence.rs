@@ -1,18 +1,21 @@
 //! One sequence: it opens, reads its prompt in chunks, and then takes part in rounds.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use ledger::Phase;
 
 use super::Engine;
 use super::drafting::Drafting;
-use super::steps::{Place, Scores};
+use super::steps::{Place, Scores, StepBuffers};
+use crate::backend::{Backend, DeviceError};
 use crate::generate::sample::{SampleError, Sampler};
-use crate::memory::{Buffer, MemoryError};
+use crate::memory::MemoryError;
 use crate::model::forward::{Part, forward, head};
-use crate::model::operators::{Keep, Operators};
+use crate::model::operators::Keep;
 use crate::model::state::{SequenceShape, SequenceState};
 use crate::model::workspace::Workspace;
 use crate::plan::Stage;
-use crate::weights::stream::StreamError;
 
 /// Whether to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +75,9 @@ pub enum SequenceError {
     /// Memory could not be had.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// Weights could not be read while they were wanted; what the sequence holds is of no use any more.
+    /// The device could not finish a pass; what the sequence holds is of no use any more.
     #[error(transparent)]
-    Stream(#[from] StreamError),
+    Device(#[from] DeviceError),
     /// No token can be chosen.
     #[error(transparent)]
     Sample(#[from] SampleError),
@@ -82,17 +85,17 @@ pub enum SequenceError {
 
 /// The state of one conversation. Dropping it returns its memory.
 #[derive(Debug)]
-pub struct Sequence {
-    pub(super) state: SequenceState<Buffer>,
+pub struct Sequence<B: Backend> {
+    pub(super) state: SequenceState<B::Tensor>,
     /// What the draft carries along, where it is used.
-    pub(super) drafting: Option<Drafting>,
+    pub(super) drafting: Option<Drafting<B::Tensor>>,
     /// Where its scores are since the last step that it took part in.
     pub(super) scores: Option<Scores>,
     /// Last, so that it goes when the buffers are gone.
-    _place: Place,
+    _place: Place<B::Tensor>,
 }
 
-impl Sequence {
+impl<B: Backend> Sequence<B> {
     /// Tokens that the sequence holds.
     pub fn length(&self) -> usize {
         self.state.length()
@@ -104,12 +107,12 @@ impl Sequence {
     }
 }
 
-impl Engine {
+impl<B: Backend> Engine<B> {
     /// Opens an empty sequence and commits what does not depend on its length.
     ///
     /// # Errors
     /// When `maxBatchSize` sequences are open, or memory is short.
-    pub fn open_sequence(&self) -> Result<Sequence, SequenceError> {
+    pub fn open_sequence(&self) -> Result<Sequence<B>, SequenceError> {
         let open = self.options.max_batch_size;
         let place = self.steps.open(&self.device, &self.config, &self.options)?;
         let place = place.ok_or(SequenceError::TooMany { open })?;
@@ -134,7 +137,7 @@ impl Engine {
     /// When the prompt does not fit, or memory is short.
     pub fn prefill(
         &self,
-        sequence: &mut Sequence,
+        sequence: &mut Sequence<B>,
         ids: &[u32],
         before_chunk: &mut dyn FnMut() -> Flow,
     ) -> Result<usize, SequenceError> {
@@ -185,8 +188,9 @@ impl Engine {
     ///
     /// # Panics
     /// If another sequence has been fed since.
-    pub fn logits(&self, sequence: &Sequence) -> Vec<f32> {
-        self.with_logits(sequence, |row| row.to_vec())
+    pub fn logits(&self, sequence: &Sequence<B>) -> Vec<f32> {
+        let row = self.row_of(sequence);
+        self.steps.with(|step| self.scores(step, row..row + 1).into_owned())
     }
 
     /// Chooses the token behind the last one that the sequence was fed.
@@ -196,17 +200,29 @@ impl Engine {
     ///
     /// # Panics
     /// As [`Engine::logits`].
-    pub fn sample(&self, sequence: &Sequence, sampler: &mut Sampler) -> Result<u32, SequenceError> {
-        Ok(self.with_logits(sequence, |row| sampler.sample(row))?)
+    pub fn sample(&self, sequence: &Sequence<B>, sampler: &mut Sampler) -> Result<u32, SequenceError> {
+        let row = self.row_of(sequence);
+        self.steps.with(|step| {
+            if sampler.is_greedy() {
+                let likeliest = self.device.argmax_rows(&step.logits, row..row + 1, self.config.vocab_size);
+                self.device.check()?;
+                if let Some(Some(token)) = likeliest.first() {
+                    return Ok(*token);
+                }
+            }
+            Ok(sampler.sample(&self.scores(step, row..row + 1))?)
+        })
     }
 
-    fn with_logits<R>(&self, sequence: &Sequence, work: impl FnOnce(&[f32]) -> R) -> R {
-        let vocabulary = self.config.vocab_size;
-        let row = self.steps.row_of(sequence.scores).expect("scores are there until the next step");
-        self.steps.with(|step| {
-            let scores = self.device.read(&step.logits, (row + 1) * vocabulary);
-            work(&scores[row * vocabulary..])
-        })
+    /// The row of the sequence's scores.
+    fn row_of(&self, sequence: &Sequence<B>) -> usize {
+        self.steps.row_of(sequence.scores).expect("scores are there until the next step")
+    }
+
+    /// `rows` of the scores of the last step.
+    pub(super) fn scores<'a>(&self, step: &'a StepBuffers<B::Tensor>, rows: Range<usize>) -> Cow<'a, [f32]> {
+        let width = self.config.vocab_size;
+        self.device.read(&step.logits, rows.start * width..rows.end * width)
     }
 
     pub(super) fn check_ids(&self, ids: &[u32]) -> Result<(), SequenceError> {

@@ -4,38 +4,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ledger::{BufferClass, Phase, Role, buffer_key};
 
-use crate::backend::cpu::CpuDevice;
 use crate::config::ModelConfig;
-use crate::memory::{Buffer, Ledger, MemoryError};
-use crate::model::operators::Operators;
+use crate::memory::{Ledger, MemoryError};
+use crate::model::operators::{Operators, Tensor};
 use crate::model::workspace::Workspace;
 use crate::plan::{RuntimeOptions, Stage, keys};
 
 /// Shared by an engine and its sequences.
 #[derive(Debug)]
-pub(super) struct Steps {
+pub(super) struct Steps<T> {
     ledger: Arc<Ledger>,
-    state: Mutex<State>,
+    state: Mutex<State<T>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+struct State<T> {
     /// One bit for each open sequence.
     open: u32,
     /// There while a sequence is open.
-    buffers: Option<StepBuffers>,
+    buffers: Option<StepBuffers<T>>,
     /// Steps so far.
     stamp: u64,
 }
 
 /// The buffers of a decode step.
 #[derive(Debug)]
-pub(super) struct StepBuffers {
-    pub(super) workspace: Workspace<Buffer>,
+pub(super) struct StepBuffers<T> {
+    pub(super) workspace: Workspace<T>,
     /// Rows of the target's scores.
-    pub(super) logits: Buffer,
+    pub(super) logits: T,
     /// Rows of the draft's scores, where it is used.
-    pub(super) draft_logits: Option<Buffer>,
+    pub(super) draft_logits: Option<T>,
 }
 
 /// Where a sequence finds its scores.
@@ -45,13 +44,14 @@ pub(super) struct Scores {
     row: usize,
 }
 
-impl Steps {
+impl<T: Tensor> Steps<T> {
     /// Nobody is open.
-    pub(super) fn new(ledger: Arc<Ledger>) -> Arc<Steps> {
-        Arc::new(Steps { ledger, state: Mutex::default() })
+    pub(super) fn new(ledger: Arc<Ledger>) -> Arc<Steps<T>> {
+        let state = State { open: 0, buffers: None, stamp: 0 };
+        Arc::new(Steps { ledger, state: Mutex::new(state) })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -59,10 +59,10 @@ impl Steps {
     /// each one its part of them.
     pub(super) fn open(
         self: &Arc<Self>,
-        device: &CpuDevice,
+        device: &impl Operators<Tensor = T>,
         config: &ModelConfig,
         options: &RuntimeOptions,
-    ) -> Result<Option<Place>, MemoryError> {
+    ) -> Result<Option<Place<T>>, MemoryError> {
         let mut state = self.state();
         let Some(sequence) = (0..options.max_batch_size).find(|place| state.open & 1 << place == 0) else {
             return Ok(None);
@@ -88,12 +88,12 @@ impl Steps {
     ///
     /// # Panics
     /// If no sequence is open.
-    pub(super) fn with<R>(&self, work: impl FnOnce(&mut StepBuffers) -> R) -> R {
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut StepBuffers<T>) -> R) -> R {
         work(self.state().buffers.as_mut().expect("whoever steps has a sequence open"))
     }
 
     /// Scores were written: those of the step before are gone. The scores of `row`.
-    pub(super) fn scored(&self) -> impl Fn(usize) -> Scores + use<> {
+    pub(super) fn scored(&self) -> impl Fn(usize) -> Scores + use<T> {
         let mut state = self.state();
         state.stamp += 1;
         let stamp = state.stamp;
@@ -107,12 +107,12 @@ impl Steps {
     }
 }
 
-impl StepBuffers {
+impl<T: Tensor> StepBuffers<T> {
     fn reserve(
-        device: &CpuDevice,
+        device: &impl Operators<Tensor = T>,
         config: &ModelConfig,
         options: &RuntimeOptions,
-    ) -> Result<StepBuffers, MemoryError> {
+    ) -> Result<StepBuffers<T>, MemoryError> {
         let logits = |role| device.reserve(&buffer_key(role, BufferClass::Logits, None, keys::LOGITS, 0));
         let tokens = options.decode_tokens();
         Ok(StepBuffers {
@@ -144,12 +144,12 @@ impl StepBuffers {
 
 /// A sequence's place; dropping it gives it back, and the buffers with the last one.
 #[derive(Debug)]
-pub(super) struct Place {
-    steps: Arc<Steps>,
+pub(super) struct Place<T: Tensor> {
+    steps: Arc<Steps<T>>,
     pub(super) sequence: u32,
 }
 
-impl Drop for Place {
+impl<T: Tensor> Drop for Place<T> {
     fn drop(&mut self) {
         let mut state = self.steps.state();
         state.open &= !(1 << self.sequence);

@@ -1,11 +1,10 @@
 //! What a step will multiply with, and the step after it: said to the device before it begins.
 
 use super::Engine;
+use crate::backend::Backend;
 use crate::model::layers::DraftWeights;
-use crate::model::operators::Operators;
-use crate::weights::Weight;
 
-impl Engine {
+impl<B: Backend> Engine<B> {
     /// Before a chunk of a prompt. The head reads the `last` one only, the draft each of them.
     pub(super) fn announce_chunk(&self, last: bool) {
         let chunk = self.weights.matrices(last).chain(self.draft_pass());
@@ -23,11 +22,11 @@ impl Engine {
         self.device.upcoming(&mut round.chain(next));
     }
 
-    fn draft_pass(&self) -> impl Iterator<Item = &Weight> {
+    fn draft_pass(&self) -> impl Iterator<Item = &B::Weight> {
         self.draft.iter().flat_map(DraftWeights::matrices)
     }
 
-    fn draft_head(&self) -> impl Iterator<Item = &Weight> {
+    fn draft_head(&self) -> impl Iterator<Item = &B::Weight> {
         self.draft.iter().map(|draft| &draft.head)
     }
 }

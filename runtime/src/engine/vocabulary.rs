@@ -6,8 +6,9 @@
 use std::borrow::Cow;
 
 use super::{Engine, SequenceError};
+use crate::backend::Backend;
 
-impl Engine {
+impl<B: Backend> Engine<B> {
     /// Token ids are below this, however few rows the table has left.
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary_size

@@ -266,7 +266,7 @@ fn hash_text<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     hexadecimal(&hasher.finalize())
 }
 
-fn hexadecimal(digest: &[u8]) -> String {
+pub(crate) fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

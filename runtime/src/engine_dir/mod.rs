@@ -12,6 +12,7 @@ mod layout;
 mod open;
 mod pack;
 
+pub(crate) use build::hexadecimal;
 pub use build::{BuildFlow, BuildProgress, build};
 pub use error::EngineError;
 pub use format::{

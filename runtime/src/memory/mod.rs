@@ -3,17 +3,22 @@
 //! - [`Region`]: anonymous address space whose pages are committed and returned explicitly.
 //! - [`FileRegion`]: a read-only mapping of a part of a file.
 //! - [`CountingHeap`]: the general heap, counted.
-//! - [`Allocator`]: hands out [`Buffer`]s for the entries of a plan, and for nothing else.
+//! - [`Allocator`]: hands out [`Buffer`]s for the entries of a plan, and for nothing else; an [`Account`] where the memory is a
+//!   device's own.
 //! - [`Slot`]: a part of a buffer that threads hand to each other.
 //!
-//! This module is the only one that maps memory. Its promise: a committed byte is resident, and the ledger counts it.
+//! This module is the only one that maps main memory. Its promise: a committed byte is resident, and the ledger counts it.
 
+mod account;
 mod allocator;
+mod buffer;
 mod heap;
 mod region;
 mod slots;
 
-pub use allocator::{Allocation, Allocator, Buffer, Element, Ledger};
+pub use account::{Account, Ledger};
+pub use allocator::Allocator;
+pub use buffer::{Buffer, Element};
 pub use heap::CountingHeap;
 pub use region::{FileRegion, Region};
 pub use slots::Slot;
@@ -21,6 +26,12 @@ pub use slots::Slot;
 use ledger::Bytes;
 
 pub use ledger::plan::PAGE;
+
+/// Device memory is mapped in pages of this size.
+pub const DEVICE_PAGE: u64 = 2 << 20;
+
+/// A device buffer that is planned with less shares a page of the device with others.
+pub const SMALLEST_PAGED: u64 = 1 << 20;
 
 /// What a buffer of `payload` bytes takes: whole pages.
 pub const fn whole_pages(payload: u64) -> Bytes {
@@ -41,8 +52,8 @@ pub enum MemoryError {
         bytes: Bytes,
         /// The buffer it was for.
         key: String,
-        /// What the system said.
-        cause: rustix::io::Errno,
+        /// What the system said, or a device's driver.
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A file could not be mapped.
     #[error("map {bytes} at offset {offset} of {path}: {cause}")]

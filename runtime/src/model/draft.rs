@@ -141,5 +141,7 @@ pub fn propose<O: Operators>(
     let Workspace { normed, quantised, .. } = workspace;
     let projection = Projection { weight: &weights.head, out: &mut *scores, store: Store::Overwrite };
     operators.linear(normed, rows, &mut [projection], quantised);
-    operators.argmax_rows(scores, rows, vocabulary)
+    // Whatever is guessed is verified, and the target says what is wrong with its own scores.
+    let likeliest = operators.argmax_rows(scores, 0..rows, vocabulary);
+    likeliest.into_iter().map(Option::unwrap_or_default).collect()
 }

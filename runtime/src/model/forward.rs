@@ -224,9 +224,9 @@ impl<O: Operators> Pass<'_, O> {
         workspace: &mut Workspace<O::Tensor>,
     ) {
         let (shape, rows) = (delta_shape(config), span.rows.clone());
-        let Workspace { first: qkv, mixed, gates, .. } = workspace;
+        let Workspace { first: qkv, mixed, gates, scores, .. } = workspace;
         let (decay, beta) = gates.as_ref().expect(GATES);
-        self.operators.gated_delta_rule(&shape, rows, qkv, decay, beta, state, log, mixed);
+        self.operators.gated_delta_rule(&shape, rows, qkv, decay, beta, state, log, mixed, scores);
     }
 
     fn mix_linear(

@@ -180,6 +180,7 @@ pub trait Operators {
         state: &mut Self::Tensor,
         log: Option<LogRows<'_, Self::Tensor>>,
         out: &mut Self::Tensor,
+        scratch: &mut Self::Tensor,
     );
     /// Moves `state` on by the first `tokens` of the log.
     fn commit_delta_rule(
@@ -211,8 +212,9 @@ pub trait Operators {
         width: usize,
         out: &mut Self::Tensor,
     );
-    /// The largest of each row of `x` [rows, width]: the first of several.
-    fn argmax_rows(&self, x: &Self::Tensor, rows: usize, width: usize) -> Vec<u32>;
-    /// The first `elements` of a tensor, for the host.
-    fn read<'a>(&self, tensor: &'a Self::Tensor, elements: usize) -> std::borrow::Cow<'a, [f32]>;
+    /// The place of the largest of each of `rows` of `x` [rows, width], the first of several, for the host; `None` for a row that is
+    /// no choice, as [`crate::ops::largest`] has it.
+    fn argmax_rows(&self, x: &Self::Tensor, rows: Range<usize>, width: usize) -> Vec<Option<u32>>;
+    /// Some `elements` of a tensor, for the host.
+    fn read<'a>(&self, tensor: &'a Self::Tensor, elements: Range<usize>) -> std::borrow::Cow<'a, [f32]>;
 }

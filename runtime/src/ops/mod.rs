@@ -35,6 +35,6 @@ pub(crate) mod tiles;
 pub use half_type::{DenseType, HalfType};
 pub use heads::Heads;
 pub use matrix_error::MatrixError;
-pub use row::argmax;
+pub use row::{argmax, largest};
 pub use store::Store;
 pub(crate) use tiles::TILE_ROWS;

@@ -5,10 +5,12 @@ use ledger::{
     Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryKind, MemoryPlan, PlannedBuffer, Role, Tokens,
 };
 
-use super::{KvCacheType, Ring, RuntimeOptions, SegmentPlacement, Streaming, WeightsMode};
+use super::device::place_on_device;
+use super::{Device, KvCacheType, Ring, RuntimeOptions, SegmentPlacement, Streaming, WeightsMode};
+use crate::backend::cuda;
 use crate::config::{AttentionConfig, LayerKind, LinearAttentionConfig, ModelConfig};
 use crate::engine_dir::{OWN_GROUP_SIZE, SegmentRecord, TensorRecord};
-use crate::memory::whole_pages;
+use crate::memory::{DEVICE_PAGE, PAGE, whole_pages};
 use crate::model::shapes::{attention_shape, delta_shape};
 use crate::ops::{attention, linear};
 
@@ -34,6 +36,10 @@ pub mod keys {
     pub const SLOTS: &str = "slots";
     /// Slots for rows of a streamed embedding table.
     pub const LOOK_UPS: &str = "look-ups";
+    /// Slots through which files are read into a device.
+    pub const STAGING: &str = "staging";
+    /// Numbers that change from pass to pass, on a device.
+    pub const PARAMETERS: &str = "parameters";
     /// The compiled tokenizer.
     pub const TOKENIZER: &str = "table";
     /// The ids of a trimmed table's rows.
@@ -62,7 +68,7 @@ pub fn plan(
     for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| is_loaded(segment, options)) {
         match streaming.as_ref().and_then(|streaming| streaming.segment(index)) {
             Some(placement) => placed_weights(segment, placement, &mut buffers),
-            None => weights(segment, options.weights, &mut buffers),
+            None => weights(segment, weights_mode(options), &mut buffers),
         }
     }
     if let Some(ring) = streaming.as_ref().and_then(Streaming::ring) {
@@ -78,6 +84,11 @@ pub fn plan(
     workspace(config, options, group_size, Stage::Prefill, chunk, &mut buffers);
     workspace(config, options, group_size, Stage::Decode, options.decode_tokens(), &mut buffers);
     logits(config, options, &mut buffers);
+    if options.device != Device::Cpu {
+        parameters(options, &mut buffers);
+        buffers.iter_mut().for_each(place_on_device);
+        staging(&mut buffers);
+    }
     let tables = [
         (keys::TOKENIZER, tables.tokenizer, "vocabulary, merges and added tokens, as compiled"),
         (keys::VOCAB_MAP, tables.vocab_map, "a header, and an id of 4 B for each row"),
@@ -103,6 +114,14 @@ pub fn plan(
 /// Whether a load with `options` makes the weights of `segment` reachable.
 pub fn is_loaded(segment: &SegmentRecord, options: &RuntimeOptions) -> bool {
     segment.role == Role::Target || options.mtp
+}
+
+/// Where weights are that are not streamed. A device has no page cache.
+fn weights_mode(options: &RuntimeOptions) -> WeightsMode {
+    match options.device {
+        Device::Cpu => options.weights,
+        Device::Cuda { .. } => WeightsMode::Resident,
+    }
 }
 
 /// What one sequence holds.
@@ -254,6 +273,7 @@ fn weight(
         lifetime: Lifetime::Resident,
         backing,
         memory: MemoryKind::Host,
+        page: Bytes(PAGE),
         growth: None,
         formula,
     }
@@ -295,6 +315,33 @@ fn ring(ring: &Ring, buffers: &mut Vec<PlannedBuffer>) {
             ));
         }
     }
+}
+
+/// What a device is told with each pass, and what it finds.
+fn parameters(options: &RuntimeOptions, buffers: &mut Vec<PlannedBuffer>) {
+    let (numbers, bytes) = cuda::parameters(options);
+    buffers.push(anonymous(
+        BufferClass::DecodeWorkspace,
+        Lifetime::Resident,
+        keys::PARAMETERS,
+        ElementType::U8,
+        vec![bytes.0],
+        format!("{numbers} positions and ids · 4 B, and the largest of each row of scores in parts"),
+    ));
+}
+
+/// The slots through which files are read into a device.
+fn staging(buffers: &mut Vec<PlannedBuffer>) {
+    const SLOTS: u64 = 4;
+    let slot = Bytes(DEVICE_PAGE);
+    buffers.push(anonymous(
+        BufferClass::StreamRing,
+        Lifetime::Resident,
+        keys::STAGING,
+        ElementType::U8,
+        vec![SLOTS, slot.0],
+        format!("{SLOTS} slots · {slot}: files are read into the device through them"),
+    ));
 }
 
 fn kv_cache(
@@ -394,6 +441,7 @@ fn anonymous(
         lifetime,
         backing: Backing::Anonymous,
         memory: MemoryKind::Host,
+        page: Bytes(PAGE),
         growth: None,
         formula,
     }
@@ -495,9 +543,9 @@ fn workspace(
         "sines of the chunk's positions",
     );
     for (name, bytes, what) in scratch(config, options, group_size, tokens) {
-        if bytes > 0 {
+        if bytes > Bytes::ZERO {
             let formula = format!("{tokens} tokens: {what}");
-            buffers.push(anonymous(class, stage.lifetime(), name, ElementType::U8, vec![bytes], formula));
+            buffers.push(anonymous(class, stage.lifetime(), name, ElementType::U8, vec![bytes.0], formula));
         }
     }
 }
@@ -518,16 +566,19 @@ fn scratch(
     options: &RuntimeOptions,
     group_size: usize,
     tokens: usize,
-) -> [(&'static str, u64, &'static str); 2] {
+) -> [(&'static str, Bytes, &'static str); 2] {
+    if options.device != Device::Cpu {
+        return cuda::scratch(config, options, tokens);
+    }
     let fc = if options.mtp { 2 * config.hidden_size } else { config.hidden_size };
     let columns = Widths::of(config, options.mtp).mixed.max(config.intermediate_size).max(fc);
     let scores = attention_shape(&config.attention).workspace(options.threads);
     [
         (
             "quantised",
-            linear::workspace_bytes(tokens, columns, group_size).0,
+            linear::workspace_bytes(tokens, columns, group_size),
             "activations in 8 bits with their scales",
         ),
-        ("scores", scores.0, "partial softmax of each thread"),
+        ("scores", scores, "partial softmax of each thread"),
     ]
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use ledger::{Bytes, Role, Tokens};
 use serde::{Deserialize, Serialize};
 
+use super::Device;
 use crate::config::ModelConfig;
 use crate::engine_dir::SegmentRecord;
 pub use crate::ops::attention::KvCacheType;
@@ -147,6 +148,9 @@ impl Default for RingShape {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuntimeOptions {
+    /// Where the engine runs.
+    #[serde(default)]
+    pub device: Device,
     /// Tokens of the longest prompt that is accepted. Sizes nothing.
     pub max_input_len: Tokens,
     /// Tokens of the longest sequence, prompt and output. Address space only: pages follow the sequence.
@@ -160,7 +164,7 @@ pub struct RuntimeOptions {
     pub weights: WeightsMode,
     /// Which arithmetic the projections use.
     pub precision: Precision,
-    /// Worker threads.
+    /// Worker threads; they count on the CPU only.
     pub threads: usize,
     /// Whether the MTP head drafts tokens, where the engine has one.
     pub mtp: bool,
@@ -193,6 +197,7 @@ impl RuntimeOptions {
     /// The defaults for prompts of up to `max_input_len` tokens.
     pub fn new(max_input_len: Tokens, threads: usize) -> RuntimeOptions {
         RuntimeOptions {
+            device: Device::Cpu,
             max_input_len,
             max_kv_cache_capacity: Tokens(max_input_len.0.saturating_add(Self::DEFAULT_OUTPUT_ROOM)),
             gdn_prefill_max_seq: Tokens(Self::DEFAULT_PREFILL_CHUNK),

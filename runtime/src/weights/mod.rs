@@ -9,5 +9,6 @@ pub mod stream;
 mod weight;
 
 pub use placed::{Placed, load_placed};
+pub(crate) use segment::enter;
 pub use segment::{LoadError, Segment, load};
 pub use weight::{RowSource, Weight, WeightRows};

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::{SyntheticCheckpoint, SyntheticOptions, SyntheticQuantization};
     use crate::config::ModelConfig;
-    use crate::engine::Engine;
+    use crate::engine::plan_of;
     use crate::engine_dir::{BuildFlow, BuildOptions, build};
     use crate::plan::{RingShape, RuntimeOptions, WeightStreaming};
     use ledger::{Bytes, Tokens};
@@ -170,7 +170,7 @@ mod tests {
                 RingShape { stripe: Bytes(2 << 10), slots: 2, readers: 1, smallest_dense: Bytes(1) };
             let segments = &engine.manifest().segments;
             let streaming = Streaming::choose(segments, &options).unwrap();
-            let plan = Engine::plan_of(&engine, &options);
+            let plan = plan_of(&engine, &options);
             let placed = load_placed(&engine, &streaming, 1, &plan, &Allocator::new(&plan)).unwrap();
             let table = placed.weights.into_iter().find(|(name, _)| name == "embed_tokens").unwrap().1;
             (table, placed.stream)

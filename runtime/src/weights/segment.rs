@@ -9,7 +9,7 @@ use ledger::{Bytes, MemoryPlan};
 
 use super::Weight;
 use crate::engine_dir::{EngineDir, EngineError, SegmentRecord};
-use crate::memory::{Allocation, Allocator, FileRegion, MemoryError, Region};
+use crate::memory::{Account, Allocator, FileRegion, MemoryError, Region};
 use crate::plan::WeightsMode;
 
 /// Why weights could not be loaded.
@@ -43,7 +43,7 @@ pub enum LoadError {
 #[derive(Debug)]
 pub struct Segment {
     storage: Storage,
-    _accounts: Vec<Allocation>,
+    _accounts: Vec<Account>,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ enum Storage {
 
 impl Segment {
     /// The resident part of a segment, where there is any.
-    pub(super) fn resident(region: Option<Region>, accounts: Vec<Allocation>) -> Segment {
+    pub(super) fn resident(region: Option<Region>, accounts: Vec<Account>) -> Segment {
         Segment { storage: region.map_or(Storage::Nothing, Storage::Resident), _accounts: accounts }
     }
 
@@ -95,11 +95,11 @@ pub fn load(
 }
 
 /// Enters the planned buffers of `record` in the ledger.
-pub(super) fn enter(
+pub(crate) fn enter(
     record: &SegmentRecord,
     plan: &MemoryPlan,
     allocator: &Allocator,
-) -> Result<Vec<Allocation>, MemoryError> {
+) -> Result<Vec<Account>, MemoryError> {
     let own = plan.buffers.iter().filter(|buffer| belongs(record, &buffer.name));
     own.map(|buffer| allocator.enter(&buffer.key())).collect()
 }
@@ -140,8 +140,12 @@ fn read(engine: &EngineDir, file: &File, record: &SegmentRecord) -> Result<Regio
 
 /// Memory for `bytes` of a segment, with pages behind it.
 pub(super) fn committed(record: &SegmentRecord, bytes: Bytes) -> Result<Region, MemoryError> {
-    let no_memory =
-        |cause| MemoryError::OutOfMemory { action: "commit", bytes, key: record.name.clone(), cause };
+    let no_memory = |cause: rustix::io::Errno| MemoryError::OutOfMemory {
+        action: "commit",
+        bytes,
+        key: record.name.clone(),
+        cause: cause.into(),
+    };
     let mut region = Region::reserve(bytes.0 as usize).map_err(no_memory)?;
     region.commit(0, bytes.0 as usize).map_err(no_memory)?;
     Ok(region)

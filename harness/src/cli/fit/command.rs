@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use runtime::plan::DeviceChoice;
+
 use crate::fit::Configuration;
 use crate::scenario::{BuildOptions, ModelSource, SettingsDraft};
 
@@ -22,6 +24,8 @@ pub(super) fn serve(source: &ModelSource, configuration: &Configuration) -> Stri
     usual.extend(SettingsDraft::default().resolve(crate::fit::search::OUTPUT_ROOM).to_map());
     // By itself the server makes more room for output than was planned for.
     usual.remove("maxKVCacheCapacity");
+    // And it takes a GPU where there is one.
+    usual.insert("device".to_owned(), DeviceChoice::Auto.to_string());
     if !configuration.settings.mtp {
         usual.retain(|name, _| name != "maxVerifyTreeSize" && name != "draftVocab");
     }

@@ -158,6 +158,7 @@ fn settings_of(file: &SettingsFile, mistakes: &mut Mistakes) -> SettingsDraft {
         }
     }
     let words = [
+        ("device", &file.device),
         ("threads", &file.threads),
         ("draftVocab", &file.draft_vocab),
         ("weightStreamingBudget", &file.weight_streaming_budget),

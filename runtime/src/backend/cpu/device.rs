@@ -10,7 +10,7 @@ use crate::memory::{Allocator, Buffer, MemoryError};
 use crate::model::operators::{Keep, KvCache, LogRows, Operators, Projection, Tensor};
 use crate::ops::attention::{self, KvSlice, KvSliceMut};
 use crate::ops::gated_delta_rule::{self, Inputs};
-use crate::ops::{Heads, argmax, causal_conv1d, linear, rms_norm, rope, swiglu};
+use crate::ops::{Heads, causal_conv1d, largest, linear, rms_norm, rope, swiglu};
 use crate::plan::{KvCacheType, Precision};
 use crate::weights::Weight;
 use crate::weights::stream::{Stream, StreamError};
@@ -28,7 +28,7 @@ pub struct CpuDevice {
     pub kv_cache_type: KvCacheType,
     /// Brings the weights that are not resident, where there are any.
     pub stream: Option<Stream>,
-    /// The first read that failed since [`CpuDevice::check`] was last asked.
+    /// The first read that failed since [`crate::backend::Backend::check`] was last asked.
     pub failed: Mutex<Option<StreamError>>,
 }
 
@@ -291,6 +291,7 @@ impl Operators for CpuDevice {
         state: &mut Buffer,
         log: Option<LogRows<'_, Buffer>>,
         out: &mut Buffer,
+        _scratch: &mut Buffer,
     ) {
         let inputs = Inputs {
             qkv: rows_of(qkv, &rows, shape.row()),
@@ -345,11 +346,12 @@ impl Operators for CpuDevice {
         }
     }
 
-    fn argmax_rows(&self, x: &Buffer, rows: usize, width: usize) -> Vec<u32> {
-        floats(x, rows * width).chunks_exact(width).map(argmax).collect()
+    fn argmax_rows(&self, x: &Buffer, rows: Range<usize>, width: usize) -> Vec<Option<u32>> {
+        let rows = rows_of(x, &rows, width).chunks_exact(width);
+        rows.map(|row| largest(row).map(|(place, _)| place)).collect()
     }
 
-    fn read<'a>(&self, tensor: &'a Buffer, elements: usize) -> Cow<'a, [f32]> {
-        Cow::Borrowed(floats(tensor, elements))
+    fn read<'a>(&self, tensor: &'a Buffer, elements: Range<usize>) -> Cow<'a, [f32]> {
+        Cow::Borrowed(&tensor.slice()[elements])
     }
 }

@@ -8,6 +8,7 @@ mod device;
 #[cfg(test)]
 pub(crate) mod guarded;
 mod instruction_set;
+mod load;
 mod pool;
 mod processor;
 pub mod roofline;

@@ -17,14 +17,6 @@ use crate::weights::{RowSource, Weight, WeightRows};
 const PLANNED: &str = "shapes and workspace follow from one configuration";
 
 impl CpuDevice {
-    /// Why the last pass has no result, if it has none. The next pass begins anew.
-    ///
-    /// # Errors
-    /// The first read that failed since it was last asked.
-    pub fn check(&self) -> Result<(), StreamError> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
-    }
-
     /// Runs `body` unless a read has failed, and keeps what it says.
     pub(super) fn streaming(&self, body: impl FnOnce(&Stream) -> Result<(), StreamError>) {
         let Some(stream) = &self.stream else {

@@ -1,5 +1,33 @@
 //! NVIDIA GPUs, through the driver alone: no CUDA toolkit is needed to build or to run.
+//!
+//! - [`kernels`]: kernels compiled in a child process and kept as cubins.
+//! - `probe`: whether a GPU can be used. `context`, `error`: the driver. `memory`: address space and pages of the GPU.
+//! - `op`: operators as they are recorded; `lower`: from those to kernels; `launch`, `kernel_set`: kernels with their arguments;
+//!   `queue`: running them, as graphs where that pays; `parameters`: numbers that change from pass to pass.
+//! - `device`: the operators of a model. `weight`, `load`: from an engine directory into the GPU. `scratch`: what operators need.
+//!   `witness`: what a GPU says of its memory.
 
+mod context;
+mod device;
+mod error;
+mod kernel_set;
+pub mod kernels;
+mod launch;
+mod load;
+mod lower;
+mod memory;
+mod op;
+mod parameters;
+mod probe;
+mod queue;
 mod scratch;
+mod weight;
+mod witness;
 
-pub use scratch::scratch;
+pub use context::Context;
+pub use device::CudaDevice;
+pub use error::CudaError;
+pub use memory::DeviceBuffer;
+pub use probe::probe;
+pub use scratch::{parameters, scratch};
+pub use weight::CudaWeight;

@@ -15,6 +15,8 @@ use thiserror::Error;
 use cut::Cut;
 use random::{Pcg32, exp};
 
+use crate::ops;
+
 /// How a token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
@@ -75,16 +77,29 @@ pub enum SampleError {
 
 /// The largest logit, and the first token that has it.
 fn largest(logits: &[f32]) -> Result<(u32, f32), SampleError> {
-    let (mut id, mut maximum) = (0, f32::NEG_INFINITY);
-    for (candidate, logit) in (0..).zip(logits) {
-        if logit.is_nan() || *logit == f32::INFINITY {
-            return Err(SampleError::NotANumber { id: candidate });
-        }
-        if *logit > maximum {
-            (id, maximum) = (candidate, *logit);
+    ops::largest(logits).ok_or_else(|| {
+        let broken = (0..).zip(logits).find(|(_, logit)| logit.is_nan() || **logit == f32::INFINITY);
+        broken.map_or(SampleError::NothingToChoose, |(id, _)| SampleError::NotANumber { id })
+    })
+}
+
+/// Holds drafts against what is chosen in their places, one after the other: `choose(i)` is the token behind draft `i - 1` (behind
+/// the token before the drafts for 0). Returns how many drafts are accepted, and the token that follows them; nothing is chosen
+/// behind a draft that is not.
+///
+/// # Errors
+/// The first that `choose` has.
+pub fn verify_with<E>(
+    drafts: &[u32],
+    mut choose: impl FnMut(usize) -> Result<u32, E>,
+) -> Result<(usize, u32), E> {
+    for (place, draft) in drafts.iter().enumerate() {
+        let token = choose(place)?;
+        if token != *draft {
+            return Ok((place, token));
         }
     }
-    if maximum == f32::NEG_INFINITY { Err(SampleError::NothingToChoose) } else { Ok((id, maximum)) }
+    Ok((drafts.len(), choose(drafts.len())?))
 }
 
 /// Chooses tokens, one row of logits after the other. One sampler serves one sequence.
@@ -98,6 +113,11 @@ impl Sampler {
     /// A sampler at the start of its random sequence.
     pub fn new(sampling: Sampling) -> Sampler {
         Sampler { sampling, random: Pcg32::new(sampling.seed) }
+    }
+
+    /// As [`Sampling::is_greedy`].
+    pub fn is_greedy(&self) -> bool {
+        self.sampling.is_greedy()
     }
 
     /// Chooses a token from `logits`, `[vocabulary]`, any scale. `-∞` is never chosen.
@@ -123,13 +143,7 @@ impl Sampler {
         drafts: &[u32],
         rows: impl Fn(usize) -> &'a [f32],
     ) -> Result<(usize, u32), SampleError> {
-        for (place, draft) in drafts.iter().enumerate() {
-            let token = self.choose(rows(place), Some(*draft))?;
-            if token != *draft {
-                return Ok((place, token));
-            }
-        }
-        Ok((drafts.len(), self.choose(rows(drafts.len()), None)?))
+        verify_with(drafts, |place| self.choose(rows(place), drafts.get(place).copied()))
     }
 
     /// Chooses a token; a draft first has its chance, as large as its probability.

@@ -1,0 +1,141 @@
+// What every kernel starts with: number types, conversions, matrix units, asynchronous copies. Baseline sm_80; no headers.
+
+typedef unsigned char u8;
+typedef signed char i8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define INLINE static __device__ __forceinline__
+#define METHOD __device__ __forceinline__
+#define KERNEL extern "C" __global__ void
+
+#ifndef INFINITY
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+
+const u32 FULL_WARP = 0xffffffffu;
+
+// Waits until the kernel before this one has ended and its results can be seen. Where a kernel may start early (sm_90), all
+// that it reads before must not depend on others, and it must write nothing.
+INLINE void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// Lets the next kernel start: it waits by itself before it reads what this one writes.
+INLINE void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// --- numbers
+
+INLINE float from_half(u16 bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
+INLINE float from_bf16(u16 bits) { return __uint_as_float((u32)bits << 16); }
+
+// Values beyond what a half can say become its largest; NaN stays NaN.
+INLINE float in_half_range(float value) { return value > 65504.f ? 65504.f : value < -65504.f ? -65504.f : value; }
+
+INLINE u16 to_half(float value) {
+    u16 bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(in_half_range(value)));
+    return bits;
+}
+
+// Two halves, the first in the low bits.
+INLINE u32 to_half2(float low, float high) {
+    u32 pair;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(in_half_range(high)), "f"(in_half_range(low)));
+    return pair;
+}
+
+INLINE float low_half(u32 pair) { return from_half((u16)pair); }
+INLINE float high_half(u32 pair) { return from_half((u16)(pair >> 16)); }
+
+INLINE u32 sub_half2(u32 a, u32 b) {
+    u32 c;
+    asm("sub.f16x2 %0, %1, %2;" : "=r"(c) : "r"(a), "r"(b));
+    return c;
+}
+
+INLINE u32 mul_half2(u32 a, u32 b) {
+    u32 c;
+    asm("mul.f16x2 %0, %1, %2;" : "=r"(c) : "r"(a), "r"(b));
+    return c;
+}
+
+INLINE float silu(float x) { return x / (1.f + expf(-x)); }
+INLINE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
+INLINE float softplus(float x) { return fmaxf(x, 0.f) + log1pf(expf(-fabsf(x))); }
+
+// --- warps
+
+INLINE float warp_sum(float value) {
+#pragma unroll
+    for (int lane = 16; lane > 0; lane /= 2) value += __shfl_xor_sync(FULL_WARP, value, lane);
+    return value;
+}
+
+// The sum over all threads of a block, in every thread; `space` holds 32 values.
+INLINE float block_sum(float value, float *space) {
+    value = warp_sum(value);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) space[threadIdx.x / 32] = value;
+    __syncthreads();
+    float sum = 0.f;
+    for (u32 warp = 0; warp < blockDim.x / 32; warp++) sum += space[warp];
+    return sum;
+}
+
+// --- loads
+
+INLINE uint2 stream_load2(const void *from) {
+    uint2 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
+    return v;
+}
+
+INLINE uint4 stream_load4(const void *from) {
+    uint4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+    return v;
+}
+
+INLINE u32 shared_address(const void *pointer) { return (u32)__cvta_generic_to_shared(pointer); }
+
+// 16 bytes from global to shared memory while the thread goes on; zeros unless `valid`.
+INLINE void copy_async(u32 to, const void *from, bool valid) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
+}
+
+INLINE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+template <int OPEN> INLINE void wait_for_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(OPEN) : "memory"); }
+
+// --- matrix units
+
+INLINE void load_matrices(u32 (&r)[4], u32 address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
+}
+
+INLINE void load_matrices_transposed(u32 (&r)[4], u32 address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
+}
+
+// d += a b for a of [16, 16] and b of [16, 8], f16 in, f32 out.
+INLINE void multiply_add(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}

@@ -1,0 +1,468 @@
+//! What mixes tokens: attention, the convolution and the gated delta rule.
+
+use super::super::kernel_set::{Kernel, PREPARE_SHARED, SCAN_SHARED, attend_shared};
+use super::super::launch::{Argument, Program};
+use super::super::memory::Address;
+use super::super::op::Op;
+use super::row::{THREADS, blocks};
+use crate::backend::cuda::scratch::{ATTENTION_COUNTERS, ATTENTION_PARTS, delta_scratch};
+use crate::ops::Heads;
+use crate::ops::attention::KvCacheType;
+use crate::ops::gated_delta_rule::Shape as DeltaShape;
+
+/// The most tokens of which each is attended to by itself.
+const FEW: u32 = 8;
+/// Tokens of a block of the KV cache.
+const BLOCK: u32 = 64;
+/// Queries and heads of a group that `attend_many` has in a block.
+const ROWS: u32 = 64;
+/// The fewest tokens for which the chunked delta rule is worth its preparation.
+const CHUNKED: u32 = 16;
+/// Tokens of its chunks, and values of a head that it is written for.
+const CHUNK: u32 = 64;
+const HEAD: usize = 128;
+
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct View {
+    x: Address,
+    weight: Address,
+    heads: u32,
+    token_stride: u32,
+    head_stride: u32,
+    padding: u32,
+}
+
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct HeadViews {
+    views: [View; 2],
+    cos: Address,
+    sin: Address,
+    count: u32,
+    tokens: u32,
+    width: u32,
+    rotary: u32,
+    eps: f32,
+    padding: u32,
+}
+
+// SAFETY: addresses and numbers; its padding has names.
+unsafe impl Argument for HeadViews {}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Append {
+    keys: Address,
+    values: Address,
+    key_cache: Address,
+    value_cache: Address,
+    first: Address,
+    kv_heads: u32,
+    dim: u32,
+    cache: u32,
+    padding: u32,
+}
+
+// SAFETY: as above.
+unsafe impl Argument for Append {}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Attend {
+    queries: Address,
+    keys: Address,
+    values: Address,
+    gate: Address,
+    out: Address,
+    counters: Address,
+    partial: Address,
+    first: Address,
+    tokens: u32,
+    heads: u32,
+    kv_heads: u32,
+    group: u32,
+    token_stride: u32,
+    head_stride: u32,
+    cache: u32,
+    splits: u32,
+}
+
+// SAFETY: as above.
+unsafe impl Argument for Attend {}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Gate {
+    x: Address,
+    gate: Address,
+    heads: u32,
+    width: u32,
+    token_stride: u32,
+    head_stride: u32,
+}
+
+// SAFETY: as above.
+unsafe impl Argument for Gate {}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Convolution {
+    x: Address,
+    weights: Address,
+    window: Address,
+    channels: u32,
+    tokens: u32,
+    taps: u32,
+    undecided: u32,
+}
+
+// SAFETY: as above.
+unsafe impl Argument for Convolution {}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Split {
+    x: Address,
+    weights: Address,
+    window: Address,
+    queries: Address,
+    keys: Address,
+    values: Address,
+    key_heads: u32,
+    value_heads: u32,
+    tokens: u32,
+    eps: f32,
+}
+
+// SAFETY: as above.
+unsafe impl Argument for Split {}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Gates {
+    a: Address,
+    b: Address,
+    negated_decay: Address,
+    dt_bias: Address,
+    heads: u32,
+    count: u32,
+}
+
+// SAFETY: as above.
+unsafe impl Argument for Gates {}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Recurrence {
+    qkv: Address,
+    decay: Address,
+    beta: Address,
+    state: Address,
+    log: Address,
+    out: Address,
+    tokens: u32,
+    key_heads: u32,
+    value_heads: u32,
+    key_dim: u32,
+    value_dim: u32,
+    padding: u32,
+}
+
+// SAFETY: as above.
+unsafe impl Argument for Recurrence {}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Chunks {
+    queries: Address,
+    keys: Address,
+    values: Address,
+    decay: Address,
+    beta: Address,
+    w: Address,
+    u: Address,
+    m: Address,
+    sums: Address,
+    state: Address,
+    out: Address,
+    tokens: u32,
+    key_heads: u32,
+    value_heads: u32,
+    padding: u32,
+}
+
+// SAFETY: as above.
+unsafe impl Argument for Chunks {}
+
+/// The number of a cache type in `ops/attention/kernel.cu`.
+fn number_of(cache: KvCacheType) -> u32 {
+    match cache {
+        KvCacheType::F16 => 0,
+        KvCacheType::F32 => 1,
+        KvCacheType::Int8 => 2,
+    }
+}
+
+/// Norms and rotations of heads: of queries and keys together where they follow each other.
+pub(super) fn heads<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
+    let view = |x, weight, heads: Heads| View {
+        x,
+        weight,
+        heads: heads.heads as u32,
+        token_stride: heads.token_stride as u32,
+        head_stride: heads.head_stride as u32,
+        padding: 0,
+    };
+    let (mut views, used) = match *ops {
+        [
+            Op::NormHeads { x: q, heads: of_q, weight: q_weight, eps },
+            Op::NormHeads { x: k, heads: of_k, weight: k_weight, .. },
+            Op::Rope { x: q_turned, rotary, cos, sin, .. },
+            Op::Rope { x: k_turned, .. },
+            ..,
+        ] if (q, k) == (q_turned, k_turned) && (of_q.tokens, of_q.width) == (of_k.tokens, of_k.width) => {
+            let views = [view(q, q_weight, of_q), view(k, k_weight, of_k)];
+            let (tokens, width) = (of_q.tokens as u32, of_q.width as u32);
+            (HeadViews { views, cos, sin, count: 2, tokens, width, rotary, eps, padding: 0 }, 4)
+        }
+        [Op::NormHeads { x, heads, weight, eps }, ..] => {
+            let views = [view(x, weight, heads), View::default()];
+            let (tokens, width) = (heads.tokens as u32, heads.width as u32);
+            (HeadViews { views, count: 1, tokens, width, eps, ..HeadViews::default() }, 1)
+        }
+        [Op::Rope { x, heads, rotary, cos, sin }, ..] => {
+            let views = [view(x, 0, heads), View::default()];
+            let (tokens, width) = (heads.tokens as u32, heads.width as u32);
+            (HeadViews { views, cos, sin, count: 1, tokens, width, rotary, ..HeadViews::default() }, 1)
+        }
+        _ => unreachable!("called for heads"),
+    };
+    if views.count == 1 {
+        views.views[1].heads = 1;
+    }
+    let total =
+        views.tokens * (views.views[0].heads + if views.count == 2 { views.views[1].heads } else { 0 });
+    /// Heads of a block, one a warp.
+    const TOGETHER: u32 = 4;
+    program.add(Kernel::Heads, [total.div_ceil(TOGETHER), 1, 1], TOGETHER * 32, 0).with(views);
+    &ops[used..]
+}
+
+/// Attention, with the gate of its output where that is next.
+pub(super) fn attention<'a>(ops: &'a [Op], processors: u32, program: &mut Program) -> &'a [Op] {
+    let [
+        Op::Attention { shape, cache, first, length, tokens, queries, heads, keys, values, out, scratch },
+        rest @ ..,
+    ] = ops
+    else {
+        unreachable!("called for attention")
+    };
+    let (gate, rest) = match rest {
+        [Op::OutputGate { x, gate, heads: gated }, others @ ..]
+            if x == out && gated.tokens == *tokens as usize && gated.token_stride == heads.token_stride =>
+        {
+            (*gate, others)
+        }
+        _ => (0, rest),
+    };
+    let (group, kv_heads, dim) = (shape.group() as u32, shape.kv_heads as u32, shape.head_dim as u32);
+    let mut attend = Attend {
+        queries: *queries,
+        keys: *keys,
+        values: *values,
+        gate,
+        out: *out,
+        counters: *scratch,
+        partial: *scratch + ATTENTION_COUNTERS * 4,
+        first: *first,
+        tokens: *tokens,
+        heads: shape.heads as u32,
+        kv_heads,
+        group,
+        token_stride: heads.token_stride as u32,
+        head_stride: heads.head_stride as u32,
+        cache: number_of(*cache),
+        splits: 1,
+    };
+    if *tokens <= FEW || group > ROWS {
+        let (kernel, rows) = match (dim, group) {
+            (64, ..=2) => (Kernel::AttendFew64By2, 2),
+            (64, _) => (Kernel::AttendFew64By4, 4),
+            (128, ..=2) => (Kernel::AttendFew128By2, 2),
+            (128, _) => (Kernel::AttendFew128By4, 4),
+            (_, ..=2) => (Kernel::AttendFew256By2, 2),
+            (_, _) => (Kernel::AttendFew256By4, 4),
+        };
+        let across = kv_heads * group.div_ceil(rows);
+        // So many that each warp has a block or two, in powers of two, so that passes of about the same length are alike.
+        let wanted = length.div_ceil(BLOCK).div_ceil(4).next_power_of_two();
+        let fill = (2 * processors / (across * tokens)).max(1);
+        let room = (ATTENTION_PARTS / (across * tokens)).max(1);
+        attend.splits = wanted.min(fill).min(room);
+        program.add(kernel, [attend.splits, across, *tokens], 128, 0).with(attend);
+    } else {
+        let kernel = match dim {
+            64 => Kernel::AttendMany64,
+            128 => Kernel::AttendMany128,
+            _ => Kernel::AttendMany256,
+        };
+        let grid = [tokens.div_ceil(ROWS / group), kv_heads, 1];
+        program.add(kernel, grid, 128, attend_shared(dim)).with(attend);
+    }
+    rest
+}
+
+/// A convolution; for many tokens that the delta rule reads next, both in chunks.
+pub(super) fn convolution<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
+    let [Op::Convolve { channels, tokens, undecided, taps, kernel, x, window }, rest @ ..] = ops else {
+        unreachable!("called for a convolution")
+    };
+    if let (
+        [Op::Delta { shape, tokens: same, qkv, decay, beta, state, log: 0, out, scratch }, others @ ..],
+        4,
+    ) = (rest, *kernel)
+        && !undecided
+        && (qkv, same) == (x, tokens)
+        && *tokens >= CHUNKED
+        && (shape.key_dim, shape.value_dim) == (HEAD, HEAD)
+    {
+        let parts = delta_scratch(shape, *tokens as usize);
+        let at = |part: usize| scratch + ATTENTION_COUNTERS * 4 + parts[part].0;
+        let (key_heads, value_heads) = (shape.key_heads as u32, shape.value_heads as u32);
+        let split = Split {
+            x: *x,
+            weights: *taps,
+            window: *window,
+            queries: at(0),
+            keys: at(1),
+            values: at(2),
+            key_heads,
+            value_heads,
+            tokens: *tokens,
+            eps: 1e-6,
+        };
+        /// Tokens of a block of the convolution.
+        const TOGETHER: u32 = 16;
+        let grid = [tokens.div_ceil(TOGETHER), 2 * key_heads + value_heads, 1];
+        program.add(Kernel::ConvolveAndSplit, grid, HEAD as u32, 0).with(split);
+        program
+            .add(Kernel::KeepWindow, [channels.div_ceil(128), 1, 1], 128, 0)
+            .with(*x)
+            .with(*window)
+            .with(*channels)
+            .with(kernel - 1)
+            .with(*tokens);
+        let chunks = Chunks {
+            queries: at(0),
+            keys: at(1),
+            values: at(2),
+            decay: *decay,
+            beta: *beta,
+            w: at(3),
+            u: at(4),
+            m: at(5),
+            sums: at(6),
+            state: *state,
+            out: *out,
+            tokens: *tokens,
+            key_heads,
+            value_heads,
+            padding: 0,
+        };
+        let grid = [tokens.div_ceil(CHUNK), value_heads, 1];
+        program.add(Kernel::DeltaPrepare, grid, 128, PREPARE_SHARED).with(chunks);
+        program.add(Kernel::DeltaScan, [value_heads, HEAD as u32 / 32, 1], 128, SCAN_SHARED).with(chunks);
+        return others;
+    }
+    let convolution = Convolution {
+        x: *x,
+        weights: *taps,
+        window: *window,
+        channels: *channels,
+        tokens: *tokens,
+        taps: *kernel,
+        undecided: (*undecided).into(),
+    };
+    program.add(Kernel::CausalConv1d, [channels.div_ceil(128), 1, 1], 128, 0).with(convolution);
+    rest
+}
+
+/// Operators that nothing joins.
+pub(super) fn alone(op: &Op, program: &mut Program) {
+    match *op {
+        Op::AppendKv { shape, cache, first, tokens, keys, values, key_cache, value_cache } => {
+            let (kv_heads, dim) = (shape.kv_heads as u32, shape.head_dim as u32);
+            let cache = number_of(cache);
+            let append =
+                Append { keys, values, key_cache, value_cache, first, kv_heads, dim, cache, padding: 0 };
+            program.add(Kernel::AppendKv, [tokens, kv_heads, 1], dim, 0).with(append);
+        }
+        Op::OutputGate { x, gate, heads } => {
+            let gate = Gate {
+                x,
+                gate,
+                heads: heads.heads as u32,
+                width: heads.width as u32,
+                token_stride: heads.token_stride as u32,
+                head_stride: heads.head_stride as u32,
+            };
+            let grid = [heads.tokens as u32, heads.heads as u32, 1];
+            program.add(Kernel::OutputGate, grid, 128, 0).with(gate);
+        }
+        Op::CommitConvolution { channels, kept, tokens, window } => {
+            program
+                .add(Kernel::CommitConv1d, [channels.div_ceil(128), 1, 1], 128, 0)
+                .with(window)
+                .with(channels)
+                .with(kept)
+                .with(tokens);
+        }
+        Op::DeltaGates { a, b, negated_decay, dt_bias, heads, tokens } => {
+            let count = heads * tokens;
+            let gates = Gates { a, b, negated_decay, dt_bias, heads, count };
+            program.add(Kernel::DeltaGates, [blocks(count.into()), 1, 1], THREADS, 0).with(gates);
+        }
+        Op::Delta { shape, tokens, qkv, decay, beta, state, log, out, .. } => {
+            let recurrence =
+                recurrence(&shape, tokens, Recurrence { qkv, decay, beta, state, log, out, ..NOTHING });
+            program.add(Kernel::DeltaRecurrent, grid_of(&shape), 128, 0).with(recurrence);
+        }
+        Op::CommitDelta { shape, tokens, log, state } => {
+            let recurrence = recurrence(&shape, tokens, Recurrence { log, state, ..NOTHING });
+            program.add(Kernel::CommitDeltaRule, grid_of(&shape), 128, 0).with(recurrence);
+        }
+        _ => unreachable!("other operators are lowered elsewhere"),
+    }
+}
+
+const NOTHING: Recurrence = Recurrence {
+    qkv: 0,
+    decay: 0,
+    beta: 0,
+    state: 0,
+    log: 0,
+    out: 0,
+    tokens: 0,
+    key_heads: 0,
+    value_heads: 0,
+    key_dim: 0,
+    value_dim: 0,
+    padding: 0,
+};
+
+fn recurrence(shape: &DeltaShape, tokens: u32, operands: Recurrence) -> Recurrence {
+    Recurrence {
+        tokens,
+        key_heads: shape.key_heads as u32,
+        value_heads: shape.value_heads as u32,
+        key_dim: shape.key_dim as u32,
+        value_dim: shape.value_dim as u32,
+        ..operands
+    }
+}
+
+/// A block for each head and 32 columns of its state.
+fn grid_of(shape: &DeltaShape) -> [u32; 3] {
+    [shape.value_heads as u32, shape.value_dim.div_ceil(32) as u32, 1]
+}

@@ -1,0 +1,68 @@
+//! From what the model asked for to kernels: operators that follow each other become one kernel where that saves a pass over memory
+//! or a launch. Every result that somebody could read afterwards is written all the same.
+//!
+//! - `linear`: projections, with the norm before and what follows them. `mixer`: attention, convolution, the delta rule.
+//! - `row`: the rest.
+
+mod linear;
+mod mixer;
+mod row;
+
+use super::error::CudaError;
+use super::launch::Program;
+use super::op::Op;
+use linear::Opening;
+pub(super) use row::ARGMAX_PARTS;
+
+/// Adds the kernels of `ops` to `program`, for a GPU of so many `processors`.
+pub(super) fn lower(ops: &[Op], processors: u32, program: &mut Program) -> Result<(), CudaError> {
+    let mut rest = ops;
+    while let [first, others @ ..] = rest {
+        rest = match *first {
+            Op::RmsNorm { x, rows, weight, width, eps, out } => match others {
+                [Op::Linear { x: projected, tokens, columns, .. }, ..]
+                    if (*projected, *tokens, *columns) == (out, rows, width) =>
+                {
+                    let opening = Opening::Norm { x, weight, eps, normed: out };
+                    linear::lower(opening, others, processors, program)
+                }
+                _ => {
+                    row::norm(program, row::Norm { x, weight, gate: 0, out, width, eps }, rows);
+                    others
+                }
+            },
+            Op::GatedNorm { x, elements, gate, weight, width, eps } => match others {
+                [Op::Linear { x: projected, tokens, columns, projections, .. }, ..]
+                    if *projected == x
+                        && tokens * columns == elements
+                        && width.is_power_of_two()
+                        && (8..=256).contains(&width)
+                        && projections.iter().flatten().all(|it| it.matrix.format.is_quantised()) =>
+                {
+                    let opening = Opening::GatedNorm { x, weight, gate, width, eps };
+                    linear::lower(opening, others, processors, program)
+                }
+                _ => {
+                    row::norm(program, row::Norm { x, weight, gate, out: x, width, eps }, elements / width);
+                    others
+                }
+            },
+            Op::Linear { x, .. } => linear::lower(Opening::Plain { x }, rest, processors, program),
+            Op::NormHeads { .. } | Op::Rope { .. } => mixer::heads(rest, program),
+            Op::Attention { .. } => mixer::attention(rest, processors, program),
+            Op::Convolve { .. } => mixer::convolution(rest, program),
+            other => {
+                match other {
+                    Op::AppendKv { .. } | Op::OutputGate { .. } => mixer::alone(&other, program),
+                    Op::CommitConvolution { .. }
+                    | Op::DeltaGates { .. }
+                    | Op::Delta { .. }
+                    | Op::CommitDelta { .. } => mixer::alone(&other, program),
+                    _ => row::lower(&other, program),
+                }
+                others
+            }
+        };
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! What the model asks for, gathered pass by pass: recorded as operators, made into kernels, and launched together, as a graph
+//! where the same pass has been seen before.
+
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cudarc::driver::sys::{
+    self, CUgraphExec, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchAttributeValue, CUlaunchConfig,
+    CUstreamCaptureMode,
+};
+
+use super::context::Context;
+use super::error::{CudaError, check};
+use super::kernel_set::KernelSet;
+use super::launch::{Launch, Program};
+use super::lower::lower;
+use super::op::Op;
+use super::parameters::Parameters;
+
+/// Passes that are kept as graphs.
+const GRAPHS: usize = 8;
+
+/// Kernels of a pass that is worth a graph: fewer are launched one by one.
+const WORTH_A_GRAPH: usize = 16;
+
+/// Records operators and runs them.
+#[derive(Debug)]
+pub(super) struct Queue {
+    context: Arc<Context>,
+    kernels: KernelSet,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    ops: Vec<Op>,
+    parameters: Option<Parameters>,
+    program: Program,
+    graphs: Vec<Graph>,
+    clock: u64,
+    /// The first failure since it was last asked for.
+    failed: Option<CudaError>,
+}
+
+/// A pass that has been seen, and its graph once it has been seen twice.
+#[derive(Debug)]
+struct Graph {
+    program: Program,
+    executable: Option<Executable>,
+    used: u64,
+}
+
+#[derive(Debug)]
+struct Executable(CUgraphExec);
+
+// SAFETY: a handle of the driver, used under the queue's lock.
+unsafe impl Send for Executable {}
+
+impl Drop for Executable {
+    fn drop(&mut self) {
+        // SAFETY: instantiated once; the driver keeps what still runs until it has ended.
+        unsafe { sys::cuGraphExecDestroy(self.0) };
+    }
+}
+
+impl Queue {
+    pub(super) fn new(context: Arc<Context>, kernels: KernelSet) -> Arc<Queue> {
+        let state = State {
+            ops: Vec::new(),
+            parameters: None,
+            program: Program::default(),
+            graphs: Vec::new(),
+            clock: 0,
+            failed: None,
+        };
+        Arc::new(Queue { context, kernels, state: Mutex::new(state) })
+    }
+
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the queue what numbers reach kernels through.
+    pub(super) fn use_parameters(&self, parameters: Parameters) {
+        self.state().parameters = Some(parameters);
+    }
+
+    /// Takes the parameters back, so that their memory can go before the queue does.
+    pub(super) fn drop_parameters(&self) {
+        let parameters = self.state().parameters.take();
+        drop(parameters);
+    }
+
+    /// Adds an operator.
+    pub(super) fn record(&self, op: Op) {
+        self.state().ops.push(op);
+    }
+
+    /// Adds an operator that reads `numbers` where they come to stand on the device.
+    pub(super) fn record_with(&self, numbers: &[u32], op: impl FnOnce(super::memory::Address) -> Op) {
+        let mut state = self.state();
+        let State { ops, parameters, failed, .. } = &mut *state;
+        match parameters.as_mut().map(|parameters| parameters.put(numbers)) {
+            Some(Ok(place)) => ops.push(op(place)),
+            Some(Err(error)) => {
+                failed.get_or_insert(error);
+            }
+            None => {}
+        }
+    }
+
+    /// Starts what is recorded. Whoever calls it waits for the end: the numbers of the next pass take the place of these.
+    fn start(&self, state: &mut State) {
+        if state.ops.is_empty() {
+            return;
+        }
+        if state.failed.is_none()
+            && let Err(error) = self.run(state)
+        {
+            state.failed = Some(error);
+        }
+        state.ops.clear();
+        if let Some(parameters) = &mut state.parameters {
+            parameters.clear();
+        }
+    }
+
+    fn run(&self, state: &mut State) -> Result<(), CudaError> {
+        self.context.enter()?;
+        let State { ops, parameters, program, graphs, clock, .. } = state;
+        if let Some(parameters) = parameters {
+            parameters.send(&self.context)?;
+        }
+        program.clear();
+        lower(ops, self.context.processors, program)?;
+        if program.launches.len() < WORTH_A_GRAPH {
+            return self.launch_all(program);
+        }
+        *clock += 1;
+        if let Some(known) = graphs.iter_mut().find(|known| known.program == *program) {
+            known.used = *clock;
+            let graph = match &known.executable {
+                Some(executable) => executable.0,
+                None => known.executable.insert(self.capture(program)?).0,
+            };
+            // SAFETY: an instantiated graph whose buffers are those of `program`, which are there.
+            return check("launch a graph", unsafe { sys::cuGraphLaunch(graph, self.context.stream()) });
+        }
+        if graphs.len() >= GRAPHS
+            && let Some(oldest) = (0..graphs.len()).min_by_key(|index| graphs[*index].used)
+        {
+            graphs.swap_remove(oldest);
+        }
+        graphs.push(Graph { program: program.clone(), executable: None, used: *clock });
+        self.launch_all(program)
+    }
+
+    fn launch_all(&self, program: &Program) -> Result<(), CudaError> {
+        program.launches.iter().try_for_each(|launch| self.launch(program, launch))
+    }
+
+    fn launch(&self, program: &Program, launch: &Launch) -> Result<(), CudaError> {
+        // SAFETY: all zeros is a valid value.
+        let mut value: CUlaunchAttributeValue = unsafe { std::mem::zeroed() };
+        value.programmaticStreamSerializationAllowed = 1;
+        let mut early = CUlaunchAttribute {
+            id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value,
+        };
+        let config = CUlaunchConfig {
+            gridDimX: launch.grid[0],
+            gridDimY: launch.grid[1],
+            gridDimZ: launch.grid[2],
+            blockDimX: launch.block,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: launch.shared,
+            hStream: self.context.stream(),
+            attrs: &raw mut early,
+            numAttrs: u32::from(self.context.starts_early()),
+        };
+        let mut arguments: [*mut c_void; 8] = [std::ptr::null_mut(); 8];
+        for (argument, range) in arguments.iter_mut().zip(&launch.arguments) {
+            *argument = program.argument(range).cast_mut().cast();
+        }
+        // SAFETY: the kernel takes these arguments in this order, and they live until the call returns, which copies them.
+        check("launch a kernel", unsafe {
+            sys::cuLaunchKernelEx(
+                &raw const config,
+                self.kernels.function(launch.kernel),
+                arguments.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        })
+    }
+
+    /// The program as a graph.
+    fn capture(&self, program: &Program) -> Result<Executable, CudaError> {
+        let stream = self.context.stream();
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        let (mut graph, mut executable) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: the stream is not capturing; the capture is ended whatever happens in between.
+        unsafe {
+            check("record a graph", sys::cuStreamBeginCapture_v2(stream, mode))?;
+            let launched = self.launch_all(program);
+            let ended = check("end a graph", sys::cuStreamEndCapture(stream, &raw mut graph));
+            launched.and(ended)?;
+            let made = sys::cuGraphInstantiateWithFlags(&raw mut executable, graph, 0);
+            sys::cuGraphDestroy(graph);
+            check("make a graph", made)?;
+        }
+        Ok(Executable(executable))
+    }
+
+    /// Starts what is recorded and waits for it.
+    ///
+    /// # Errors
+    /// What failed since the last time; it is kept for [`Queue::failure`], too.
+    pub(super) fn finish(&self) -> Result<(), CudaError> {
+        let mut state = self.state();
+        self.start(&mut state);
+        if state.failed.is_none()
+            && let Err(error) = self.context.wait()
+        {
+            state.failed = Some(error);
+        }
+        state.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// As [`Queue::finish`], and forgets what failed.
+    pub(super) fn failure(&self) -> Option<CudaError> {
+        let _ = self.finish();
+        self.state().failed.take()
+    }
+
+    /// Bytes of the device at `from`, once all that is recorded is done.
+    ///
+    /// # Errors
+    /// What failed.
+    pub(super) fn read(&self, from: super::memory::Address, into: &mut [u8]) -> Result<(), CudaError> {
+        let mut state = self.state();
+        self.start(&mut state);
+        let State { parameters, failed, .. } = &mut *state;
+        let read = match (failed.clone(), parameters) {
+            (Some(error), _) => Err(error),
+            (None, Some(parameters)) => parameters.read(&self.context, from, into),
+            (None, None) => Ok(()),
+        };
+        if let Err(error) = &read {
+            failed.get_or_insert(error.clone());
+        }
+        read
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Graphs go before the kernels that they launch.
+        let _ = self.context.wait();
+        self.state().graphs.clear();
+    }
+}

@@ -1,0 +1,530 @@
+// Causal attention with grouped queries over the blocked KV cache: keys [block, kv head, dim, 64], values
+// [block, kv head, 64, dim], in int8 with the scales of a head's 64 tokens behind its values.
+//
+// - append_kv: new keys and values.
+// - attend_few_*: one token a block, the context divided between blocks and warps, f32 arithmetic.
+// - attend_many_*: 64 rows (tokens times heads of a group) a block, on the matrix units.
+
+enum CacheType { CACHE_F16 = 0, CACHE_F32 = 1, CACHE_INT8 = 2 };
+
+const u32 BLOCK = 64;
+
+INLINE u32 cache_width(u32 type) { return type == CACHE_F16 ? 2 : type == CACHE_F32 ? 4 : 1; }
+
+// Bytes of one KV head in a block.
+INLINE size_t head_block_bytes(u32 type, u32 dim) {
+    return (size_t)BLOCK * dim * cache_width(type) + (type == CACHE_INT8 ? BLOCK * 4 : 0);
+}
+
+struct Append {
+    const float *keys;
+    const float *values;
+    u8 *key_cache;
+    u8 *value_cache;
+    const u32 *first;
+    u32 kv_heads;
+    u32 dim;
+    u32 type;
+    u32 padding;
+};
+
+INLINE void put(u8 *head_block, u32 type, u32 dim, u32 at, u32 slot, float v, float *space) {
+    if (type == CACHE_F16) {
+        ((u16 *)head_block)[at] = to_half(v);
+    } else if (type == CACHE_F32) {
+        ((float *)head_block)[at] = v;
+    } else {
+        // Magnitudes order as their bits do, NaN above all: a vector with a NaN gets a NaN for its scale.
+        u32 bits = __float_as_uint(v) & 0x7fffffffu;
+        bits = __reduce_max_sync(FULL_WARP, bits);
+        __syncthreads();
+        if (threadIdx.x % 32 == 0) space[threadIdx.x / 32] = __uint_as_float(bits);
+        __syncthreads();
+        u32 largest = 0;
+        for (u32 warp = 0; warp < blockDim.x / 32; warp++) largest = max(largest, __float_as_uint(space[warp]));
+        const float top = __uint_as_float(largest);
+        const float scale = top < 1e-30f ? 0.f : top / 127.f;
+        const float steps = scale > 0.f ? 1.f / scale : 0.f;
+        head_block[at] = (u8)(i8)__float2int_rn(v * steps);
+        if (threadIdx.x == 0) ((float *)(head_block + (size_t)BLOCK * dim))[slot] = scale;
+    }
+}
+
+// One block a token and KV head, one thread a value.
+KERNEL append_kv(const __grid_constant__ Append p) {
+    __shared__ float space[32];
+    let_next_start();
+    wait_for_previous();
+    const u32 token = blockIdx.x, head = blockIdx.y, i = threadIdx.x;
+    const u32 position = *p.first + token, slot = position % BLOCK;
+    const size_t from = ((size_t)token * p.kv_heads + head) * p.dim + i;
+    const size_t to = ((size_t)(position / BLOCK) * p.kv_heads + head) * head_block_bytes(p.type, p.dim);
+    put(p.key_cache + to, p.type, p.dim, i * BLOCK + slot, slot, p.keys[from], space);
+    put(p.value_cache + to, p.type, p.dim, slot * p.dim + i, slot, p.values[from], space);
+}
+
+struct Attend {
+    // Strided heads of the call's first token.
+    const float *queries;
+    const u8 *keys;
+    const u8 *values;
+    // Null, or strided as the queries: the output is multiplied by its sigmoid.
+    const float *gate;
+    // [tokens, heads, dim].
+    float *out;
+    // Counters, zero between calls, and what blocks leave for the last one.
+    u32 *counters;
+    float *partial;
+    // Position of the first token.
+    const u32 *first;
+    u32 tokens;
+    u32 heads;
+    u32 kv_heads;
+    u32 group;
+    u32 token_stride;
+    u32 head_stride;
+    u32 type;
+    // Blocks along the context.
+    u32 splits;
+};
+
+// Eight neighbouring values of the cache.
+INLINE void read_cache(float (&v)[8], const u8 *from, u32 type, size_t at) {
+    if (type == CACHE_F16) {
+        const uint4 w = *(const uint4 *)(from + at * 2);
+        const u32 words[4] = {w.x, w.y, w.z, w.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            v[2 * i] = low_half(words[i]);
+            v[2 * i + 1] = high_half(words[i]);
+        }
+    } else if (type == CACHE_F32) {
+        const float4 a = *(const float4 *)(from + at * 4), b = *(const float4 *)(from + at * 4 + 16);
+        v[0] = a.x; v[1] = a.y; v[2] = a.z; v[3] = a.w;
+        v[4] = b.x; v[5] = b.y; v[6] = b.z; v[7] = b.w;
+    } else {
+        const uint2 w = *(const uint2 *)(from + at);
+#pragma unroll
+        for (int i = 0; i < 8; i++) v[i] = (float)(i8)((i < 4 ? w.x : w.y) >> (8 * (i % 4)));
+    }
+}
+
+const int FEW_WARPS = 4;
+const float LOG2_E = 1.4426950408889634f;
+
+// The running softmax of R rows: exponents are powers of two.
+template <int DIM, int R> INLINE void attend_few(const Attend &p) {
+    const int LANES = DIM / 8;           // lanes that hold one vector
+    const int TOGETHER = 32 / LANES;     // tokens that a warp reads at once
+    __shared__ float queries[DIM][R];
+    __shared__ float weights[FEW_WARPS][BLOCK][R];
+    __shared__ float merged[FEW_WARPS][R][DIM + 2];
+    __shared__ bool is_last;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const u32 parts = (p.group + R - 1) / R;
+    const u32 split = blockIdx.x, kv_head = blockIdx.y / parts, token = blockIdx.z;
+    const u32 head = kv_head * p.group + blockIdx.y % parts * R;
+    const u32 rows = min((u32)R, (kv_head + 1) * p.group - head);
+    let_next_start();
+    wait_for_previous();
+    const u32 length = *p.first + token + 1, blocks = (length + BLOCK - 1) / BLOCK;
+    const float scale = rsqrtf((float)DIM) * LOG2_E;
+    for (u32 i = threadIdx.x; i < DIM * R; i += FEW_WARPS * 32) {
+        const u32 r = i / DIM, d = i % DIM;
+        const float q = r < rows ? p.queries[(size_t)token * p.token_stride + (head + r) * p.head_stride + d] : 0.f;
+        queries[d][r] = q * scale;
+    }
+    __syncthreads();
+    float most[R], total[R], sum[R][8];
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+        most[r] = -INFINITY;
+        total[r] = 0.f;
+#pragma unroll
+        for (int i = 0; i < 8; i++) sum[r][i] = 0.f;
+    }
+    const size_t head_block = head_block_bytes(p.type, DIM);
+    const int down = lane / 8, across = lane % 8;
+    for (u32 block = split * FEW_WARPS + warp; block < blocks; block += p.splits * FEW_WARPS) {
+        const size_t at = ((size_t)block * p.kv_heads + kv_head) * head_block;
+        const u8 *keys = p.keys + at, *values = p.values + at;
+        // Scores of tokens 8 across .. + 7 from a quarter of the dimensions, then of all.
+        float scores[R][8] = {};
+#pragma unroll 4
+        for (int d = down; d < DIM; d += 4) {
+            float k[8];
+            read_cache(k, keys, p.type, d * BLOCK + across * 8);
+#pragma unroll
+            for (int r = 0; r < R; r++) {
+                const float q = queries[d][r];
+#pragma unroll
+                for (int i = 0; i < 8; i++) scores[r][i] = fmaf(q, k[i], scores[r][i]);
+            }
+        }
+        float key_scales[8], value_scales[8];
+        if (p.type == CACHE_INT8) {
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                key_scales[i] = ((const float *)(keys + BLOCK * DIM))[across * 8 + i];
+                value_scales[i] = ((const float *)(values + BLOCK * DIM))[across * 8 + i];
+            }
+        }
+        const u32 held = min(BLOCK, length - block * BLOCK);
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            float largest = -INFINITY;
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                float s = scores[r][i];
+                s += __shfl_xor_sync(FULL_WARP, s, 8);
+                s += __shfl_xor_sync(FULL_WARP, s, 16);
+                if (p.type == CACHE_INT8) s *= key_scales[i];
+                // What stands behind the last token may be anything.
+                s = across * 8 + i < held ? s : -INFINITY;
+                scores[r][i] = s;
+                // NaN spreads: the comparison is false for it.
+                largest = s < largest ? largest : s;
+            }
+#pragma unroll
+            for (int step = 1; step < 8; step *= 2) {
+                const float other = __shfl_xor_sync(FULL_WARP, largest, step);
+                largest = other < largest ? largest : other;
+            }
+            const float before = most[r];
+            most[r] = largest < before ? before : largest;
+            const float fade = exp2f(before - most[r]);
+            float own = 0.f;
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                const float w = exp2f(scores[r][i] - most[r]);
+                own += w;
+                scores[r][i] = p.type == CACHE_INT8 && across * 8 + i < held ? w * value_scales[i] : w;
+            }
+#pragma unroll
+            for (int step = 1; step < 8; step *= 2) own += __shfl_xor_sync(FULL_WARP, own, step);
+            total[r] = total[r] * fade + own;
+#pragma unroll
+            for (int i = 0; i < 8; i++) sum[r][i] *= fade;
+        }
+        __syncwarp();
+        if (down == 0) {
+#pragma unroll
+            for (int r = 0; r < R; r++) {
+#pragma unroll
+                for (int i = 0; i < 8; i++) weights[warp][across * 8 + i][r] = scores[r][i];
+            }
+        }
+        __syncwarp();
+        const int vector = lane / LANES, place = lane % LANES;
+#pragma unroll 4
+        for (u32 t = vector; t < held; t += TOGETHER) {
+            float v[8];
+            read_cache(v, values, p.type, t * DIM + place * 8);
+#pragma unroll
+            for (int r = 0; r < R; r++) {
+                const float w = weights[warp][t][r];
+#pragma unroll
+                for (int i = 0; i < 8; i++) sum[r][i] = fmaf(w, v[i], sum[r][i]);
+            }
+        }
+    }
+    // Lanes that have read other tokens of the same dimensions, then the warps.
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+#pragma unroll
+            for (int step = LANES; step < 32; step *= 2) sum[r][i] += __shfl_xor_sync(FULL_WARP, sum[r][i], step);
+            if (lane < LANES) merged[warp][r][lane * 8 + i] = sum[r][i];
+        }
+        if (lane == 0) {
+            merged[warp][r][DIM] = most[r];
+            merged[warp][r][DIM + 1] = total[r];
+        }
+    }
+    __syncthreads();
+    const u32 row = token * gridDim.y + blockIdx.y;
+    float *partial = p.partial + (size_t)row * p.splits * R * (DIM + 2);
+    for (u32 i = threadIdx.x; i < R * DIM; i += FEW_WARPS * 32) {
+        const u32 r = i / DIM, d = i % DIM;
+        float highest = -INFINITY, weight = 0.f, value = 0.f;
+#pragma unroll
+        for (int w = 0; w < FEW_WARPS; w++) {
+            const float m = merged[w][r][DIM];
+            highest = m < highest ? highest : m;
+        }
+#pragma unroll
+        for (int w = 0; w < FEW_WARPS; w++) {
+            const float m = merged[w][r][DIM];
+            const float factor = m == -INFINITY ? 0.f : exp2f(m - highest);
+            weight += factor * merged[w][r][DIM + 1];
+            value += factor * merged[w][r][d];
+        }
+        if (p.splits == 1) {
+            if (r < rows) {
+                float y = value / weight;
+                if (p.gate) y *= sigmoid(p.gate[(size_t)token * p.token_stride + (head + r) * p.head_stride + d]);
+                p.out[((size_t)token * p.heads + head + r) * DIM + d] = y;
+            }
+        } else {
+            float *to = partial + ((size_t)split * R + r) * (DIM + 2);
+            to[d] = value;
+            if (d == 0) {
+                to[DIM] = highest;
+                to[DIM + 1] = weight;
+            }
+        }
+    }
+    if (p.splits == 1) return;
+    // Whoever comes last puts the parts together.
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        is_last = atomicAdd(&p.counters[row], 1u) == p.splits - 1;
+        if (is_last) p.counters[row] = 0;
+    }
+    __syncthreads();
+    if (!is_last) return;
+    __threadfence();
+    for (u32 i = threadIdx.x; i < rows * DIM; i += FEW_WARPS * 32) {
+        const u32 r = i / DIM, d = i % DIM;
+        float highest = -INFINITY, weight = 0.f, value = 0.f;
+        for (u32 s = 0; s < p.splits; s++) {
+            const float m = __ldcg(partial + ((size_t)s * R + r) * (DIM + 2) + DIM);
+            highest = m < highest ? highest : m;
+        }
+        for (u32 s = 0; s < p.splits; s++) {
+            const float *from = partial + ((size_t)s * R + r) * (DIM + 2);
+            const float m = __ldcg(from + DIM);
+            const float factor = m == -INFINITY ? 0.f : exp2f(m - highest);
+            weight += factor * __ldcg(from + DIM + 1);
+            value += factor * __ldcg(from + d);
+        }
+        float y = value / weight;
+        if (p.gate) y *= sigmoid(p.gate[(size_t)token * p.token_stride + (head + r) * p.head_stride + d]);
+        p.out[((size_t)token * p.heads + head + r) * DIM + d] = y;
+    }
+}
+
+#define FEW(DIM, R) \
+    KERNEL __launch_bounds__(FEW_WARPS * 32) attend_few_##DIM##_##R(const __grid_constant__ Attend p) { attend_few<DIM, R>(p); }
+FEW(64, 2)
+FEW(64, 4)
+FEW(128, 2)
+FEW(128, 4)
+FEW(256, 2)
+FEW(256, 4)
+
+// --- many tokens
+
+extern __shared__ uint4 shared[];
+
+const u32 ROWS = 64;
+
+// Where 16 bytes stand in rows of `DIM` halves, and in rows of 64 halves.
+template <int DIM> INLINE u32 row_place(u32 row, u32 unit) { return row * DIM * 2 + ((unit & ~7u) | ((unit ^ row) & 7)) * 16; }
+INLINE u32 block_place(u32 row, u32 unit) { return row * 128 + ((unit ^ row) & 7) * 16; }
+
+// `rows` of `width` halves from the cache into shared memory; zeros from row `valid` on, and nothing of the scales' head.
+template <int WIDTH, bool KEYS>
+INLINE void fetch_block(u32 to, char *space, const u8 *from, u32 type, u32 rows, u32 valid) {
+    const u32 units = WIDTH / 8;
+    for (u32 place = threadIdx.x; place < rows * units; place += 128) {
+        const u32 row = place / units, unit = place % units;
+        const u32 at = KEYS ? block_place(row, unit) : row_place<WIDTH>(row, unit);
+        const bool is_valid = row < valid;
+        if (type == CACHE_F16) {
+            copy_async(to + at, from + (is_valid ? (size_t)place * 16 : 0), is_valid);
+        } else {
+            float v[8] = {};
+            if (is_valid) {
+                read_cache(v, from, type, (size_t)place * 8);
+                if (type == CACHE_INT8) {
+                    const float *scales = (const float *)(from + (size_t)rows * WIDTH);
+#pragma unroll
+                    for (int i = 0; i < 8; i++) v[i] *= scales[KEYS ? unit * 8 + i : row];
+                }
+            }
+            *(uint4 *)(space + at) = make_uint4(to_half2(v[0], v[1]), to_half2(v[2], v[3]), to_half2(v[4], v[5]), to_half2(v[6], v[7]));
+        }
+    }
+    close_copies();
+}
+
+template <int DIM> INLINE void attend_many(const Attend &p) {
+    const u32 Q = 0, K = ROWS * DIM * 2, V = K + BLOCK * DIM * 2;
+    char *space = (char *)shared;
+    const u32 base = shared_address(shared);
+    const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32, quad = lane % 4;
+    const u32 kv_head = blockIdx.y, tile_tokens = ROWS / p.group;
+    // The longest contexts first: they take longest.
+    const u32 first_token = (gridDim.x - 1 - blockIdx.x) * tile_tokens;
+    const u32 tokens = min(tile_tokens, p.tokens - first_token);
+    let_next_start();
+    wait_for_previous();
+    const u32 start = *p.first + first_token, length = start + tokens, blocks = (length + BLOCK - 1) / BLOCK;
+    const size_t head_block = head_block_bytes(p.type, DIM);
+    const auto fetch_keys = [&](u32 block) {
+        const u8 *from = p.keys + ((size_t)block * p.kv_heads + kv_head) * head_block;
+        fetch_block<BLOCK, true>(base + K, space + K, from, p.type, DIM, DIM);
+    };
+    const auto fetch_values = [&](u32 block) {
+        const u8 *from = p.values + ((size_t)block * p.kv_heads + kv_head) * head_block;
+        fetch_block<DIM, false>(base + V, space + V, from, p.type, BLOCK, min(BLOCK, length - block * BLOCK));
+    };
+    fetch_keys(0);
+    fetch_values(0);
+    const float scale = rsqrtf((float)DIM) * LOG2_E;
+    for (u32 place = threadIdx.x; place < ROWS * DIM / 8; place += 128) {
+        const u32 row = place / (DIM / 8), unit = place % (DIM / 8), token = row / p.group;
+        float v[8] = {};
+        if (token < tokens) {
+            const float *from = p.queries + (size_t)(first_token + token) * p.token_stride +
+                                (kv_head * p.group + row % p.group) * p.head_stride + unit * 8;
+            const float4 a = *(const float4 *)from, b = *(const float4 *)(from + 4);
+            v[0] = a.x * scale; v[1] = a.y * scale; v[2] = a.z * scale; v[3] = a.w * scale;
+            v[4] = b.x * scale; v[5] = b.y * scale; v[6] = b.z * scale; v[7] = b.w * scale;
+        }
+        *(uint4 *)(space + Q + row_place<DIM>(row, unit)) =
+            make_uint4(to_half2(v[0], v[1]), to_half2(v[2], v[3]), to_half2(v[4], v[5]), to_half2(v[6], v[7]));
+    }
+    // Rows of this thread: 16 warp + lane / 4, and 8 below.
+    u32 positions[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) positions[h] = start + min((warp * 16 + h * 8 + lane / 4) / p.group, tokens - 1);
+    float out[DIM / 8][4] = {};
+    float most[2] = {-INFINITY, -INFINITY}, total[2] = {};
+    for (u32 block = 0; block < blocks; block++) {
+        wait_for_copies<1>();
+        __syncthreads();
+        float scores[8][4] = {};
+#pragma unroll
+        for (int k = 0; k < DIM / 16; k++) {
+            u32 q[4];
+            load_matrices(q, base + Q + row_place<DIM>(warp * 16 + lane % 16, k * 2 + lane / 16));
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                u32 b[4];
+                load_matrices_transposed(b, base + K + block_place(k * 16 + lane / 8 % 2 * 8 + lane % 8, n * 2 + lane / 16));
+                multiply_add(scores[2 * n], q, b[0], b[1]);
+                multiply_add(scores[2 * n + 1], q, b[2], b[3]);
+            }
+        }
+        // Every warp is done with these keys.
+        __syncthreads();
+        if (block + 1 < blocks) fetch_keys(block + 1);
+        else close_copies();
+        if ((block + 1) * BLOCK > start + 1) {
+#pragma unroll
+            for (int n = 0; n < 8; n++) {
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    const u32 at = block * BLOCK + n * 8 + quad * 2 + e % 2;
+                    scores[n][e] = at <= positions[e / 2] ? scores[n][e] : -INFINITY;
+                }
+            }
+        }
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float largest = most[h];
+#pragma unroll
+            for (int n = 0; n < 8; n++) {
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    const float s = scores[n][h * 2 + e];
+                    largest = s < largest ? largest : s;
+                }
+            }
+#pragma unroll
+            for (int step = 1; step < 4; step *= 2) {
+                const float other = __shfl_xor_sync(FULL_WARP, largest, step);
+                largest = other < largest ? largest : other;
+            }
+            const float fade = exp2f(most[h] - largest);
+            most[h] = largest;
+            float own = 0.f;
+#pragma unroll
+            for (int n = 0; n < 8; n++) {
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    const float w = exp2f(scores[n][h * 2 + e] - largest);
+                    own += w;
+                    scores[n][h * 2 + e] = w;
+                }
+            }
+            total[h] = total[h] * fade + own;
+#pragma unroll
+            for (int n = 0; n < DIM / 8; n++) {
+                out[n][h * 2] *= fade;
+                out[n][h * 2 + 1] *= fade;
+            }
+        }
+        wait_for_copies<1>();
+        __syncthreads();
+#pragma unroll
+        for (int k = 0; k < BLOCK / 16; k++) {
+            u32 w[4];
+            w[0] = to_half2(scores[2 * k][0], scores[2 * k][1]);
+            w[1] = to_half2(scores[2 * k][2], scores[2 * k][3]);
+            w[2] = to_half2(scores[2 * k + 1][0], scores[2 * k + 1][1]);
+            w[3] = to_half2(scores[2 * k + 1][2], scores[2 * k + 1][3]);
+#pragma unroll
+            for (int n = 0; n < DIM / 16; n++) {
+                u32 b[4];
+                load_matrices_transposed(b, base + V + row_place<DIM>(k * 16 + lane / 8 % 2 * 8 + lane % 8, n * 2 + lane / 16));
+                multiply_add(out[2 * n], w, b[0], b[1]);
+                multiply_add(out[2 * n + 1], w, b[2], b[3]);
+            }
+        }
+        __syncthreads();
+        if (block + 1 < blocks) fetch_values(block + 1);
+        else close_copies();
+    }
+    wait_for_copies<0>();
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float sum = total[h];
+#pragma unroll
+        for (int step = 1; step < 4; step *= 2) sum += __shfl_xor_sync(FULL_WARP, sum, step);
+        const u32 row = warp * 16 + h * 8 + lane / 4, token = row / p.group;
+        if (token >= tokens) continue;
+        const u32 head = kv_head * p.group + row % p.group;
+        const float *gate = p.gate ? p.gate + (size_t)(first_token + token) * p.token_stride + head * p.head_stride : nullptr;
+        float *to = p.out + ((size_t)(first_token + token) * p.heads + head) * DIM;
+#pragma unroll
+        for (int n = 0; n < DIM / 8; n++) {
+            const u32 d = n * 8 + quad * 2;
+            float a = out[n][h * 2] / sum, b = out[n][h * 2 + 1] / sum;
+            if (gate) {
+                a *= sigmoid(gate[d]);
+                b *= sigmoid(gate[d + 1]);
+            }
+            *(float2 *)(to + d) = make_float2(a, b);
+        }
+    }
+}
+
+KERNEL __launch_bounds__(128) attend_many_64(const __grid_constant__ Attend p) { attend_many<64>(p); }
+KERNEL __launch_bounds__(128) attend_many_128(const __grid_constant__ Attend p) { attend_many<128>(p); }
+KERNEL __launch_bounds__(128) attend_many_256(const __grid_constant__ Attend p) { attend_many<256>(p); }
+
+struct Gate {
+    float *x;
+    // Strided heads.
+    const float *gate;
+    u32 heads;
+    u32 width;
+    u32 token_stride;
+    u32 head_stride;
+};
+
+// x times the sigmoid of its gate: one block a token and head.
+KERNEL output_gate(const __grid_constant__ Gate p) {
+    let_next_start();
+    wait_for_previous();
+    const u32 token = blockIdx.x, head = blockIdx.y;
+    for (u32 i = threadIdx.x; i < p.width; i += blockDim.x) {
+        p.x[((size_t)token * p.heads + head) * p.width + i] *=
+            sigmoid(p.gate[(size_t)token * p.token_stride + head * p.head_stride + i]);
+    }
+}

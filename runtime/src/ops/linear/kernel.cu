@@ -1,0 +1,728 @@
+// y = x Wᵀ on the matrix units, W in 4 or 8 bits as the engine file holds it: tiles of 16 rows, see ops/tiles.
+//
+// A product does not depend on the order of its columns, so each lane takes eight neighbouring columns of a row, which is one
+// word of 4-bit values, and the activations are laid out to match: in every eight columns 0 2 1 3 4 6 5 7.
+//
+// - linear_one: one token. Each warp has some columns of one tile; the block prepares x in shared memory, norm included.
+// - linear_few: up to 32 tokens, x packed by pack_activations.
+// - linear_many: any number, a tile of 128 (or 64) tokens and 128 rows a block.
+// - linear_dense: W in 16 or 32 bits, f32 arithmetic.
+
+enum Format { INT4 = 0, INT8 = 1, F16 = 2, BF16 = 3, F32 = 4 };
+enum Ending { STORE = 0, ADD = 1, CONVOLVE = 2, DECAY = 3, BETA = 4, SWIGLU = 5 };
+enum Opening { PLAIN = 0, NORM = 1, GATED_NORM = 2 };
+
+struct Matrix {
+    const u8 *values;
+    const u16 *scales;
+    // Null where every zero point is 8.
+    const u8 *zeros;
+    // [tokens, stride]: where the first row's outputs go.
+    float *out;
+    // CONVOLVE: taps [4, rows]. DECAY: -exp(A_log). Else unused.
+    const float *first;
+    // DECAY: dt_bias.
+    const float *second;
+    // CONVOLVE: the window [3, rows].
+    float *window;
+    u32 rows;
+    u32 stride;
+    u32 format;
+    // Group size in chunks of 32 columns.
+    u32 group;
+    u32 bf16_scales;
+    u32 ending;
+    // The first block that works on it.
+    u32 block;
+    u32 padding;
+};
+
+struct Linear {
+    Matrix matrices[4];
+    u32 count;
+    u32 columns;
+    u32 tokens;
+    // Tiles that a block of linear_one and linear_few works on: 1, 2, 4 or 8. SWIGLU: 2, one of each matrix.
+    u32 tiles;
+    u32 opening;
+    float eps;
+    // Width of a head in GATED_NORM.
+    u32 width;
+    u32 padding;
+    // linear_one: [columns] f32. linear_few, linear_many: packed f16 [tokens, columns].
+    const void *x;
+    // NORM, GATED_NORM.
+    const float *weight;
+    // GATED_NORM: z.
+    const float *gate;
+    // NORM: where the normed row goes, or null. SWIGLU in linear_many: packed f16.
+    void *extra;
+    // linear_few: [tokens, columns / 32] sums of the packed values.
+    const float *sums;
+};
+
+extern __shared__ uint4 shared[];
+
+const int WARPS = 8;
+const u32 NIBBLES = 0x000f000fu;
+// 1024 in both halves: a number below 1024 in its low bits adds itself.
+const u32 BIAS = 0x64006400u;
+
+INLINE float scale_of(u16 bits, u32 bf16) { return bf16 ? from_bf16(bits) : from_half(bits); }
+
+// The place of column `c` of eight in the packed order.
+INLINE int packed_place(int c) { return (c & 4) | ((c & 1) << 1) | ((c >> 1) & 1); }
+
+// Two rows of eight columns as operands of two multiplications: with the bias of 1024 still in them.
+INLINE void nibbles(u32 (&a)[2][4], uint2 w) {
+    a[0][0] = (w.x & NIBBLES) | BIAS;
+    a[0][1] = (w.y & NIBBLES) | BIAS;
+    a[0][2] = ((w.x >> 8) & NIBBLES) | BIAS;
+    a[0][3] = ((w.y >> 8) & NIBBLES) | BIAS;
+    a[1][0] = ((w.x >> 4) & NIBBLES) | BIAS;
+    a[1][1] = ((w.y >> 4) & NIBBLES) | BIAS;
+    a[1][2] = ((w.x >> 12) & NIBBLES) | BIAS;
+    a[1][3] = ((w.y >> 12) & NIBBLES) | BIAS;
+}
+
+INLINE void bytes(u32 (&a)[4], uint2 w) {
+    a[0] = __byte_perm(w.x, BIAS, 0x5250);
+    a[1] = __byte_perm(w.y, BIAS, 0x5250);
+    a[2] = __byte_perm(w.x, BIAS, 0x5351);
+    a[3] = __byte_perm(w.y, BIAS, 0x5351);
+}
+
+// What a warp holds of its tile while a group of columns goes by.
+template <int CHUNKS, bool EIGHT> struct Group {
+    uint2 words[CHUNKS * (EIGHT ? 2 : 1)];
+    u32 scales;
+    u32 zeros;
+
+    METHOD void load(const Matrix &m, const u8 *values, u32 tile, u32 group, u32 columns, int lane) {
+        const int row = lane / 4, quad = lane % 4;
+#pragma unroll
+        for (int c = 0; c < CHUNKS; c++) {
+            const u32 chunk = group * CHUNKS + c;
+            if (EIGHT) {
+                words[2 * c] = stream_load2(values + (size_t)(chunk * 8 + 2 * quad) * 64 + row * 8);
+                words[2 * c + 1] = stream_load2(values + (size_t)(chunk * 8 + 2 * quad + 1) * 64 + row * 8);
+            } else {
+                words[c] = stream_load2(values + (size_t)(chunk * 4 + quad) * 64 + row * 8);
+            }
+        }
+        const u32 place = tile * (columns / 32 / m.group) + group * CHUNKS / m.group;
+        scales = *(const u32 *)(m.scales + (size_t)place * 16 + row * 2);
+        zeros = EIGHT ? 0 : m.zeros ? m.zeros[(size_t)place * 8 + row] : 0x88;
+    }
+
+    // Scale and bias of rows 2 row and 2 row + 1.
+    METHOD void factors(const Matrix &m, float (&scale)[2], float (&bias)[2]) const {
+        scale[0] = scale_of((u16)scales, m.bf16_scales);
+        scale[1] = scale_of((u16)(scales >> 16), m.bf16_scales);
+        bias[0] = EIGHT ? 1152.f : 1024.f + (float)(zeros & 15);
+        bias[1] = EIGHT ? 1152.f : 1024.f + (float)(zeros >> 4);
+    }
+};
+
+// --- one token
+
+// One row of a dense matrix times the packed x in shared memory, by a warp.
+INLINE float dense_row(const Matrix &m, u32 row, u32 columns, const uint4 *x, int lane) {
+    float sum = 0.f;
+    for (u32 unit = lane; unit < columns / 8; unit += 32) {
+        const uint4 packed = x[unit];
+        const float v[8] = {low_half(packed.x), low_half(packed.y), high_half(packed.x), high_half(packed.y),
+                            low_half(packed.z), low_half(packed.w), high_half(packed.z), high_half(packed.w)};
+        const size_t place = (size_t)row * columns + unit * 8;
+        if (m.format == F32) {
+            const float4 a = *(const float4 *)((const float *)m.values + place);
+            const float4 b = *(const float4 *)((const float *)m.values + place + 4);
+            sum += a.x * v[0] + a.y * v[1] + a.z * v[2] + a.w * v[3];
+            sum += b.x * v[4] + b.y * v[5] + b.z * v[6] + b.w * v[7];
+        } else {
+            const uint4 w = stream_load4((const u16 *)m.values + place);
+            const u32 words[4] = {w.x, w.y, w.z, w.w};
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const u16 low = (u16)words[i], high = (u16)(words[i] >> 16);
+                sum += (m.format == BF16 ? from_bf16(low) : from_half(low)) * v[2 * i];
+                sum += (m.format == BF16 ? from_bf16(high) : from_half(high)) * v[2 * i + 1];
+            }
+        }
+    }
+    return warp_sum(sum);
+}
+
+// A row's product goes where it belongs. `token` is 0 for the endings that move a state on.
+INLINE void finish(const Matrix &m, u32 token, u32 row, float y) {
+    float *out = m.out + (size_t)token * m.stride + row;
+    switch (m.ending) {
+    case ADD: *out += y; return;
+    case DECAY: *out = m.first[row] * softplus(y + m.second[row]); return;
+    case BETA: *out = sigmoid(y); return;
+    case CONVOLVE: {
+        const u32 rows = m.rows;
+        float *window = m.window + row;
+        const float a = window[0], b = window[rows], c = window[2 * rows];
+        const float *taps = m.first + row;
+        float sum = a * taps[0];
+        sum = fmaf(b, taps[rows], sum);
+        sum = fmaf(c, taps[2 * rows], sum);
+        sum = fmaf(y, taps[3 * rows], sum);
+        window[0] = b;
+        window[rows] = c;
+        window[2 * rows] = y;
+        *out = silu(sum);
+        return;
+    }
+    default: *out = y; return;
+    }
+}
+
+// Eight neighbouring columns of x, packed, into shared memory, with the sum of every 32.
+INLINE void keep_unit(uint4 *x, float *sums, u32 unit, bool valid, const float (&v)[8]) {
+    uint4 packed;
+    packed.x = to_half2(v[0], v[2]);
+    packed.y = to_half2(v[1], v[3]);
+    packed.z = to_half2(v[4], v[6]);
+    packed.w = to_half2(v[5], v[7]);
+    float sum = low_half(packed.x) + high_half(packed.x) + low_half(packed.y) + high_half(packed.y) +
+                low_half(packed.z) + high_half(packed.z) + low_half(packed.w) + high_half(packed.w);
+    sum = valid ? sum : 0.f;
+    sum += __shfl_xor_sync(FULL_WARP, sum, 1);
+    sum += __shfl_xor_sync(FULL_WARP, sum, 2);
+    if (valid) {
+        x[unit] = packed;
+        if (unit % 4 == 0) sums[unit / 4] = sum;
+    }
+}
+
+INLINE void read8(float (&v)[8], const float *from) {
+    const float4 a = ((const float4 *)from)[0], b = ((const float4 *)from)[1];
+    v[0] = a.x; v[1] = a.y; v[2] = a.z; v[3] = a.w;
+    v[4] = b.x; v[5] = b.y; v[6] = b.z; v[7] = b.w;
+}
+
+// x in shared memory, after the opening.
+INLINE void open_one(const Linear &p, uint4 *x, float *sums, float *space) {
+    const float *from = (const float *)p.x;
+    const u32 units = p.columns / 8, thread = threadIdx.x;
+    const u32 whole = (units + 31) / 32 * 32;
+    float factor = 1.f;
+    if (p.opening == NORM) {
+        float squares = 0.f;
+        for (u32 unit = thread; unit < units; unit += WARPS * 32) {
+            float v[8];
+            read8(v, from + unit * 8);
+#pragma unroll
+            for (int i = 0; i < 8; i++) squares += v[i] * v[i];
+        }
+        factor = rsqrtf(block_sum(squares, space) / (float)p.columns + p.eps);
+    }
+    for (u32 unit = thread; unit < whole; unit += WARPS * 32) {
+        const bool valid = unit < units;
+        float v[8] = {};
+        if (valid) read8(v, from + unit * 8);
+        if (p.opening == NORM && valid) {
+            float w[8];
+            read8(w, p.weight + unit * 8);
+#pragma unroll
+            for (int i = 0; i < 8; i++) v[i] = v[i] * factor * w[i];
+            if (p.extra && blockIdx.x == 0) {
+                float4 *normed = (float4 *)p.extra + unit * 2;
+                normed[0] = make_float4(v[0], v[1], v[2], v[3]);
+                normed[1] = make_float4(v[4], v[5], v[6], v[7]);
+            }
+        }
+        if (p.opening == GATED_NORM) {
+            // A head is some neighbouring lanes: width / 8 of them, a power of two up to 32.
+            float squares = 0.f;
+#pragma unroll
+            for (int i = 0; i < 8; i++) squares += v[i] * v[i];
+            for (u32 lane = p.width / 16; lane > 0; lane /= 2) squares += __shfl_xor_sync(FULL_WARP, squares, lane);
+            const float of_head = rsqrtf(squares / (float)p.width + p.eps);
+            if (valid) {
+                float w[8], z[8];
+                read8(w, p.weight + unit * 8 % p.width);
+                read8(z, p.gate + unit * 8);
+#pragma unroll
+                for (int i = 0; i < 8; i++) v[i] = v[i] * of_head * w[i] * silu(z[i]);
+            }
+        }
+        keep_unit(x, sums, unit, valid, v);
+    }
+    __syncthreads();
+}
+
+template <int CHUNKS, bool EIGHT>
+INLINE void one_tile(const Matrix &m, u32 tile, u32 part, u32 parts, const Linear &p, uint4 *x, float *sums,
+                     float *space, float (&y)[2]) {
+    const int lane = threadIdx.x % 32;
+    const u32 groups = p.columns / 32 / CHUNKS;
+    const u32 first = groups * part / parts, end = groups * (part + 1) / parts;
+    const u8 *values = m.values + (size_t)tile * p.columns * (EIGHT ? 16 : 8);
+    const int DEPTH = EIGHT ? 2 : 4;
+    Group<CHUNKS, EIGHT> ahead[DEPTH];
+#pragma unroll
+    for (int d = 0; d < DEPTH; d++) {
+        if (first + d < end) ahead[d].load(m, values, tile, first + d, p.columns, lane);
+    }
+    // Weights are on their way; only now is the kernel before waited for.
+    wait_for_previous();
+    open_one(p, x, sums, space);
+    for (u32 start = first; start < end; start += DEPTH) {
+#pragma unroll
+        for (int d = 0; d < DEPTH; d++) {
+            const u32 group = start + d;
+            if (group >= end) break;
+            float acc[4] = {};
+            float sum = 0.f;
+#pragma unroll
+            for (int c = 0; c < CHUNKS; c++) {
+                const u32 chunk = group * CHUNKS + c;
+                uint4 b = make_uint4(0, 0, 0, 0);
+                if (lane < 4) b = x[chunk * 4 + lane];
+                sum += sums[chunk];
+                u32 a[2][4];
+                if (EIGHT) {
+                    bytes(a[0], ahead[d].words[2 * c]);
+                    bytes(a[1], ahead[d].words[2 * c + 1]);
+                } else {
+                    nibbles(a, ahead[d].words[c]);
+                }
+                multiply_add(acc, a[0], b.x, b.y);
+                multiply_add(acc, a[1], b.z, b.w);
+            }
+            float scale[2], bias[2];
+            ahead[d].factors(m, scale, bias);
+            y[0] = fmaf(scale[0], acc[0] - bias[0] * sum, y[0]);
+            y[1] = fmaf(scale[1], acc[2] - bias[1] * sum, y[1]);
+            if (group + DEPTH < end) ahead[d].load(m, values, tile, group + DEPTH, p.columns, lane);
+        }
+    }
+}
+
+INLINE u32 matrix_of_block(const Linear &p, u32 block) {
+    u32 index = 0;
+    while (index + 1 < p.count && block >= p.matrices[index + 1].block) index++;
+    return index;
+}
+
+KERNEL __launch_bounds__(WARPS * 32, 2) linear_one(const __grid_constant__ Linear p) {
+    uint4 *x = shared;
+    float *sums = (float *)(shared + p.columns / 8);
+    float *space = sums + p.columns / 32;
+    float *partial = space + 32;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const bool paired = p.matrices[0].ending == SWIGLU;
+    const u32 parts = WARPS / p.tiles, slot = warp / parts, part = warp % parts;
+    const u32 index = paired ? slot % 2 : matrix_of_block(p, blockIdx.x);
+    const Matrix &m = p.matrices[index];
+    const u32 block = blockIdx.x - (paired ? 0 : m.block);
+    if (m.format >= F16) {
+        let_next_start();
+        wait_for_previous();
+        open_one(p, x, sums, space);
+        const u32 row = block * WARPS + warp;
+        if (row < m.rows) {
+            const float y = dense_row(m, row, p.columns, x, lane);
+            if (lane == 0) finish(m, 0, row, y);
+        }
+        return;
+    }
+    let_next_start();
+    const u32 tile = paired ? block * (p.tiles / 2) + slot / 2 : block * p.tiles + slot;
+    const u32 last = (m.rows + 15) / 16 - 1;
+    float y[2] = {};
+    // A block's last slots may lie behind the matrix: they repeat its last tile and their result is not used.
+    const u32 own = tile < last ? tile : last;
+    if (m.format == INT8) {
+        if (m.group % 4 == 0) {
+            one_tile<4, true>(m, own, part, parts, p, x, sums, space, y);
+        } else if (m.group % 2 == 0) {
+            one_tile<2, true>(m, own, part, parts, p, x, sums, space, y);
+        } else {
+            one_tile<1, true>(m, own, part, parts, p, x, sums, space, y);
+        }
+    } else {
+        if (m.group % 4 == 0) {
+            one_tile<4, false>(m, own, part, parts, p, x, sums, space, y);
+        } else if (m.group % 2 == 0) {
+            one_tile<2, false>(m, own, part, parts, p, x, sums, space, y);
+        } else {
+            one_tile<1, false>(m, own, part, parts, p, x, sums, space, y);
+        }
+    }
+    if (lane % 4 == 0) {
+        partial[warp * 16 + lane / 4 * 2] = y[0];
+        partial[warp * 16 + lane / 4 * 2 + 1] = y[1];
+    }
+    __syncthreads();
+    if (threadIdx.x >= p.tiles * 16) return;
+    const u32 of_slot = threadIdx.x / 16, in_tile = threadIdx.x % 16;
+    float sum = 0.f;
+    for (u32 i = 0; i < parts; i++) sum += partial[(of_slot * parts + i) * 16 + in_tile];
+    if (paired) {
+        // Slots 2 i and 2 i + 1 hold the same rows of gate and up: 16 lanes apart.
+        const float up = __shfl_down_sync(__activemask(), sum, 16);
+        if (of_slot % 2) return;
+        const u32 row = (block * (p.tiles / 2) + of_slot / 2) * 16 + in_tile;
+        if (row < m.rows) p.matrices[0].out[row] = silu(sum) * up;
+        return;
+    }
+    const u32 row = (block * p.tiles + of_slot) * 16 + in_tile;
+    if (row < m.rows) finish(m, 0, row, sum);
+}
+
+// --- few tokens
+
+template <int CHUNKS, bool EIGHT, int NT>
+INLINE void few_tile(const Matrix &m, u32 tile, u32 part, u32 parts, const Linear &p, float (&y)[NT][4]) {
+    const int lane = threadIdx.x % 32, row = lane / 4, quad = lane % 4;
+    const u32 groups = p.columns / 32 / CHUNKS, chunks = p.columns / 32;
+    const u32 first = groups * part / parts, end = groups * (part + 1) / parts;
+    const u8 *values = m.values + (size_t)tile * p.columns * (EIGHT ? 16 : 8);
+    Group<CHUNKS, EIGHT> now, next;
+    if (first < end) now.load(m, values, tile, first, p.columns, lane);
+    wait_for_previous();
+    for (u32 group = first; group < end; group++) {
+        if (group + 1 < end) next.load(m, values, tile, group + 1, p.columns, lane);
+        float acc[NT][4] = {};
+        float sums[NT][2] = {};
+#pragma unroll
+        for (int c = 0; c < CHUNKS; c++) {
+            const u32 chunk = group * CHUNKS + c;
+            u32 a[2][4];
+            if (EIGHT) {
+                bytes(a[0], now.words[2 * c]);
+                bytes(a[1], now.words[2 * c + 1]);
+            } else {
+                nibbles(a, now.words[c]);
+            }
+#pragma unroll
+            for (int n = 0; n < NT; n++) {
+                const u32 token = n * 8 + row;
+                uint4 b = make_uint4(0, 0, 0, 0);
+                if (token < p.tokens) b = ((const uint4 *)p.x)[((size_t)token * p.columns + chunk * 32) / 8 + quad];
+                multiply_add(acc[n], a[0], b.x, b.y);
+                multiply_add(acc[n], a[1], b.z, b.w);
+                const u32 pair = n * 8 + quad * 2;
+                if (pair < p.tokens) sums[n][0] += p.sums[(size_t)pair * chunks + chunk];
+                if (pair + 1 < p.tokens) sums[n][1] += p.sums[(size_t)(pair + 1) * chunks + chunk];
+            }
+        }
+        float scale[2], bias[2];
+        now.factors(m, scale, bias);
+#pragma unroll
+        for (int n = 0; n < NT; n++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                y[n][i] = fmaf(scale[i / 2], acc[n][i] - bias[i / 2] * sums[n][i % 2], y[n][i]);
+            }
+        }
+        now = next;
+    }
+}
+
+template <int NT> INLINE void few(const Linear &p) {
+    float *partial = (float *)shared;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const bool paired = p.matrices[0].ending == SWIGLU;
+    const u32 parts = WARPS / p.tiles, slot = warp / parts, part = warp % parts;
+    const u32 index = paired ? slot % 2 : matrix_of_block(p, blockIdx.x);
+    const Matrix &m = p.matrices[index];
+    const u32 block = blockIdx.x - (paired ? 0 : m.block);
+    const u32 tile = paired ? block * (p.tiles / 2) + slot / 2 : block * p.tiles + slot;
+    const u32 last = (m.rows + 15) / 16 - 1;
+    const u32 own = tile < last ? tile : last;
+    let_next_start();
+    float y[NT][4] = {};
+    if (m.format == INT8) {
+        if (m.group % 4 == 0) {
+            few_tile<4, true, NT>(m, own, part, parts, p, y);
+        } else if (m.group % 2 == 0) {
+            few_tile<2, true, NT>(m, own, part, parts, p, y);
+        } else {
+            few_tile<1, true, NT>(m, own, part, parts, p, y);
+        }
+    } else {
+        if (m.group % 4 == 0) {
+            few_tile<4, false, NT>(m, own, part, parts, p, y);
+        } else if (m.group % 2 == 0) {
+            few_tile<2, false, NT>(m, own, part, parts, p, y);
+        } else {
+            few_tile<1, false, NT>(m, own, part, parts, p, y);
+        }
+    }
+    // [warp][row][token]
+    const int row = lane / 4, quad = lane % 4;
+#pragma unroll
+    for (int n = 0; n < NT; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            partial[(warp * 16 + row * 2 + i / 2) * (8 * NT) + n * 8 + quad * 2 + i % 2] = y[n][i];
+        }
+    }
+    __syncthreads();
+    const u32 slots = paired ? p.tiles / 2 : p.tiles;
+    for (u32 place = threadIdx.x; place < slots * 16 * p.tokens; place += WARPS * 32) {
+        const u32 in_tile = place % 16, token = place / 16 % p.tokens, of_slot = place / 16 / p.tokens;
+        float sum[2] = {};
+        for (u32 which = 0; which < (paired ? 2u : 1u); which++) {
+            const u32 from = (paired ? 2 * of_slot + which : of_slot) * parts;
+            for (u32 i = 0; i < parts; i++) {
+                sum[which] += partial[((from + i) * 16 + in_tile) * (8 * NT) + token];
+            }
+        }
+        const u32 of_row = (block * slots + of_slot) * 16 + in_tile;
+        if (of_row >= m.rows) continue;
+        if (paired) {
+            p.matrices[0].out[(size_t)token * p.matrices[0].stride + of_row] = silu(sum[0]) * sum[1];
+        } else {
+            finish(m, token, of_row, sum[0]);
+        }
+    }
+}
+
+KERNEL __launch_bounds__(WARPS * 32) linear_few_8(const __grid_constant__ Linear p) { few<1>(p); }
+KERNEL __launch_bounds__(WARPS * 32) linear_few_16(const __grid_constant__ Linear p) { few<2>(p); }
+KERNEL __launch_bounds__(WARPS * 32) linear_few_32(const __grid_constant__ Linear p) { few<4>(p); }
+
+// --- many tokens
+
+const int MANY_COLUMNS = 64;
+const int MANY_ROWS = 128;
+const int MANY_STAGES = 4;
+
+// What a warp holds of two tiles for 64 columns.
+template <bool EIGHT> struct Slice {
+    uint2 words[2][2][EIGHT ? 2 : 1];
+    u32 scales[2][2];
+    u32 zeros[2][2];
+
+    METHOD void load(const Matrix *(&m)[2], const u32 (&tile)[2], u32 columns, u32 step, int lane) {
+        const int row = lane / 4, quad = lane % 4;
+#pragma unroll
+        for (int t = 0; t < 2; t++) {
+            const u8 *values = m[t]->values + (size_t)tile[t] * columns * (EIGHT ? 16 : 8);
+            const u32 groups = columns / 32 / m[t]->group;
+#pragma unroll
+            for (int c = 0; c < 2; c++) {
+                const u32 chunk = step * 2 + c;
+                if (chunk * 32 >= columns) {
+                    // A last step of 32 columns: x is zero there, so any finite weight will do.
+                    words[t][c][0] = make_uint2(0, 0);
+                    if (EIGHT) words[t][c][1] = make_uint2(0, 0);
+                    scales[t][c] = 0;
+                    zeros[t][c] = 0;
+                    continue;
+                }
+                if (EIGHT) {
+                    words[t][c][0] = stream_load2(values + (size_t)(chunk * 8 + 2 * quad) * 64 + row * 8);
+                    words[t][c][EIGHT ? 1 : 0] = stream_load2(values + (size_t)(chunk * 8 + 2 * quad + 1) * 64 + row * 8);
+                } else {
+                    words[t][c][0] = *(const uint2 *)(values + (size_t)(chunk * 4 + quad) * 64 + row * 8);
+                }
+                const u32 place = tile[t] * groups + chunk / m[t]->group;
+                scales[t][c] = *(const u32 *)(m[t]->scales + (size_t)place * 16 + row * 2);
+                zeros[t][c] = EIGHT ? 0 : m[t]->zeros ? m[t]->zeros[(size_t)place * 8 + row] : 0x88;
+            }
+        }
+    }
+};
+
+INLINE u32 half_scale(u16 bits, u32 bf16) {
+    const u32 half = bf16 ? to_half(from_bf16(bits)) : bits;
+    return half | half << 16;
+}
+
+template <int MT, bool EIGHT> INLINE void many(const Linear &p) {
+    // Warps are 2 along the tokens by 4 along the rows; a warp has MT tiles of 16 tokens and two of 16 rows.
+    const int TOKENS = MT * 32;
+    const u32 base = shared_address(shared);
+    const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
+    const int down = warp / 4, across = warp % 4;
+    const bool paired = p.matrices[0].ending == SWIGLU;
+    const u32 index = paired ? 0 : matrix_of_block(p, blockIdx.x);
+    const u32 block = blockIdx.x - (paired ? 0 : p.matrices[index].block);
+    const Matrix *m[2] = {&p.matrices[index], &p.matrices[paired ? 1 : index]};
+    const u32 last = (m[0]->rows + 15) / 16 - 1;
+    u32 tile[2];
+    tile[0] = paired ? block * 4 + across : block * 8 + across * 2;
+    tile[1] = paired ? tile[0] : tile[0] + 1;
+    const u32 own[2] = {tile[0] < last ? tile[0] : last, tile[1] < last ? tile[1] : last};
+    const u32 first_token = blockIdx.y * TOKENS;
+    const u32 columns = p.columns, steps = (columns + MANY_COLUMNS - 1) / MANY_COLUMNS;
+
+    Slice<EIGHT> now, next;
+    now.load(m, own, columns, 0, lane);
+    let_next_start();
+    wait_for_previous();
+
+    const auto fetch = [&](u32 step) {
+        if (step < steps) {
+            const u32 stage = base + (step % MANY_STAGES) * TOKENS * 128;
+#pragma unroll
+            for (int i = 0; i < TOKENS * 8 / 256; i++) {
+                const int place = i * 256 + thread, row = place / 8, unit = place % 8;
+                const u32 token = first_token + row, column = step * MANY_COLUMNS + unit * 8;
+                const bool valid = token < p.tokens && column < columns;
+                const u16 *from = (const u16 *)p.x + (valid ? (size_t)token * columns + column : 0);
+                copy_async(stage + row * 128 + ((unit ^ (row & 7)) * 16), from, valid);
+            }
+        }
+        close_copies();
+    };
+#pragma unroll
+    for (int s = 0; s < MANY_STAGES - 1; s++) fetch(s);
+
+    float acc[MT][4][4] = {};
+    for (u32 step = 0; step < steps; step++) {
+        wait_for_copies<MANY_STAGES - 2>();
+        __syncthreads();
+        fetch(step + MANY_STAGES - 1);
+        if (step + 1 < steps) next.load(m, own, columns, step + 1, lane);
+        const u32 stage = base + (step % MANY_STAGES) * TOKENS * 128;
+#pragma unroll
+        for (int c = 0; c < 2; c++) {
+            u32 factor[2][2], bias[2][2];
+#pragma unroll
+            for (int t = 0; t < 2; t++) {
+                factor[t][0] = half_scale((u16)now.scales[t][c], m[t]->bf16_scales);
+                factor[t][1] = half_scale((u16)(now.scales[t][c] >> 16), m[t]->bf16_scales);
+                const u32 z = now.zeros[t][c];
+                bias[t][0] = EIGHT ? 0x64806480u : BIAS + (z & 15) * 0x00010001u;
+                bias[t][1] = EIGHT ? 0x64806480u : BIAS + (z >> 4) * 0x00010001u;
+            }
+#pragma unroll
+            for (int s = 0; s < 2; s++) {
+                u32 b[4][2];
+#pragma unroll
+                for (int t = 0; t < 2; t++) {
+#pragma unroll
+                    for (int r = 0; r < 2; r++) {
+                        u32 low, high;
+                        if (EIGHT) {
+                            const uint2 w = now.words[t][c][EIGHT ? s : 0];
+                            const u32 word = r ? w.y : w.x;
+                            low = __byte_perm(word, BIAS, 0x5250);
+                            high = __byte_perm(word, BIAS, 0x5351);
+                        } else {
+                            const uint2 w = now.words[t][c][0];
+                            const u32 word = (r ? w.y : w.x) >> (4 * s);
+                            low = (word & NIBBLES) | BIAS;
+                            high = ((word >> 8) & NIBBLES) | BIAS;
+                        }
+                        b[t * 2 + r][0] = mul_half2(sub_half2(low, bias[t][r]), factor[t][r]);
+                        b[t * 2 + r][1] = mul_half2(sub_half2(high, bias[t][r]), factor[t][r]);
+                    }
+                }
+#pragma unroll
+                for (int i = 0; i < MT; i++) {
+                    // Matrices: rows 0 to 7 and 8 to 15 of the first half of the columns, then of the second.
+                    const int row = down * (MT * 16) + i * 16 + lane % 16;
+                    const int unit = c * 4 + s * 2 + lane / 16;
+                    u32 a[4];
+                    load_matrices(a, stage + row * 128 + ((unit ^ (row & 7)) * 16));
+#pragma unroll
+                    for (int n = 0; n < 4; n++) multiply_add(acc[i][n], a, b[n][0], b[n][1]);
+                }
+            }
+        }
+        now = next;
+    }
+    wait_for_copies<0>();
+
+    // Products of n-tiles 2 t and 2 t + 1 are rows 4 quad .. 4 quad + 3 of tile t: 0 and 2 of the first, 1 and 3 of the second.
+    const int quad = lane % 4;
+#pragma unroll
+    for (int i = 0; i < MT; i++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const u32 token = first_token + down * (MT * 16) + i * 16 + half * 8 + lane / 4;
+            if (token >= p.tokens) continue;
+            float4 y[2];
+#pragma unroll
+            for (int t = 0; t < 2; t++) {
+                y[t] = make_float4(acc[i][2 * t][2 * half], acc[i][2 * t + 1][2 * half], acc[i][2 * t][2 * half + 1],
+                                   acc[i][2 * t + 1][2 * half + 1]);
+            }
+            if (paired) {
+                const u32 row = tile[0] * 16 + quad * 4;
+                if (row >= m[0]->rows) continue;
+                const float v0 = silu(y[0].x) * y[1].x, v1 = silu(y[0].y) * y[1].y;
+                const float v2 = silu(y[0].z) * y[1].z, v3 = silu(y[0].w) * y[1].w;
+                // In the order in which linear_many reads its x.
+                u16 *to = (u16 *)p.extra + (size_t)token * m[0]->rows + row / 32 * 32;
+                const u32 pair = row % 8 / 4 * 2, eight = row % 32 / 8;
+                *(u32 *)(to + pair * 8 + eight * 2) = to_half2(v0, v2);
+                *(u32 *)(to + (pair + 1) * 8 + eight * 2) = to_half2(v1, v3);
+                continue;
+            }
+#pragma unroll
+            for (int t = 0; t < 2; t++) {
+                const u32 row = tile[t] * 16 + quad * 4;
+                float *out = m[t]->out + (size_t)token * m[t]->stride + row;
+                if (row + 3 < m[t]->rows && m[t]->stride % 4 == 0) {
+                    if (m[t]->ending == ADD) {
+                        const float4 old = *(const float4 *)out;
+                        y[t].x += old.x; y[t].y += old.y; y[t].z += old.z; y[t].w += old.w;
+                    }
+                    *(float4 *)out = y[t];
+                } else {
+                    const float v[4] = {y[t].x, y[t].y, y[t].z, y[t].w};
+#pragma unroll
+                    for (int r = 0; r < 4; r++) {
+                        if (row + r < m[t]->rows) out[r] = m[t]->ending == ADD ? out[r] + v[r] : v[r];
+                    }
+                }
+            }
+        }
+    }
+}
+
+KERNEL __launch_bounds__(256) linear_many_int4_128(const __grid_constant__ Linear p) { many<4, false>(p); }
+KERNEL __launch_bounds__(256) linear_many_int4_64(const __grid_constant__ Linear p) { many<2, false>(p); }
+KERNEL __launch_bounds__(256) linear_many_int8_128(const __grid_constant__ Linear p) { many<4, true>(p); }
+KERNEL __launch_bounds__(256) linear_many_int8_64(const __grid_constant__ Linear p) { many<2, true>(p); }
+
+// --- dense
+
+const int DENSE_TOKENS = 16;
+
+// x is [tokens, columns] f32; a warp has one row and 16 tokens.
+KERNEL __launch_bounds__(256) linear_dense(const __grid_constant__ Linear p) {
+    let_next_start();
+    wait_for_previous();
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const Matrix &m = p.matrices[matrix_of_block(p, blockIdx.x)];
+    const u32 row = (blockIdx.x - m.block) * WARPS + warp, first = blockIdx.y * DENSE_TOKENS;
+    if (row >= m.rows) return;
+    const u32 columns = p.columns;
+    const float *x = (const float *)p.x;
+    float sums[DENSE_TOKENS] = {};
+    for (u32 column = lane * 4; column < columns; column += 128) {
+        float w[4];
+        const size_t place = (size_t)row * columns + column;
+        if (m.format == F32) {
+            const float4 v = *(const float4 *)((const float *)m.values + place);
+            w[0] = v.x; w[1] = v.y; w[2] = v.z; w[3] = v.w;
+        } else {
+            const uint2 v = *(const uint2 *)((const u16 *)m.values + place);
+            const u16 bits[4] = {(u16)v.x, (u16)(v.x >> 16), (u16)v.y, (u16)(v.y >> 16)};
+#pragma unroll
+            for (int i = 0; i < 4; i++) w[i] = m.format == BF16 ? from_bf16(bits[i]) : from_half(bits[i]);
+        }
+#pragma unroll
+        for (int t = 0; t < DENSE_TOKENS; t++) {
+            if (first + t >= p.tokens) break;
+            const float4 v = *(const float4 *)(x + (size_t)(first + t) * columns + column);
+            sums[t] += w[0] * v.x + w[1] * v.y + w[2] * v.z + w[3] * v.w;
+        }
+    }
+#pragma unroll
+    for (int t = 0; t < DENSE_TOKENS; t++) {
+        const float y = warp_sum(sums[t]);
+        if (lane == 0 && first + t < p.tokens) finish(m, first + t, row, y);
+    }
+}
