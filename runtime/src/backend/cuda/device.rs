@@ -40,6 +40,13 @@ impl CudaDevice {
     fn record(&self, op: Op) {
         self.queue.record(op);
     }
+
+    /// Reads the first `bytes` of the run of memory that `weight` stands in, which is that of all weights: to measure what the
+    /// memory gives at most.
+    pub fn read_weights(&self, weight: &CudaWeight, bytes: u64) {
+        let (from, held) = weight.memory();
+        self.record(Op::ReadAll { from, bytes: bytes.min(held), out: self.largest });
+    }
 }
 
 impl Operators for CudaDevice {

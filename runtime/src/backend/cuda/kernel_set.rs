@@ -94,6 +94,7 @@ kernel_names! {
         ConcatRows = c"concat_rows",
         ArgmaxParts = c"argmax_parts",
         ArgmaxRows = c"argmax_rows",
+        ReadAll = c"read_all",
     }
     "swiglu" {
         SwiGlu = c"swiglu",

@@ -198,6 +198,11 @@ pub(super) enum Op {
         rows: u32,
         width: u32,
     },
+    ReadAll {
+        from: Address,
+        bytes: u64,
+        out: Address,
+    },
     Argmax {
         x: Address,
         rows: u32,
