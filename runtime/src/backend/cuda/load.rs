@@ -149,7 +149,7 @@ fn load_weights(
             let bytes = (record.bytes.0 - done).min(DEVICE_PAGE);
             let read = |into: &mut [u8]| file.read(record.offset + done, into);
             slots.copy(bytes as usize, at + done, read).map_err(|error| match error {
-                CopyError::Read(cause) => LoadError::from(failed(&record.name)(cause)).into(),
+                CopyError::Read(cause) => failed(&record.name)(cause).into(),
                 CopyError::Device(cause) => EngineLoadError::from(cause),
             })?;
             done += bytes;
