@@ -2,14 +2,19 @@
 //!
 //! - `choose`: which device a word means on this machine.
 //! - [`cpu`], [`cuda`]: the devices.
+//! - [`nvml`]: GPU memory as it is counted from without. `witness`: what a device says of its own.
 
 mod choose;
 pub mod cpu;
 pub mod cuda;
+pub mod nvml;
+mod witness;
 
 pub use choose::{NoDevice, planned, resolve};
+pub use witness::DeviceWitness;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use ledger::MemoryPlan;
 
@@ -42,6 +47,11 @@ pub trait Backend:
     /// # Panics
     /// If the matrix has fewer.
     fn first_rows(weight: &Self::Weight, rows: usize) -> Self::Weight;
+
+    /// Who can be asked for the device's memory; `None` on the processor, whose memory is the process's own.
+    fn witness(&self) -> Option<Arc<dyn DeviceWitness>> {
+        None
+    }
 
     /// Why the last pass has no result, if it has none. The next pass begins anew.
     ///

@@ -8,6 +8,7 @@ use super::memory::{Address, DeviceAllocator, DeviceBuffer};
 use super::op::{Op, PROJECTIONS, ProjectionAt};
 use super::queue::Queue;
 use super::weight::CudaWeight;
+use super::witness::CudaWitness;
 use crate::memory::MemoryError;
 use crate::model::operators::{Keep, KvCache, LogRows, Operators, Projection};
 use crate::ops::attention::{self, KvCacheType};
@@ -21,6 +22,7 @@ const WIDTH: u64 = 4;
 #[derive(Debug)]
 pub struct CudaDevice {
     pub(super) queue: Arc<Queue>,
+    pub(super) witness: Arc<CudaWitness>,
     pub(super) allocator: DeviceAllocator,
     pub(super) kv_cache_type: KvCacheType,
     /// Where what a search for the largest finds comes to stand: parts, and then the places.
