@@ -135,20 +135,25 @@ fn models(directory: &EngineDir, options: &RuntimeOptions) -> Result<(), Failure
     let prompt = |tokens: usize| -> Vec<u32> {
         (0..tokens as u32).map(|token| token.wrapping_mul(2_654_435_761) % vocabulary.min(100_000)).collect()
     };
-    for tokens in [1, 512, 4096] {
+    // Under a profiler once is enough.
+    let (lengths, turns) = match std::env::var_os("SWEEP_PROFILE") {
+        Some(_) => (&[512][..], 0),
+        None => (&[1, 512, 4096][..], TURNS),
+    };
+    for &tokens in lengths {
         let ids = prompt(tokens);
         let (mut reading, mut writing) = (Vec::new(), Vec::new());
-        for turn in 0..=TURNS {
+        for turn in 0..=turns {
             let mut sequence = engine.open_sequence()?;
             let mut sampler = Sampler::new(Sampling::GREEDY);
             let start = Instant::now();
             engine.prefill(&mut sequence, &ids, &mut || Flow::Continue)?;
             let mut token = engine.sample(&sequence, &mut sampler)?;
             let read = start.elapsed();
-            const STEPS: u32 = 64;
-            // The first two make the graph.
+            let steps = if turns == 0 { 1 } else { 64 };
+            // The first ones make the graph.
             let mut start = Instant::now();
-            for step in 0..STEPS + 3 {
+            for step in 0..steps + 3 {
                 if step == 3 {
                     start = Instant::now();
                 }
@@ -156,9 +161,9 @@ fn models(directory: &EngineDir, options: &RuntimeOptions) -> Result<(), Failure
                 let turn = Turn { sequence: &mut sequence, token, drafts, sampler: &mut sampler };
                 token = engine.round(&mut [turn])?[0].emitted[0];
             }
-            if turn > 0 {
+            if turn > 0 || turns == 0 {
                 reading.push(read);
-                writing.push(start.elapsed() / STEPS);
+                writing.push(start.elapsed() / steps);
             }
         }
         let (read, write) = (median(reading), median(writing));

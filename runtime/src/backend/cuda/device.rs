@@ -191,13 +191,13 @@ impl Operators for CudaDevice {
         let out = row(out, rows.start, shape.heads * shape.head_dim);
         let (keys, values) = (cache.keys.start(), cache.values.start());
         let heads = Heads { tokens: rows.len(), ..heads };
-        let length = (first + rows.len()) as u32;
+        let blocks = (first + rows.len()).div_ceil(attention::BLOCK_TOKENS).next_power_of_two() as u32;
         let (tokens, cache, scratch) = (rows.len() as u32, self.kv_cache_type, scratch.start());
         self.queue.record_with(&[first as u32], |first| Op::Attention {
             shape,
             cache,
             first,
-            length,
+            blocks,
             tokens,
             queries,
             heads,

@@ -1,10 +1,10 @@
 //! Projections: the norm in front of them and what is done with their results join them.
 
-use super::Gpu;
 use super::super::kernel_set::{Kernel, ONE_SHARED, many_shared};
 use super::super::launch::{Argument, Program};
 use super::super::memory::Address;
 use super::super::op::{Format, Op, PROJECTIONS, ProjectionAt};
+use super::Gpu;
 
 /// The most tokens for which every tile of weights is read once and multiplied with all of them.
 const FEW: u32 = 32;
@@ -343,7 +343,8 @@ impl Call {
 
     /// One token: matrices of one format and group in one kernel, dense ones with the first of them.
     fn one(&self, outputs: &[Output], program: &mut Program) {
-        let kind = |it: &Output| (it.projection.matrix.format, chunks_together(it.projection.matrix.group_size));
+        let kind =
+            |it: &Output| (it.projection.matrix.format, chunks_together(it.projection.matrix.group_size));
         let (quantised, mut dense): (Vec<Output>, Vec<Output>) =
             outputs.iter().copied().partition(Output::is_quantised);
         let mut rest = quantised;
