@@ -24,13 +24,17 @@ macro_rules! kernel_names {
     (@shared $shared:expr) => { $shared };
 }
 
-/// What a tile of `linear_many` takes of shared memory: four stages of 64 columns of so many tokens.
-pub(super) const fn many_shared(tokens: u32) -> u32 {
-    4 * tokens * 128
+/// What a tile of `linear_many` takes of shared memory: four stages of 64 columns of so many tokens, and of 128 rows of weights of
+/// so many bits.
+pub(super) const fn many_shared(tokens: u32, bits: u32) -> u32 {
+    4 * (tokens * 128 + 128 * 64 * bits / 8 + 2 * 8 * 40)
 }
 
-/// The most that `linear_one` takes: its rings are as long as they may be beside those of the kernel behind it.
-pub(super) const ONE_SHARED: u32 = 112 << 10;
+/// What `linear_half` takes: what its eight warps have of 16 tokens by 64 rows.
+pub(super) const HALF_SHARED: u32 = 8 * 16 * 64 * 4;
+
+/// The most that `linear_one` takes: activations of 16 Ki columns, and the longest rings.
+pub(super) const ONE_SHARED: u32 = 144 << 10;
 
 /// What `attend_many` takes: queries, keys and values, 64 of each.
 pub(super) const fn attend_shared(dim: u32) -> u32 {
@@ -45,12 +49,24 @@ pub(super) const SCAN_SHARED: u32 = 2 * (3 * 64 * 256 + 64 * 128 + 64 * 64 + 64 
 kernel_names! {
     "attention" {
         AppendKv = c"append_kv",
-        AttendFew64By2 = c"attend_few_64_2",
-        AttendFew64By4 = c"attend_few_64_4",
-        AttendFew128By2 = c"attend_few_128_2",
-        AttendFew128By4 = c"attend_few_128_4",
-        AttendFew256By2 = c"attend_few_256_2",
-        AttendFew256By4 = c"attend_few_256_4",
+        AttendFewF16Of64By2 = c"attend_few_f16_64_2",
+        AttendFewF16Of64By4 = c"attend_few_f16_64_4",
+        AttendFewF16Of128By2 = c"attend_few_f16_128_2",
+        AttendFewF16Of128By4 = c"attend_few_f16_128_4",
+        AttendFewF16Of256By2 = c"attend_few_f16_256_2",
+        AttendFewF16Of256By4 = c"attend_few_f16_256_4",
+        AttendFewF32Of64By2 = c"attend_few_f32_64_2",
+        AttendFewF32Of64By4 = c"attend_few_f32_64_4",
+        AttendFewF32Of128By2 = c"attend_few_f32_128_2",
+        AttendFewF32Of128By4 = c"attend_few_f32_128_4",
+        AttendFewF32Of256By2 = c"attend_few_f32_256_2",
+        AttendFewF32Of256By4 = c"attend_few_f32_256_4",
+        AttendFewInt8Of64By2 = c"attend_few_int8_64_2",
+        AttendFewInt8Of64By4 = c"attend_few_int8_64_4",
+        AttendFewInt8Of128By2 = c"attend_few_int8_128_2",
+        AttendFewInt8Of128By4 = c"attend_few_int8_128_4",
+        AttendFewInt8Of256By2 = c"attend_few_int8_256_2",
+        AttendFewInt8Of256By4 = c"attend_few_int8_256_4",
         AttendMany64 = c"attend_many_64" shared attend_shared(64),
         AttendMany128 = c"attend_many_128" shared attend_shared(128),
         AttendMany256 = c"attend_many_256" shared attend_shared(256),
@@ -79,10 +95,11 @@ kernel_names! {
         LinearFew8 = c"linear_few_8",
         LinearFew16 = c"linear_few_16",
         LinearFew32 = c"linear_few_32",
-        LinearManyInt4By64 = c"linear_many_int4_64",
-        LinearManyInt4By128 = c"linear_many_int4_128" shared many_shared(128),
-        LinearManyInt8By64 = c"linear_many_int8_64",
-        LinearManyInt8By128 = c"linear_many_int8_128" shared many_shared(128),
+        LinearManyInt4By64 = c"linear_many_int4_64" shared many_shared(64, 4),
+        LinearManyInt4By128 = c"linear_many_int4_128" shared many_shared(128, 4),
+        LinearManyInt8By64 = c"linear_many_int8_64" shared many_shared(64, 8),
+        LinearManyInt8By128 = c"linear_many_int8_128" shared many_shared(128, 8),
+        LinearHalf = c"linear_half",
         LinearDense = c"linear_dense",
     }
     "quantize_activations" {

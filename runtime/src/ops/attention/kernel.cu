@@ -2,7 +2,7 @@
 // [block, kv head, 64, dim], in int8 with the scales of a head's 64 tokens behind its values.
 //
 // - append_kv: new keys and values.
-// - attend_few_*: one token a block, the context divided between blocks and warps, f32 arithmetic.
+// - attend_few_*: one token a block, the context divided between blocks and its tokens between warps, f32 arithmetic.
 // - attend_many_*: 64 rows (tokens times heads of a group) a block, on the matrix units.
 
 enum CacheType { CACHE_F16 = 0, CACHE_F32 = 1, CACHE_INT8 = 2 };
@@ -89,8 +89,8 @@ struct Attend {
 };
 
 // Eight neighbouring values of the cache.
-INLINE void read_cache(float (&v)[8], const u8 *from, u32 type, size_t at) {
-    if (type == CACHE_F16) {
+template <int TYPE> INLINE void read_cache(float (&v)[8], const u8 *from, size_t at) {
+    if (TYPE == CACHE_F16) {
         const uint4 w = *(const uint4 *)(from + at * 2);
         const u32 words[4] = {w.x, w.y, w.z, w.w};
 #pragma unroll
@@ -98,7 +98,7 @@ INLINE void read_cache(float (&v)[8], const u8 *from, u32 type, size_t at) {
             v[2 * i] = low_half(words[i]);
             v[2 * i + 1] = high_half(words[i]);
         }
-    } else if (type == CACHE_F32) {
+    } else if (TYPE == CACHE_F32) {
         const float4 a = *(const float4 *)(from + at * 4), b = *(const float4 *)(from + at * 4 + 16);
         v[0] = a.x; v[1] = a.y; v[2] = a.z; v[3] = a.w;
         v[4] = b.x; v[5] = b.y; v[6] = b.z; v[7] = b.w;
@@ -110,15 +110,24 @@ INLINE void read_cache(float (&v)[8], const u8 *from, u32 type, size_t at) {
 }
 
 const int FEW_WARPS = 4;
+const u32 QUARTER = BLOCK / FEW_WARPS;
+const u32 MOST_SPLITS = 64;
 const float LOG2_E = 1.4426950408889634f;
 
-// The running softmax of R rows: exponents are powers of two.
-template <int DIM, int R> INLINE void attend_few(const Attend &p) {
-    const int LANES = DIM / 8;           // lanes that hold one vector
-    const int TOGETHER = 32 / LANES;     // tokens that a warp reads at once
-    __shared__ float queries[DIM][R];
-    __shared__ float weights[FEW_WARPS][BLOCK][R];
-    __shared__ float merged[FEW_WARPS][R][DIM + 2];
+// The larger of two, NaN if one is.
+INLINE float larger(float a, float b) { return b < a ? a : b; }
+
+// Query rows R of one token and KV head; a warp has 16 tokens of a block of the cache at a time. Exponents are powers of two.
+template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
+    const int LANES = DIM / 8;       // lanes that hold one vector
+    const int TOGETHER = 32 / LANES; // tokens whose values a warp reads at once
+    const int OF_ROW = 32 / R;       // lanes that know one row's scores
+    __shared__ __align__(16) float queries[DIM][R];
+    __shared__ __align__(16) float weights[FEW_WARPS][QUARTER][R];
+    __shared__ __align__(16) float merged[FEW_WARPS][R][DIM];
+    __shared__ float tops[FEW_WARPS][R][2];
+    __shared__ float factors[R][MOST_SPLITS];
+    __shared__ float whole[R];
     __shared__ bool is_last;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const u32 parts = (p.group + R - 1) / R;
@@ -135,25 +144,24 @@ template <int DIM, int R> INLINE void attend_few(const Attend &p) {
         queries[d][r] = q * scale;
     }
     __syncthreads();
-    float most[R], total[R], sum[R][8];
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-        most[r] = -INFINITY;
-        total[r] = 0.f;
-#pragma unroll
-        for (int i = 0; i < 8; i++) sum[r][i] = 0.f;
-    }
-    const size_t head_block = head_block_bytes(p.type, DIM);
-    const int down = lane / 8, across = lane % 8;
-    for (u32 block = split * FEW_WARPS + warp; block < blocks; block += p.splits * FEW_WARPS) {
+    // Of the row that this lane knows.
+    float most = -INFINITY, total = 0.f;
+    float sum[R][8] = {};
+    const size_t head_block = head_block_bytes(TYPE, DIM);
+    const int across = lane % 2, down = lane / 2, row = lane / OF_ROW;
+    for (u32 block = split; block < blocks; block += p.splits) {
+        const u32 start = block * BLOCK + warp * QUARTER;
+        if (start >= length) break;
+        const u32 held = min(QUARTER, length - start);
         const size_t at = ((size_t)block * p.kv_heads + kv_head) * head_block;
         const u8 *keys = p.keys + at, *values = p.values + at;
-        // Scores of tokens 8 across .. + 7 from a quarter of the dimensions, then of all.
+        // Scores of tokens 8 across .. + 7 of the warp's 16, from a sixteenth of the dimensions.
         float scores[R][8] = {};
-#pragma unroll 4
-        for (int d = down; d < DIM; d += 4) {
+#pragma unroll 8
+        for (int j = 0; j < DIM / 16; j++) {
+            const int d = down + 16 * j;
             float k[8];
-            read_cache(k, keys, p.type, d * BLOCK + across * 8);
+            read_cache<TYPE>(k, keys, d * BLOCK + warp * QUARTER + across * 8);
 #pragma unroll
             for (int r = 0; r < R; r++) {
                 const float q = queries[d][r];
@@ -161,72 +169,86 @@ template <int DIM, int R> INLINE void attend_few(const Attend &p) {
                 for (int i = 0; i < 8; i++) scores[r][i] = fmaf(q, k[i], scores[r][i]);
             }
         }
-        float key_scales[8], value_scales[8];
-        if (p.type == CACHE_INT8) {
+        // Over all dimensions: lanes give rows away until each has one, then add what they have of it.
+        float own[8];
+        if (R == 4) {
+            float half[2][8];
+            const bool upper = lane & 16, odd = lane & 8;
+#pragma unroll
+            for (int r = 0; r < 2; r++) {
+#pragma unroll
+                for (int i = 0; i < 8; i++) {
+                    const float away = upper ? scores[r][i] : scores[R - 2 + r][i];
+                    const float kept = upper ? scores[R - 2 + r][i] : scores[r][i];
+                    half[r][i] = kept + __shfl_xor_sync(FULL_WARP, away, 16);
+                }
+            }
 #pragma unroll
             for (int i = 0; i < 8; i++) {
-                key_scales[i] = ((const float *)(keys + BLOCK * DIM))[across * 8 + i];
-                value_scales[i] = ((const float *)(values + BLOCK * DIM))[across * 8 + i];
+                own[i] = (odd ? half[1][i] : half[0][i]) + __shfl_xor_sync(FULL_WARP, odd ? half[0][i] : half[1][i], 8);
+            }
+        } else {
+            const bool upper = lane & 16;
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                own[i] = (upper ? scores[1][i] : scores[0][i]) + __shfl_xor_sync(FULL_WARP, upper ? scores[0][i] : scores[1][i], 16);
+                own[i] += __shfl_xor_sync(FULL_WARP, own[i], 8);
             }
         }
-        const u32 held = min(BLOCK, length - block * BLOCK);
+        float largest = -INFINITY;
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            own[i] += __shfl_xor_sync(FULL_WARP, own[i], 4);
+            own[i] += __shfl_xor_sync(FULL_WARP, own[i], 2);
+            const u32 t = across * 8 + i;
+            if (TYPE == CACHE_INT8) own[i] *= ((const float *)(keys + BLOCK * DIM))[warp * QUARTER + t];
+            // What stands behind the last token may be anything.
+            own[i] = t < held ? own[i] : -INFINITY;
+            largest = larger(largest, own[i]);
+        }
+        largest = larger(largest, __shfl_xor_sync(FULL_WARP, largest, 1));
+        const float before = most;
+        most = larger(before, largest);
+        const float fade = exp2f(before - most);
+        float added = 0.f;
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            own[i] = exp2f(own[i] - most);
+            added += own[i];
+        }
+        total = total * fade + added + __shfl_xor_sync(FULL_WARP, added, 1);
+        if ((lane & 6) == 0) {
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                const u32 t = across * 8 + i;
+                float w = own[i];
+                if (TYPE == CACHE_INT8 && t < held) w *= ((const float *)(values + BLOCK * DIM))[warp * QUARTER + t];
+                weights[warp][t][row] = w;
+            }
+        }
 #pragma unroll
         for (int r = 0; r < R; r++) {
-            float largest = -INFINITY;
+            const float of_row = __shfl_sync(FULL_WARP, fade, r * OF_ROW);
 #pragma unroll
-            for (int i = 0; i < 8; i++) {
-                float s = scores[r][i];
-                s += __shfl_xor_sync(FULL_WARP, s, 8);
-                s += __shfl_xor_sync(FULL_WARP, s, 16);
-                if (p.type == CACHE_INT8) s *= key_scales[i];
-                // What stands behind the last token may be anything.
-                s = across * 8 + i < held ? s : -INFINITY;
-                scores[r][i] = s;
-                // NaN spreads: the comparison is false for it.
-                largest = s < largest ? largest : s;
-            }
-#pragma unroll
-            for (int step = 1; step < 8; step *= 2) {
-                const float other = __shfl_xor_sync(FULL_WARP, largest, step);
-                largest = other < largest ? largest : other;
-            }
-            const float before = most[r];
-            most[r] = largest < before ? before : largest;
-            const float fade = exp2f(before - most[r]);
-            float own = 0.f;
-#pragma unroll
-            for (int i = 0; i < 8; i++) {
-                const float w = exp2f(scores[r][i] - most[r]);
-                own += w;
-                scores[r][i] = p.type == CACHE_INT8 && across * 8 + i < held ? w * value_scales[i] : w;
-            }
-#pragma unroll
-            for (int step = 1; step < 8; step *= 2) own += __shfl_xor_sync(FULL_WARP, own, step);
-            total[r] = total[r] * fade + own;
-#pragma unroll
-            for (int i = 0; i < 8; i++) sum[r][i] *= fade;
-        }
-        __syncwarp();
-        if (down == 0) {
-#pragma unroll
-            for (int r = 0; r < R; r++) {
-#pragma unroll
-                for (int i = 0; i < 8; i++) weights[warp][across * 8 + i][r] = scores[r][i];
-            }
+            for (int i = 0; i < 8; i++) sum[r][i] *= of_row;
         }
         __syncwarp();
         const int vector = lane / LANES, place = lane % LANES;
-#pragma unroll 4
-        for (u32 t = vector; t < held; t += TOGETHER) {
-            float v[8];
-            read_cache(v, values, p.type, t * DIM + place * 8);
+#pragma unroll 8
+        for (int j = 0; j < QUARTER / TOGETHER; j++) {
+            const u32 t = j * TOGETHER + vector;
+            if (t < held) {
+                float v[8];
+                read_cache<TYPE>(v, values, (warp * QUARTER + t) * DIM + place * 8);
 #pragma unroll
-            for (int r = 0; r < R; r++) {
-                const float w = weights[warp][t][r];
+                for (int r = 0; r < R; r++) {
+                    const float w = weights[warp][t][r];
 #pragma unroll
-                for (int i = 0; i < 8; i++) sum[r][i] = fmaf(w, v[i], sum[r][i]);
+                    for (int i = 0; i < 8; i++) sum[r][i] = fmaf(w, v[i], sum[r][i]);
+                }
             }
         }
+        __syncwarp();
     }
     // Lanes that have read other tokens of the same dimensions, then the warps.
 #pragma unroll
@@ -235,43 +257,51 @@ template <int DIM, int R> INLINE void attend_few(const Attend &p) {
         for (int i = 0; i < 8; i++) {
 #pragma unroll
             for (int step = LANES; step < 32; step *= 2) sum[r][i] += __shfl_xor_sync(FULL_WARP, sum[r][i], step);
-            if (lane < LANES) merged[warp][r][lane * 8 + i] = sum[r][i];
         }
-        if (lane == 0) {
-            merged[warp][r][DIM] = most[r];
-            merged[warp][r][DIM + 1] = total[r];
+        if (lane < LANES) {
+            float4 *to = (float4 *)&merged[warp][r][lane * 8];
+            to[0] = make_float4(sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
+            to[1] = make_float4(sum[r][4], sum[r][5], sum[r][6], sum[r][7]);
         }
     }
+    if (lane % OF_ROW == 0) {
+        tops[warp][row][0] = most;
+        tops[warp][row][1] = total;
+    }
     __syncthreads();
-    const u32 row = token * gridDim.y + blockIdx.y;
-    float *partial = p.partial + (size_t)row * p.splits * R * (DIM + 2);
-    for (u32 i = threadIdx.x; i < R * DIM; i += FEW_WARPS * 32) {
-        const u32 r = i / DIM, d = i % DIM;
-        float highest = -INFINITY, weight = 0.f, value = 0.f;
-#pragma unroll
-        for (int w = 0; w < FEW_WARPS; w++) {
-            const float m = merged[w][r][DIM];
-            highest = m < highest ? highest : m;
+    const u32 number = token * gridDim.y + blockIdx.y;
+    // Of each split: rows of sums, then of largest scores and totals.
+    const u32 length_of_part = R * (DIM + 2);
+    float *partial = p.partial + (size_t)number * p.splits * length_of_part;
+    const auto finish = [&](u32 r, u32 d, float4 y) {
+        if (p.gate) {
+            const float4 g = *(const float4 *)(p.gate + (size_t)token * p.token_stride + (head + r) * p.head_stride + d);
+            y.x *= sigmoid(g.x); y.y *= sigmoid(g.y); y.z *= sigmoid(g.z); y.w *= sigmoid(g.w);
         }
+        *(float4 *)(p.out + ((size_t)token * p.heads + head + r) * DIM + d) = y;
+    };
+    for (u32 i = threadIdx.x; i < R * DIM / 4; i += FEW_WARPS * 32) {
+        const u32 r = i / (DIM / 4), d = i % (DIM / 4) * 4;
+        float highest = -INFINITY, weight = 0.f;
+        float4 value = make_float4(0.f, 0.f, 0.f, 0.f);
+#pragma unroll
+        for (int w = 0; w < FEW_WARPS; w++) highest = larger(highest, tops[w][r][0]);
 #pragma unroll
         for (int w = 0; w < FEW_WARPS; w++) {
-            const float m = merged[w][r][DIM];
-            const float factor = m == -INFINITY ? 0.f : exp2f(m - highest);
-            weight += factor * merged[w][r][DIM + 1];
-            value += factor * merged[w][r][d];
+            const float factor = tops[w][r][0] == -INFINITY ? 0.f : exp2f(tops[w][r][0] - highest);
+            const float4 v = *(const float4 *)&merged[w][r][d];
+            weight += factor * tops[w][r][1];
+            value.x += factor * v.x; value.y += factor * v.y; value.z += factor * v.z; value.w += factor * v.w;
         }
         if (p.splits == 1) {
-            if (r < rows) {
-                float y = value / weight;
-                if (p.gate) y *= sigmoid(p.gate[(size_t)token * p.token_stride + (head + r) * p.head_stride + d]);
-                p.out[((size_t)token * p.heads + head + r) * DIM + d] = y;
-            }
+            value.x /= weight; value.y /= weight; value.z /= weight; value.w /= weight;
+            if (r < rows) finish(r, d, value);
         } else {
-            float *to = partial + ((size_t)split * R + r) * (DIM + 2);
-            to[d] = value;
+            float *to = partial + split * length_of_part;
+            *(float4 *)(to + r * DIM + d) = value;
             if (d == 0) {
-                to[DIM] = highest;
-                to[DIM + 1] = weight;
+                to[R * DIM + r] = highest;
+                to[R * DIM + R + r] = weight;
             }
         }
     }
@@ -280,40 +310,61 @@ template <int DIM, int R> INLINE void attend_few(const Attend &p) {
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
-        is_last = atomicAdd(&p.counters[row], 1u) == p.splits - 1;
-        if (is_last) p.counters[row] = 0;
+        is_last = atomicAdd(&p.counters[number], 1u) == p.splits - 1;
+        if (is_last) p.counters[number] = 0;
     }
     __syncthreads();
     if (!is_last) return;
     __threadfence();
-    for (u32 i = threadIdx.x; i < rows * DIM; i += FEW_WARPS * 32) {
-        const u32 r = i / DIM, d = i % DIM;
-        float highest = -INFINITY, weight = 0.f, value = 0.f;
-        for (u32 s = 0; s < p.splits; s++) {
-            const float m = __ldcg(partial + ((size_t)s * R + r) * (DIM + 2) + DIM);
-            highest = m < highest ? highest : m;
+    if (warp < R) {
+        // A warp a row.
+        float tops_of[2], weights_of[2], highest = -INFINITY;
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const u32 s = i * 32 + lane;
+            const float *from = partial + s * length_of_part + R * DIM + warp;
+            tops_of[i] = s < p.splits ? __ldcg(from) : -INFINITY;
+            weights_of[i] = s < p.splits ? __ldcg(from + R) : 0.f;
+            highest = larger(highest, tops_of[i]);
         }
-        for (u32 s = 0; s < p.splits; s++) {
-            const float *from = partial + ((size_t)s * R + r) * (DIM + 2);
-            const float m = __ldcg(from + DIM);
-            const float factor = m == -INFINITY ? 0.f : exp2f(m - highest);
-            weight += factor * __ldcg(from + DIM + 1);
-            value += factor * __ldcg(from + d);
+#pragma unroll
+        for (int step = 1; step < 32; step *= 2) highest = larger(highest, __shfl_xor_sync(FULL_WARP, highest, step));
+        float weight = 0.f;
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const float factor = tops_of[i] == -INFINITY ? 0.f : exp2f(tops_of[i] - highest);
+            factors[warp][i * 32 + lane] = factor;
+            weight += factor * weights_of[i];
         }
-        float y = value / weight;
-        if (p.gate) y *= sigmoid(p.gate[(size_t)token * p.token_stride + (head + r) * p.head_stride + d]);
-        p.out[((size_t)token * p.heads + head + r) * DIM + d] = y;
+        weight = warp_sum(weight);
+        if (lane == 0) whole[warp] = weight;
+    }
+    __syncthreads();
+    for (u32 i = threadIdx.x; i < rows * DIM / 4; i += FEW_WARPS * 32) {
+        const u32 r = i / (DIM / 4), d = i % (DIM / 4) * 4;
+        float4 value = make_float4(0.f, 0.f, 0.f, 0.f);
+#pragma unroll 8
+        for (u32 s = 0; s < p.splits; s++) {
+            const float4 v = __ldcg((const float4 *)(partial + s * length_of_part + r * DIM + d));
+            const float factor = factors[r][s];
+            value.x += factor * v.x; value.y += factor * v.y; value.z += factor * v.z; value.w += factor * v.w;
+        }
+        const float weight = whole[r];
+        value.x /= weight; value.y /= weight; value.z /= weight; value.w /= weight;
+        finish(r, d, value);
     }
 }
 
-#define FEW(DIM, R) \
-    KERNEL __launch_bounds__(FEW_WARPS * 32) attend_few_##DIM##_##R(const __grid_constant__ Attend p) { attend_few<DIM, R>(p); }
-FEW(64, 2)
-FEW(64, 4)
-FEW(128, 2)
-FEW(128, 4)
-FEW(256, 2)
-FEW(256, 4)
+#define FEW(TYPE, NAME, DIM, R) \
+    KERNEL __launch_bounds__(FEW_WARPS * 32, 4) attend_few_##NAME##_##DIM##_##R(const __grid_constant__ Attend p) { \
+        attend_few<TYPE, DIM, R>(p);                                                                             \
+    }
+#define FEW_OF(TYPE, NAME) \
+    FEW(TYPE, NAME, 64, 2) \
+    FEW(TYPE, NAME, 64, 4) FEW(TYPE, NAME, 128, 2) FEW(TYPE, NAME, 128, 4) FEW(TYPE, NAME, 256, 2) FEW(TYPE, NAME, 256, 4)
+FEW_OF(CACHE_F16, f16)
+FEW_OF(CACHE_F32, f32)
+FEW_OF(CACHE_INT8, int8)
 
 // --- many tokens
 
@@ -338,8 +389,10 @@ INLINE void fetch_block(u32 to, char *space, const u8 *from, u32 type, u32 rows,
         } else {
             float v[8] = {};
             if (is_valid) {
-                read_cache(v, from, type, (size_t)place * 8);
-                if (type == CACHE_INT8) {
+                if (type == CACHE_F32) {
+                    read_cache<CACHE_F32>(v, from, (size_t)place * 8);
+                } else {
+                    read_cache<CACHE_INT8>(v, from, (size_t)place * 8);
                     const float *scales = (const float *)(from + (size_t)rows * WIDTH);
 #pragma unroll
                     for (int i = 0; i < 8; i++) v[i] *= scales[KEYS ? unit * 8 + i : row];

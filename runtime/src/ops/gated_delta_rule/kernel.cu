@@ -302,23 +302,48 @@ KERNEL __launch_bounds__(128) delta_prepare(const __grid_constant__ Chunks p) {
     }
     __syncthreads();
 
-    // T, column by column: T_ic = [i = c] - sum over j < i of A_ij T_jc.
+    // T in blocks of 16: those on the diagonal column by column, T_ic = [i = c] - sum over j < i of A_ij T_jc, and below it
+    // T_rc = -T_rr sum over c <= k < r of A_rk T_kc.
     if (thread < CHUNK) {
-        const u32 c = thread;
-        for (u32 i = 0; i < CHUNK; i++) {
-            float sum[4] = {i == c ? 1.f : 0.f, 0.f, 0.f, 0.f};
-            u32 j = 0;
-            for (; j + 4 <= i; j += 4) {
+        const u32 at = thread / 16 * 16, c = thread % 16;
+        float column[16];
 #pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    sum[e] = fmaf(-a[i * ROW_OF_A + j + e], inverse[(j + e) * ROW_OF_A + c], sum[e]);
-                }
-            }
-            for (; j < i; j++) sum[0] = fmaf(-a[i * ROW_OF_A + j], inverse[j * ROW_OF_A + c], sum[0]);
-            inverse[i * ROW_OF_A + c] = sum[0] + sum[1] + sum[2] + sum[3];
+        for (int i = 0; i < 16; i++) {
+            float sum = i == c ? 1.f : 0.f;
+#pragma unroll
+            for (int j = 0; j < i; j++) sum = fmaf(-a[(at + i) * ROW_OF_A + at + j], column[j], sum);
+            column[i] = sum;
+            inverse[(at + i) * ROW_OF_A + at + c] = sum;
         }
     }
+    for (u32 place = thread; place < CHUNK * CHUNK; place += 128) {
+        const u32 i = place / CHUNK, c = place % CHUNK;
+        if (c / 16 > i / 16) inverse[i * ROW_OF_A + c] = 0.f;
+    }
     __syncthreads();
+    for (u32 distance = 1; distance < CHUNK / 16; distance++) {
+        // Blocks at this distance below the diagonal, 256 values each; first the sums, into the upper triangle of A, which is free.
+        const u32 blocks = CHUNK / 16 - distance;
+        for (u32 place = thread; place < blocks * 256; place += 128) {
+            const u32 left = place / 256, i = place / 16 % 16, c = place % 16, r = left + distance;
+            float sum = 0.f;
+            for (u32 k = left * 16; k < r * 16; k++) {
+                sum = fmaf(a[(r * 16 + i) * ROW_OF_A + k], inverse[k * ROW_OF_A + left * 16 + c], sum);
+            }
+            a[(left * 16 + i) * ROW_OF_A + r * 16 + c] = sum;
+        }
+        __syncthreads();
+        for (u32 place = thread; place < blocks * 256; place += 128) {
+            const u32 left = place / 256, i = place / 16 % 16, c = place % 16, r = left + distance;
+            float sum = 0.f;
+#pragma unroll
+            for (u32 k = 0; k < 16; k++) {
+                sum = fmaf(inverse[(r * 16 + i) * ROW_OF_A + r * 16 + k], a[(left * 16 + k) * ROW_OF_A + r * 16 + c], sum);
+            }
+            inverse[(r * 16 + i) * ROW_OF_A + left * 16 + c] = -sum;
+        }
+        __syncthreads();
+    }
 
     // W and U: a warp has 16 rows.
 #pragma unroll

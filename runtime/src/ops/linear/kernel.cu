@@ -43,7 +43,7 @@ struct Linear {
     u32 count;
     u32 columns;
     u32 tokens;
-    // linear_few: tiles that a block works on: 1, 2, 4 or 8; SWIGLU: 2, one of each matrix. linear_one: stages of a warp's ring.
+    // linear_few: tiles that a block works on: 1, 2, 4 or 8; SWIGLU: 2, one of each matrix.
     u32 tiles;
     u32 opening;
     float eps;
@@ -301,7 +301,21 @@ INLINE const Matrix &matrix_of_tile(const Linear &p, bool paired, u32 number, u3
     return p.matrices[index];
 }
 
-template <int CHUNKS, bool EIGHT> INLINE void one(const Linear &p) {
+// The units of a warp: a tile and a group of columns after the other, ONE_WARPS units apart.
+struct Place {
+    u32 number;
+    u32 group;
+
+    METHOD void advance(u32 units, u32 groups) {
+        group += units;
+        while (group >= groups) {
+            group -= groups;
+            number++;
+        }
+    }
+};
+
+template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
     typedef Unit<CHUNKS, EIGHT> Own;
     char *space = (char *)shared;
     uint4 *x = shared;
@@ -311,28 +325,28 @@ template <int CHUNKS, bool EIGHT> INLINE void one(const Linear &p) {
     const u32 front = (p.columns * 2 + p.columns / 8 + 128 + ONE_TOGETHER * ONE_WARPS * 16 * 4 + 127) / 128 * 128;
     const u32 warp = threadIdx.x / 32;
     const int lane = threadIdx.x % 32, row = lane / 4, quad = lane % 4;
-    const u32 stages = p.tiles;
-    char *ring = space + front + warp * stages * Own::BYTES;
+    char *ring = space + front + warp * STAGES * Own::BYTES;
     const u32 ring_at = shared_address(ring);
     const bool paired = p.matrices[0].ending == SWIGLU;
     // Tiles of this block: a run of neighbours, whole pairs.
     const u32 grain = paired ? 2 : 1, grains = p.all / grain;
     const u32 first = (u32)((u64)grains * blockIdx.x / gridDim.x) * grain;
     const u32 end = (u32)((u64)grains * (blockIdx.x + 1) / gridDim.x) * grain;
-    const u32 groups = p.columns / 32 / CHUNKS, units = (end - first) * groups;
+    const u32 groups = p.columns / 32 / CHUNKS;
 
-    u32 next = warp, filled = 0;
-    const auto fetch = [&]() {
-        if (next < units) {
+    Place ahead = {first, 0};
+    ahead.advance(warp, groups);
+    const auto fetch = [&](u32 stage) {
+        if (ahead.number < end) {
             u32 tile;
-            const Matrix &m = matrix_of_tile(p, paired, first + next / groups, tile);
-            Own::fetch(ring_at + filled * Own::BYTES, m, tile, next % groups, p.columns, lane);
+            const Matrix &m = matrix_of_tile(p, paired, ahead.number, tile);
+            Own::fetch(ring_at + stage * Own::BYTES, m, tile, ahead.group, p.columns, lane);
+            ahead.advance(ONE_WARPS, groups);
         }
         close_copies();
-        next += ONE_WARPS;
-        filled = filled + 1 == stages ? 0 : filled + 1;
     };
-    for (u32 s = 0; s < stages; s++) fetch();
+#pragma unroll
+    for (u32 s = 0; s < STAGES; s++) fetch(s);
     let_next_start();
     // Weights are on their way; only now is the kernel before waited for.
     open_one(p, x, sums, reduce);
@@ -354,26 +368,27 @@ template <int CHUNKS, bool EIGHT> INLINE void one(const Linear &p) {
         }
     }
 
-    u32 unit = warp, used = 0;
+    Place now = {first, 0};
+    now.advance(warp, groups);
+    u32 used = 0;
     for (u32 start = first; start < end; start += ONE_TOGETHER) {
         const u32 stop = min(start + ONE_TOGETHER, end);
-        const u32 last = (stop - first) * groups;
         float y[2] = {};
-        while (unit < last) {
-            wait_for_copies_but(stages - 1);
+        while (now.number < stop) {
+            wait_for_copies<STAGES - 1>();
             __syncwarp();
-            const u32 number = first + unit / groups, group = unit % groups;
             u32 tile;
-            const Matrix &m = matrix_of_tile(p, paired, number, tile);
+            const Matrix &m = matrix_of_tile(p, paired, now.number, tile);
             const char *from = ring + used * Own::BYTES;
-            float acc[4] = {};
+            const uint4 *of_x = x + now.group * CHUNKS * 4 + quad;
+            // Two sums that do not wait for each other.
+            float acc[2][4] = {};
             float sum = 0.f;
 #pragma unroll
             for (int c = 0; c < CHUNKS; c++) {
-                const u32 chunk = group * CHUNKS + c;
                 uint4 b = make_uint4(0, 0, 0, 0);
-                if (lane < 4) b = x[chunk * 4 + lane];
-                sum += sums[chunk];
+                if (lane < 4) b = of_x[c * 4];
+                sum += sums[now.group * CHUNKS + c];
                 u32 a[2][4];
                 if (EIGHT) {
                     bytes(a[0], Own::words(from, c * 8 + 2 * quad, row));
@@ -381,30 +396,29 @@ template <int CHUNKS, bool EIGHT> INLINE void one(const Linear &p) {
                 } else {
                     nibbles(a, Own::words(from, c * 4 + quad, row));
                 }
-                multiply_add(acc, a[0], b.x, b.y);
-                multiply_add(acc, a[1], b.z, b.w);
+                multiply_add(acc[0], a[0], b.x, b.y);
+                multiply_add(acc[1], a[1], b.z, b.w);
             }
             const u32 scales = *(const u32 *)(from + Own::VALUES + row * 4);
             const u32 zeros = EIGHT ? 0 : m.zeros ? *(const u8 *)(from + Own::VALUES + 32 + row) : 0x88;
             const float bias0 = EIGHT ? 1152.f : 1024.f + (float)(zeros & 15);
             const float bias1 = EIGHT ? 1152.f : 1024.f + (float)(zeros >> 4);
-            y[0] = fmaf(scale_of((u16)scales, m.bf16_scales), acc[0] - bias0 * sum, y[0]);
-            y[1] = fmaf(scale_of((u16)(scales >> 16), m.bf16_scales), acc[2] - bias1 * sum, y[1]);
+            y[0] = fmaf(scale_of((u16)scales, m.bf16_scales), acc[0][0] + acc[1][0] - bias0 * sum, y[0]);
+            y[1] = fmaf(scale_of((u16)(scales >> 16), m.bf16_scales), acc[0][2] + acc[1][2] - bias1 * sum, y[1]);
             // The warp has read its unit: its place is free.
             __syncwarp();
-            fetch();
-            used = used + 1 == stages ? 0 : used + 1;
-            const u32 following = unit + ONE_WARPS;
-            if (following >= (number - first + 1) * groups) {
+            fetch(used);
+            used = used + 1 == STAGES ? 0 : used + 1;
+            const u32 number = now.number;
+            now.advance(ONE_WARPS, groups);
+            if (now.number != number) {
                 // Its part of this tile is done.
                 if (quad == 0) {
                     float *to = partial + ((number - start) * ONE_WARPS + warp) * 16 + row * 2;
-                    to[0] = y[0];
-                    to[1] = y[1];
+                    *(float2 *)to = make_float2(y[0], y[1]);
                 }
                 y[0] = y[1] = 0.f;
             }
-            unit = following;
         }
         __syncthreads();
         for (u32 place = threadIdx.x; place < (stop - start) * 16; place += ONE_WARPS * 32) {
@@ -415,7 +429,12 @@ template <int CHUNKS, bool EIGHT> INLINE void one(const Linear &p) {
                 const u32 from = (number + which - first) * groups, count = min(groups, ONE_WARPS);
                 const float *parts = partial + (of_pass + which) * ONE_WARPS * 16 + in_tile;
                 float sum = 0.f;
-                for (u32 i = 0; i < count; i++) sum += parts[(from + i) % ONE_WARPS * 16];
+                if (count == ONE_WARPS) {
+#pragma unroll
+                    for (u32 i = 0; i < ONE_WARPS; i++) sum += parts[i * 16];
+                } else {
+                    for (u32 i = 0; i < count; i++) sum += parts[(from + i) % ONE_WARPS * 16];
+                }
                 return sum;
             };
             u32 tile;
@@ -439,14 +458,15 @@ INLINE u32 matrix_of_block(const Linear &p, u32 block) {
     return index;
 }
 
-#define ONE(NAME, CHUNKS, EIGHT) \
-    KERNEL __launch_bounds__(ONE_WARPS * 32, 2) NAME(const __grid_constant__ Linear p) { one<CHUNKS, EIGHT>(p); }
-ONE(linear_one_int4_128, 4, false)
-ONE(linear_one_int4_64, 2, false)
-ONE(linear_one_int4_32, 1, false)
-ONE(linear_one_int8_128, 4, true)
-ONE(linear_one_int8_64, 2, true)
-ONE(linear_one_int8_32, 1, true)
+#define ONE(NAME, CHUNKS, EIGHT, STAGES) \
+    KERNEL __launch_bounds__(ONE_WARPS * 32, 2) NAME(const __grid_constant__ Linear p) { one<CHUNKS, EIGHT, STAGES>(p); }
+ONE(linear_one_int4_128, 4, false, 4)
+ONE(linear_one_int4_64, 2, false, 4)
+ONE(linear_one_int4_32, 1, false, 4)
+// Its rings leave no room for a second block in any case.
+KERNEL __launch_bounds__(ONE_WARPS * 32, 1) linear_one_int8_128(const __grid_constant__ Linear p) { one<4, true, 3>(p); }
+ONE(linear_one_int8_64, 2, true, 4)
+ONE(linear_one_int8_32, 1, true, 4)
 
 // --- few tokens
 
@@ -565,106 +585,161 @@ KERNEL __launch_bounds__(WARPS * 32) linear_few_32(const __grid_constant__ Linea
 // --- many tokens
 
 const int MANY_COLUMNS = 64;
-const int MANY_ROWS = 128;
 const int MANY_STAGES = 4;
-
-// What a warp holds of two tiles for 64 columns.
-template <bool EIGHT> struct Slice {
-    uint2 words[2][2][EIGHT ? 2 : 1];
-    u32 scales[2][2];
-    u32 zeros[2][2];
-
-    METHOD void load(const Matrix *(&m)[2], const u32 (&tile)[2], u32 columns, u32 step, int lane) {
-        const int row = lane / 4, quad = lane % 4;
-#pragma unroll
-        for (int t = 0; t < 2; t++) {
-            const u8 *values = m[t]->values + (size_t)tile[t] * columns * (EIGHT ? 16 : 8);
-            const u32 groups = columns / 32 / m[t]->group;
-#pragma unroll
-            for (int c = 0; c < 2; c++) {
-                const u32 chunk = step * 2 + c;
-                if (chunk * 32 >= columns) {
-                    // A last step of 32 columns: x is zero there, so any finite weight will do.
-                    words[t][c][0] = make_uint2(0, 0);
-                    if (EIGHT) words[t][c][1] = make_uint2(0, 0);
-                    scales[t][c] = 0;
-                    zeros[t][c] = 0;
-                    continue;
-                }
-                if (EIGHT) {
-                    words[t][c][0] = stream_load2(values + (size_t)(chunk * 8 + 2 * quad) * 64 + row * 8);
-                    words[t][c][EIGHT ? 1 : 0] = stream_load2(values + (size_t)(chunk * 8 + 2 * quad + 1) * 64 + row * 8);
-                } else {
-                    words[t][c][0] = *(const uint2 *)(values + (size_t)(chunk * 4 + quad) * 64 + row * 8);
-                }
-                const u32 place = tile[t] * groups + chunk / m[t]->group;
-                scales[t][c] = *(const u32 *)(m[t]->scales + (size_t)place * 16 + row * 2);
-                zeros[t][c] = EIGHT ? 0 : m[t]->zeros ? m[t]->zeros[(size_t)place * 8 + row] : 0x88;
-            }
-        }
-    }
-};
 
 INLINE u32 half_scale(u16 bits, u32 bf16) {
     const u32 half = bf16 ? to_half(from_bf16(bits)) : bits;
     return half | half << 16;
 }
 
+// Eight tiles of weights for 64 columns in shared memory: values of both chunks of 32, scales and zero points of both.
+template <bool EIGHT> struct Slab {
+    static const u32 CHUNK = EIGHT ? 512 : 256;
+    static const u32 VALUES = 8 * 2 * CHUNK;
+    static const u32 BYTES = VALUES + 2 * 8 * 32 + 2 * 8 * 8;
+
+    METHOD static u32 place(u32 unit) { return (unit ^ ((unit >> 2) & 2)) * 16; }
+
+    static const u32 UNITS = CHUNK / 16;
+    static const u32 COPIES = VALUES / 16 / 256;
+
+    // What this thread copies in step 0: a unit of a chunk of a tile, and with more than one copy of another tile, too.
+    const u8 *values[COPIES];
+    u32 to;
+    // The first 32 threads bring scales, 16 more zero points.
+    const u8 *side;
+    u32 side_to;
+    u32 side_chunk;
+    // 0: nothing to bring.
+    u32 side_group;
+
+    METHOD Slab(const Linear &p, bool paired, u32 index, u32 block, int thread) {
+        const u32 unit = thread % UNITS, chunk = thread / UNITS % 2, t = thread / UNITS / 2;
+        to = (t * 2 + chunk) * CHUNK + place(unit);
+        u32 tile;
+#pragma unroll
+        for (u32 i = 0; i < COPIES; i++) {
+            const Matrix &m = matrix_of(p, paired, index, block, t + i * (256 / UNITS / 2), tile);
+            values[i] = m.values + (size_t)tile * p.columns * (EIGHT ? 16 : 8) + chunk * CHUNK + unit * 16;
+        }
+        const bool scale = thread < 32;
+        const u32 half = thread % 2, of = scale ? thread / 4 : thread / 2 % 8;
+        side_chunk = scale ? thread / 2 % 2 : half;
+        const Matrix &m = matrix_of(p, paired, index, block, of, tile);
+        const size_t first = (size_t)tile * (p.columns / 32 / m.group);
+        side = scale ? (const u8 *)m.scales + first * 32 + half * 16 : m.zeros + first * 8;
+        side_to = VALUES + (scale ? (of * 2 + side_chunk) * 32 + half * 16 : 512 + (of * 2 + side_chunk) * 8);
+        side_group = scale || (!EIGHT && thread < 48 && m.zeros != nullptr) ? m.group : 0;
+    }
+
+    METHOD void fetch(u32 stage, u32 step, u32 columns, int thread) const {
+        const u32 chunk = thread / UNITS % 2;
+        const bool valid = (step * 2 + chunk) * 32 < columns;
+#pragma unroll
+        for (u32 i = 0; i < COPIES; i++) {
+            copy_async(stage + to + i * (256 / UNITS) * CHUNK, values[i] + (valid ? (size_t)step * 2 * CHUNK : 0), valid);
+        }
+        const u32 at = step * 2 + side_chunk;
+        if (side_group && at * 32 < columns) {
+            const size_t group = at / side_group;
+            if (thread < 32) {
+                copy_async(stage + side_to, side + group * 32, true);
+            } else {
+                copy_async_8(stage + side_to, side + group * 8);
+            }
+        }
+    }
+
+    // The matrix of the block's tile `t`, and its place there; behind the last tile the last one again.
+    METHOD static const Matrix &matrix_of(const Linear &p, bool paired, u32 index, u32 block, u32 t, u32 &tile) {
+        const Matrix &m = p.matrices[paired ? t % 2 : index];
+        const u32 last = (m.rows + 15) / 16 - 1;
+        tile = paired ? block * 4 + t / 2 : block * 8 + t;
+        tile = tile < last ? tile : last;
+        return m;
+    }
+};
+
 template <int MT, bool EIGHT> INLINE void many(const Linear &p) {
     // Warps are 2 along the tokens by 4 along the rows; a warp has MT tiles of 16 tokens and two of 16 rows.
     const int TOKENS = MT * 32;
+    const u32 STAGE = TOKENS * 128 + Slab<EIGHT>::BYTES;
     const u32 base = shared_address(shared);
     const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
     const int down = warp / 4, across = warp % 4;
     const bool paired = p.matrices[0].ending == SWIGLU;
     const u32 index = paired ? 0 : matrix_of_block(p, blockIdx.x);
     const u32 block = blockIdx.x - (paired ? 0 : p.matrices[index].block);
-    const Matrix *m[2] = {&p.matrices[index], &p.matrices[paired ? 1 : index]};
-    const u32 last = (m[0]->rows + 15) / 16 - 1;
-    u32 tile[2];
-    tile[0] = paired ? block * 4 + across : block * 8 + across * 2;
-    tile[1] = paired ? tile[0] : tile[0] + 1;
-    const u32 own[2] = {tile[0] < last ? tile[0] : last, tile[1] < last ? tile[1] : last};
     const u32 first_token = blockIdx.y * TOKENS;
     const u32 columns = p.columns, steps = (columns + MANY_COLUMNS - 1) / MANY_COLUMNS;
+    // Of both tiles: a pair is alike.
+    const bool has_zeros = p.matrices[index].zeros != nullptr;
+    const u32 bf16 = p.matrices[index].bf16_scales;
 
-    Slice<EIGHT> now, next;
-    now.load(m, own, columns, 0, lane);
-    let_next_start();
-    wait_for_previous();
+    const Slab<EIGHT> weights(p, paired, index, block, thread);
+    // Rows of x are 32 apart, and the first of a thread.
+    const u32 own_row = thread / 8, own_unit = thread % 8, own_token = first_token + own_row;
+    const u16 *tokens = (const u16 *)p.x + (size_t)own_token * columns + own_unit * 8;
+    const u32 own_to = own_row * 128 + ((own_unit ^ (own_row & 7)) * 16);
 
-    const auto fetch = [&](u32 step) {
+    const auto fetch_weights = [&](u32 step) {
         if (step < steps) {
-            const u32 stage = base + (step % MANY_STAGES) * TOKENS * 128;
+            const u32 stage = base + (step % MANY_STAGES) * STAGE + TOKENS * 128;
+            weights.fetch(stage, step, columns, thread);
+        }
+    };
+    const auto fetch_tokens = [&](u32 step) {
+        if (step < steps) {
+            const u32 stage = base + (step % MANY_STAGES) * STAGE;
 #pragma unroll
-            for (int i = 0; i < TOKENS * 8 / 256; i++) {
-                const int place = i * 256 + thread, row = place / 8, unit = place % 8;
-                const u32 token = first_token + row, column = step * MANY_COLUMNS + unit * 8;
-                const bool valid = token < p.tokens && column < columns;
-                const u16 *from = (const u16 *)p.x + (valid ? (size_t)token * columns + column : 0);
-                copy_async(stage + row * 128 + ((unit ^ (row & 7)) * 16), from, valid);
+            for (int i = 0; i < TOKENS / 32; i++) {
+                const bool valid = own_token + i * 32 < p.tokens && step * MANY_COLUMNS + own_unit * 8 < columns;
+                const u16 *from = tokens + (size_t)i * 32 * columns + step * MANY_COLUMNS;
+                copy_async(stage + own_to + i * 32 * 128, valid ? from : (const u16 *)p.x, valid);
             }
         }
-        close_copies();
     };
 #pragma unroll
-    for (int s = 0; s < MANY_STAGES - 1; s++) fetch(s);
+    for (int s = 0; s < MANY_STAGES - 1; s++) fetch_weights(s);
+    let_next_start();
+    wait_for_previous();
+#pragma unroll
+    for (int s = 0; s < MANY_STAGES - 1; s++) {
+        fetch_tokens(s);
+        close_copies();
+    }
 
+    const int row = lane / 4, quad = lane % 4;
     float acc[MT][4][4] = {};
     for (u32 step = 0; step < steps; step++) {
         wait_for_copies<MANY_STAGES - 2>();
         __syncthreads();
-        fetch(step + MANY_STAGES - 1);
-        if (step + 1 < steps) next.load(m, own, columns, step + 1, lane);
-        const u32 stage = base + (step % MANY_STAGES) * TOKENS * 128;
-#pragma unroll
+        fetch_weights(step + MANY_STAGES - 1);
+        fetch_tokens(step + MANY_STAGES - 1);
+        close_copies();
+        const u32 stage = base + (step % MANY_STAGES) * STAGE;
+        const char *slab = (const char *)shared + (step % MANY_STAGES) * STAGE + TOKENS * 128;
+#pragma unroll 1
         for (int c = 0; c < 2; c++) {
             u32 factor[2][2], bias[2][2];
+            uint2 words[2][EIGHT ? 2 : 1];
 #pragma unroll
             for (int t = 0; t < 2; t++) {
-                factor[t][0] = half_scale((u16)now.scales[t][c], m[t]->bf16_scales);
-                factor[t][1] = half_scale((u16)(now.scales[t][c] >> 16), m[t]->bf16_scales);
-                const u32 z = now.zeros[t][c];
+                const u32 of_block = across * 2 + t;
+                const char *values = slab + (of_block * 2 + c) * Slab<EIGHT>::CHUNK;
+                const auto read = [&](u32 at) {
+                    return *(const uint2 *)(values + Slab<EIGHT>::place(at * 4 + row / 2) + row % 2 * 8);
+                };
+                if (EIGHT) {
+                    words[t][0] = read(2 * quad);
+                    words[t][EIGHT ? 1 : 0] = read(2 * quad + 1);
+                } else {
+                    words[t][0] = read(quad);
+                }
+                const u32 scales = *(const u32 *)(slab + Slab<EIGHT>::VALUES + (of_block * 2 + c) * 32 + row * 4);
+                factor[t][0] = half_scale((u16)scales, bf16);
+                factor[t][1] = half_scale((u16)(scales >> 16), bf16);
+                const u32 z = EIGHT || !has_zeros ? 0x88 : *(const u8 *)(slab + Slab<EIGHT>::VALUES + 512 + (of_block * 2 + c) * 8 + row);
                 bias[t][0] = EIGHT ? 0x64806480u : BIAS + (z & 15) * 0x00010001u;
                 bias[t][1] = EIGHT ? 0x64806480u : BIAS + (z >> 4) * 0x00010001u;
             }
@@ -676,16 +751,14 @@ template <int MT, bool EIGHT> INLINE void many(const Linear &p) {
 #pragma unroll
                     for (int r = 0; r < 2; r++) {
                         u32 low, high;
+                        const uint2 w = words[t][EIGHT ? s : 0];
+                        const u32 word = r ? w.y : w.x;
                         if (EIGHT) {
-                            const uint2 w = now.words[t][c][EIGHT ? s : 0];
-                            const u32 word = r ? w.y : w.x;
                             low = __byte_perm(word, BIAS, 0x5250);
                             high = __byte_perm(word, BIAS, 0x5351);
                         } else {
-                            const uint2 w = now.words[t][c][0];
-                            const u32 word = (r ? w.y : w.x) >> (4 * s);
-                            low = (word & NIBBLES) | BIAS;
-                            high = ((word >> 8) & NIBBLES) | BIAS;
+                            low = ((word >> (4 * s)) & NIBBLES) | BIAS;
+                            high = ((word >> (4 * s + 8)) & NIBBLES) | BIAS;
                         }
                         b[t * 2 + r][0] = mul_half2(sub_half2(low, bias[t][r]), factor[t][r]);
                         b[t * 2 + r][1] = mul_half2(sub_half2(high, bias[t][r]), factor[t][r]);
@@ -694,21 +767,23 @@ template <int MT, bool EIGHT> INLINE void many(const Linear &p) {
 #pragma unroll
                 for (int i = 0; i < MT; i++) {
                     // Matrices: rows 0 to 7 and 8 to 15 of the first half of the columns, then of the second.
-                    const int row = down * (MT * 16) + i * 16 + lane % 16;
+                    const int token = down * (MT * 16) + i * 16 + lane % 16;
                     const int unit = c * 4 + s * 2 + lane / 16;
                     u32 a[4];
-                    load_matrices(a, stage + row * 128 + ((unit ^ (row & 7)) * 16));
+                    load_matrices(a, stage + token * 128 + ((unit ^ (token & 7)) * 16));
 #pragma unroll
                     for (int n = 0; n < 4; n++) multiply_add(acc[i][n], a, b[n][0], b[n][1]);
                 }
             }
         }
-        now = next;
     }
     wait_for_copies<0>();
 
+    const Matrix *m[2] = {&p.matrices[index], &p.matrices[paired ? 1 : index]};
+    u32 tile[2];
+    tile[0] = paired ? block * 4 + across : block * 8 + across * 2;
+    tile[1] = paired ? tile[0] : tile[0] + 1;
     // Products of n-tiles 2 t and 2 t + 1 are rows 4 quad .. 4 quad + 3 of tile t: 0 and 2 of the first, 1 and 3 of the second.
-    const int quad = lane % 4;
 #pragma unroll
     for (int i = 0; i < MT; i++) {
 #pragma unroll
@@ -755,10 +830,10 @@ template <int MT, bool EIGHT> INLINE void many(const Linear &p) {
     }
 }
 
-KERNEL __launch_bounds__(256) linear_many_int4_128(const __grid_constant__ Linear p) { many<4, false>(p); }
-KERNEL __launch_bounds__(256) linear_many_int4_64(const __grid_constant__ Linear p) { many<2, false>(p); }
-KERNEL __launch_bounds__(256) linear_many_int8_128(const __grid_constant__ Linear p) { many<4, true>(p); }
-KERNEL __launch_bounds__(256) linear_many_int8_64(const __grid_constant__ Linear p) { many<2, true>(p); }
+KERNEL __launch_bounds__(256, 2) linear_many_int4_128(const __grid_constant__ Linear p) { many<4, false>(p); }
+KERNEL __launch_bounds__(256, 2) linear_many_int4_64(const __grid_constant__ Linear p) { many<2, false>(p); }
+KERNEL __launch_bounds__(256, 2) linear_many_int8_128(const __grid_constant__ Linear p) { many<4, true>(p); }
+KERNEL __launch_bounds__(256, 2) linear_many_int8_64(const __grid_constant__ Linear p) { many<2, true>(p); }
 
 // --- dense
 
@@ -798,5 +873,75 @@ KERNEL __launch_bounds__(256) linear_dense(const __grid_constant__ Linear p) {
     for (int t = 0; t < DENSE_TOKENS; t++) {
         const float y = warp_sum(sums[t]);
         if (lane == 0 && first + t < p.tokens) finish(m, first + t, row, y);
+    }
+}
+
+const int HALF_TOKENS = 16;
+const int HALF_ROWS = 64;
+
+// W in 16 bits for several tokens, in halves: 16 tokens by 64 rows a block, whose warps share the columns. x is packed; `tiles` says
+// in which order: 0 as linear_few has it, 1 as linear_many does.
+KERNEL __launch_bounds__(256) linear_half(const __grid_constant__ Linear p) {
+    let_next_start();
+    wait_for_previous();
+    float *parts = (float *)shared;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, row = lane / 4, quad = lane % 4;
+    const Matrix &m = p.matrices[matrix_of_block(p, blockIdx.x)];
+    const u32 first_row = (blockIdx.x - m.block) * HALF_ROWS, first_token = blockIdx.y * HALF_TOKENS;
+    const u32 chunks = p.columns / 32;
+    float acc[HALF_ROWS / 8][4] = {};
+    for (u32 chunk = warp; chunk < chunks; chunk += WARPS) {
+        u32 a[2][4];
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const u32 token = first_token + h * 8 + row;
+            uint4 v = make_uint4(0, 0, 0, 0);
+            if (token < p.tokens) {
+                const u16 *from = (const u16 *)p.x + (size_t)token * p.columns + chunk * 32;
+                if (p.tiles == 0) {
+                    v = *(const uint4 *)(from + quad * 8);
+                } else {
+                    v.x = *(const u32 *)(from + quad * 2);
+                    v.y = *(const u32 *)(from + 8 + quad * 2);
+                    v.z = *(const u32 *)(from + 16 + quad * 2);
+                    v.w = *(const u32 *)(from + 24 + quad * 2);
+                }
+            }
+            a[0][h] = v.x;
+            a[0][h + 2] = v.y;
+            a[1][h] = v.z;
+            a[1][h + 2] = v.w;
+        }
+#pragma unroll
+        for (int n = 0; n < HALF_ROWS / 8; n++) {
+            const u32 r = first_row + n * 8 + row;
+            uint4 w = make_uint4(0, 0, 0, 0);
+            if (r < m.rows) w = *(const uint4 *)((const u16 *)m.values + (size_t)r * p.columns + chunk * 32 + quad * 8);
+            if (m.format == BF16) {
+                w.x = to_half2(__uint_as_float(w.x << 16), __uint_as_float(w.x & 0xffff0000u));
+                w.y = to_half2(__uint_as_float(w.y << 16), __uint_as_float(w.y & 0xffff0000u));
+                w.z = to_half2(__uint_as_float(w.z << 16), __uint_as_float(w.z & 0xffff0000u));
+                w.w = to_half2(__uint_as_float(w.w << 16), __uint_as_float(w.w & 0xffff0000u));
+            }
+            multiply_add(acc[n], a[0], __byte_perm(w.x, w.y, 0x5410), __byte_perm(w.x, w.y, 0x7632));
+            multiply_add(acc[n], a[1], __byte_perm(w.z, w.w, 0x5410), __byte_perm(w.z, w.w, 0x7632));
+        }
+    }
+    // [warp][token][row]
+#pragma unroll
+    for (int n = 0; n < HALF_ROWS / 8; n++) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float *to = parts + (warp * HALF_TOKENS + h * 8 + row) * HALF_ROWS + n * 8 + quad * 2;
+            *(float2 *)to = make_float2(acc[n][h * 2], acc[n][h * 2 + 1]);
+        }
+    }
+    __syncthreads();
+    for (u32 place = threadIdx.x; place < HALF_TOKENS * HALF_ROWS; place += WARPS * 32) {
+        float y = 0.f;
+#pragma unroll
+        for (int w = 0; w < WARPS; w++) y += parts[w * HALF_TOKENS * HALF_ROWS + place];
+        const u32 token = first_token + place / HALF_ROWS, r = first_row + place % HALF_ROWS;
+        if (token < p.tokens && r < m.rows) finish(m, token, r, y);
     }
 }

@@ -1,6 +1,6 @@
 //! Projections: the norm in front of them and what is done with their results join them.
 
-use super::super::kernel_set::{Kernel, ONE_SHARED, many_shared};
+use super::super::kernel_set::{HALF_SHARED, Kernel, many_shared};
 use super::super::launch::{Argument, Program};
 use super::super::memory::Address;
 use super::super::op::{Format, Op, PROJECTIONS, ProjectionAt};
@@ -266,6 +266,7 @@ fn pair(outputs: &mut [Output], of_call: u32, rest: &[Op]) -> bool {
     let (g, u) = (gate.projection.matrix, up.projection.matrix);
     let alike = (g.format, g.group_size, g.rows, g.bf16_scales)
         == (u.format, u.group_size, u.rows, u.bf16_scales)
+        && (g.zeros == 0) == (u.zeros == 0)
         && g.format.is_quantised()
         && gate.ending == Ending::Store
         && up.ending == Ending::Store
@@ -377,10 +378,8 @@ impl Call {
         let parts = TOGETHER * WARPS * TILE * 4;
         let front = (self.columns * 2 + self.columns / 8 + 128 + parts).next_multiple_of(128);
         let unit = chunks * if format == Format::Int8 { 512 } else { 256 } + 64;
-        // As much as leaves room for the next kernel, which is there early and fills its own.
-        let most = (self.gpu.shared / 2).min(ONE_SHARED + 1024).saturating_sub(1024);
-        let stages = (most.saturating_sub(front) / (WARPS * unit)).clamp(1, 8);
-        linear.tiles = stages;
+        // Stages of a warp's ring, as the kernels have them.
+        let stages = if (format, chunks) == (Format::Int8, 4) { 3 } else { 4 };
         let kernel = match (format, chunks) {
             (Format::Int8, 4) => Kernel::LinearOneInt8By128,
             (Format::Int8, 2) => Kernel::LinearOneInt8By64,
@@ -456,30 +455,49 @@ impl Call {
                 linear.extra = chosen[0].projection.out;
             }
             let large = self.tokens > 64 && across * self.tokens.div_ceil(128) >= self.gpu.processors;
-            let (tile, kernel) = match (large, format) {
-                (true, Format::Int4) => (128, Kernel::LinearManyInt4By128),
-                (true, _) => (128, Kernel::LinearManyInt8By128),
-                (false, Format::Int4) => (64, Kernel::LinearManyInt4By64),
-                (false, _) => (64, Kernel::LinearManyInt8By64),
+            let (tile, bits, kernel) = match (large, format) {
+                (true, Format::Int4) => (128, 4, Kernel::LinearManyInt4By128),
+                (true, _) => (128, 8, Kernel::LinearManyInt8By128),
+                (false, Format::Int4) => (64, 4, Kernel::LinearManyInt4By64),
+                (false, _) => (64, 8, Kernel::LinearManyInt8By64),
             };
             let grid = [across, self.tokens.div_ceil(tile), 1];
-            program.add(kernel, grid, THREADS, many_shared(tile)).with(linear);
+            program.add(kernel, grid, THREADS, many_shared(tile, bits)).with(linear);
         }
     }
 
-    /// Matrices of plain numbers. `alone`: nobody has opened the activations yet.
+    /// Matrices of plain numbers. `alone`: nobody has packed the activations yet.
     fn dense(&self, outputs: &[Output], alone: bool, program: &mut Program) {
-        if let (true, Opening::Norm { x, weight, eps, normed }) = (alone, self.opening) {
+        let (singles, halves): (Vec<Output>, Vec<Output>) =
+            outputs.iter().copied().partition(|it| it.projection.matrix.format == Format::F32);
+        let few = self.tokens <= FEW;
+        if alone && !halves.is_empty() {
+            self.pack(few, program);
+        } else if let (true, Opening::Norm { x, weight, eps, normed }) = (alone, self.opening) {
             let norm = super::row::Norm { x, weight, gate: 0, out: normed, width: self.columns, eps };
             super::row::norm(program, norm, self.tokens);
         }
-        let Some(x) = self.opening.plain() else { unreachable!("dense matrices take f32 activations") };
-        let mut linear = self.linear();
-        linear.x = x;
-        let blocks = self.place(&mut linear, outputs, 1);
-        /// Tokens of a block.
+        /// Tokens of a block, of either kernel, and rows of `linear_half`.
         const TOGETHER: u32 = 16;
-        let grid = [blocks, self.tokens.div_ceil(TOGETHER), 1];
-        program.add(Kernel::LinearDense, grid, THREADS, 0).with(linear);
+        const ROWS: u32 = 64;
+        let tokens = self.tokens.div_ceil(TOGETHER);
+        if !halves.is_empty() {
+            let mut linear = self.linear();
+            (linear.x, linear.tiles) = (self.scratch, u32::from(!few));
+            let mut blocks = 0;
+            for (matrix, output) in linear.matrices.iter_mut().zip(&halves) {
+                *matrix = output.matrix(blocks);
+                blocks += output.projection.matrix.rows.div_ceil(ROWS);
+            }
+            linear.count = halves.len() as u32;
+            program.add(Kernel::LinearHalf, [blocks, tokens, 1], THREADS, HALF_SHARED).with(linear);
+        }
+        if !singles.is_empty() {
+            let Some(x) = self.opening.plain() else { unreachable!("dense matrices take f32 activations") };
+            let mut linear = self.linear();
+            linear.x = x;
+            let blocks = self.place(&mut linear, &singles, 1);
+            program.add(Kernel::LinearDense, [blocks, tokens, 1], THREADS, 0).with(linear);
+        }
     }
 }

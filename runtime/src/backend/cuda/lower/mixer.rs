@@ -13,6 +13,8 @@ use crate::ops::gated_delta_rule::Shape as DeltaShape;
 
 /// The most tokens of which each is attended to by itself.
 const FEW: u32 = 8;
+/// Parts of a context that one block puts together at most.
+const MOST_SPLITS: u32 = 64;
 /// Queries and heads of a group that `attend_many` has in a block.
 const ROWS: u32 = 64;
 /// The fewest tokens for which the chunked delta rule is worth its preparation.
@@ -194,6 +196,31 @@ struct Chunks {
 // SAFETY: as above.
 unsafe impl Argument for Chunks {}
 
+/// The kernel for few tokens: `rows` queries of a KV head at a time.
+fn few_of(cache: KvCacheType, dim: u32, rows: u32) -> Kernel {
+    use KvCacheType::{F16, F32, Int8};
+    match (cache, dim, rows) {
+        (F16, 64, 2) => Kernel::AttendFewF16Of64By2,
+        (F16, 64, _) => Kernel::AttendFewF16Of64By4,
+        (F16, 128, 2) => Kernel::AttendFewF16Of128By2,
+        (F16, 128, _) => Kernel::AttendFewF16Of128By4,
+        (F16, _, 2) => Kernel::AttendFewF16Of256By2,
+        (F16, _, _) => Kernel::AttendFewF16Of256By4,
+        (F32, 64, 2) => Kernel::AttendFewF32Of64By2,
+        (F32, 64, _) => Kernel::AttendFewF32Of64By4,
+        (F32, 128, 2) => Kernel::AttendFewF32Of128By2,
+        (F32, 128, _) => Kernel::AttendFewF32Of128By4,
+        (F32, _, 2) => Kernel::AttendFewF32Of256By2,
+        (F32, _, _) => Kernel::AttendFewF32Of256By4,
+        (Int8, 64, 2) => Kernel::AttendFewInt8Of64By2,
+        (Int8, 64, _) => Kernel::AttendFewInt8Of64By4,
+        (Int8, 128, 2) => Kernel::AttendFewInt8Of128By2,
+        (Int8, 128, _) => Kernel::AttendFewInt8Of128By4,
+        (Int8, _, 2) => Kernel::AttendFewInt8Of256By2,
+        (Int8, _, _) => Kernel::AttendFewInt8Of256By4,
+    }
+}
+
 /// The number of a cache type in `ops/attention/kernel.cu`.
 fn number_of(cache: KvCacheType) -> u32 {
     match cache {
@@ -285,17 +312,11 @@ pub(super) fn attention<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &
         splits: 1,
     };
     if *tokens <= FEW || group > ROWS {
-        let (kernel, rows) = match (dim, group) {
-            (64, ..=2) => (Kernel::AttendFew64By2, 2),
-            (64, _) => (Kernel::AttendFew64By4, 4),
-            (128, ..=2) => (Kernel::AttendFew128By2, 2),
-            (128, _) => (Kernel::AttendFew128By4, 4),
-            (_, ..=2) => (Kernel::AttendFew256By2, 2),
-            (_, _) => (Kernel::AttendFew256By4, 4),
-        };
+        let rows = if group <= 2 { 2 } else { 4 };
+        let kernel = few_of(*cache, dim, rows);
         let across = kv_heads * group.div_ceil(rows);
-        // So many that each warp has a block or two.
-        let wanted = blocks.div_ceil(4);
+        // A block of the cache each, where the GPU has room for so many.
+        let wanted = (*blocks).min(MOST_SPLITS);
         let fill = (2 * gpu.processors / (across * tokens)).max(1);
         let room = (ATTENTION_PARTS / (across * tokens)).max(1);
         attend.splits = wanted.min(fill).min(room);

@@ -18,14 +18,13 @@ pub(super) use row::ARGMAX_PARTS;
 /// What kernels are shaped by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gpu {
+    /// Multiprocessors.
     processors: u32,
-    /// Shared memory of each in bytes.
-    shared: u32,
 }
 
 impl Gpu {
     pub(super) fn of(context: &Context) -> Gpu {
-        Gpu { processors: context.processors, shared: context.shared }
+        Gpu { processors: context.processors }
     }
 }
 
