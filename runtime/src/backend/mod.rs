@@ -1,9 +1,12 @@
 //! Devices that operators run on. A backend is a value found at run time, never a `cfg` in model code.
 //!
 //! - `choose`: which device a word means on this machine.
+//! - `conformance`: one suite of tests over every device.
 //! - [`cpu`], [`cuda`]: the devices.
 
 mod choose;
+#[cfg(test)]
+mod conformance;
 pub mod cpu;
 pub mod cuda;
 

@@ -20,6 +20,8 @@ mod parameters;
 mod probe;
 mod queue;
 mod scratch;
+#[cfg(test)]
+mod subject;
 mod weight;
 
 pub use context::Context;

@@ -1,0 +1,57 @@
+//! One suite over every backend: each operator of [`crate::model::operators::Operators`] against its reference in f64, and what a
+//! backend joins against the references of its parts. A wrong kernel is named by the test that fails.
+//!
+//! - `subject`: what a backend has to add to be tested. `bench`: a device with the weights and tensors of a case; `engine`: the engine
+//!   directory that those weights are loaded from; `matrix`: weights in every format. `report`: errors, measured and judged.
+//! - `linear`, `norms`, `rows`, `heads`, `attention`, `convolution`, `delta_rule`: the operators. `fused`: sequences of operators that
+//!   a backend may join. `model`: a whole tiny model.
+//!
+//! The tests are `conformance::<device>::<case>`. Where a device cannot be used, its cases say why and pass.
+
+mod bench;
+mod engine;
+mod linear;
+mod matrix;
+mod norms;
+mod report;
+mod rows;
+mod subject;
+
+pub(in crate::backend) use subject::{Limits, Subject};
+
+use report::Report;
+
+/// Runs a case on a device, where there is one.
+fn run<S: Subject>(case: fn(&mut Report)) {
+    match S::absence() {
+        Some(reason) => println!("skipped on {}: {reason}", S::NAME),
+        None => {
+            let _turn = S::turn();
+            let mut report = Report::new(S::NAME, S::LIMITS);
+            case(&mut report);
+            report.finish();
+        }
+    }
+}
+
+macro_rules! cases {
+    ($($family:ident: $($case:ident),* $(,)?;)*) => {
+        mod cpu {
+            use crate::backend::cpu::CpuDevice;
+            $($(#[test] fn $case() { super::run::<CpuDevice>(super::$family::$case::<CpuDevice>); })*)*
+        }
+        mod cuda {
+            use crate::backend::cuda::CudaDevice;
+            $($(#[test] fn $case() { super::run::<CudaDevice>(super::$family::$case::<CudaDevice>); })*)*
+        }
+    };
+}
+
+cases! {
+    linear:
+        linear_int4, linear_int4_zero_points, linear_int4_bf16_scales, linear_int4_bf16_scales_and_zero_points,
+        linear_int8, linear_f16, linear_bf16, linear_f32, linear_of_large_matrices, linear_that_adds,
+        linear_of_several_matrices, linear_of_the_first_rows;
+    norms: norm_of_rows, norm_of_heads, gated_norm, swiglu;
+    rows: embedding, copied_rows, gathered_rows, rows_side_by_side, largest_of_rows;
+}
