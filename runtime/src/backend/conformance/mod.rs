@@ -8,10 +8,16 @@
 //!
 //! The tests are `conformance::<device>::<case>`. Where a device cannot be used, its cases say why and pass.
 
+mod attention;
 mod bench;
+mod convolution;
+mod delta_rule;
 mod engine;
+mod fused;
+mod heads;
 mod linear;
 mod matrix;
+mod model;
 mod norms;
 mod report;
 mod rows;
@@ -52,6 +58,16 @@ cases! {
         linear_int4, linear_int4_zero_points, linear_int4_bf16_scales, linear_int4_bf16_scales_and_zero_points,
         linear_int8, linear_f16, linear_bf16, linear_f32, linear_of_large_matrices, linear_that_adds,
         linear_of_several_matrices, linear_of_the_first_rows;
+    model: model, model_in_rounds;
     norms: norm_of_rows, norm_of_heads, gated_norm, swiglu;
+    heads: rotary_angles, turned_heads, normed_and_turned_heads;
+    attention:
+        attention_of_64, attention_of_128, attention_of_256, attention_of_a_long_context, attention_of_a_prompt,
+        attention_of_inexact_values, output_gate;
+    convolution: convolution_in_pieces, convolution_of_undecided_tokens;
+    delta_rule: delta_rule, delta_rule_with_a_log, delta_gates;
+    fused:
+        norm_then_linear, gated_norm_then_linear, mlp, linear_then_gates_and_convolution,
+        convolution_then_delta_rule;
     rows: embedding, copied_rows, gathered_rows, rows_side_by_side, largest_of_rows;
 }
