@@ -54,16 +54,16 @@ impl Case {
         self.shape.kv_heads * self.shape.head_dim
     }
 
+    /// Words of four bytes that `tokens` take.
+    fn words(&self, element: KvCacheType, tokens: usize) -> usize {
+        let bytes = tokens.div_ceil(BLOCK_TOKENS) as u64 * self.shape.block_bytes(element);
+        bytes as usize / size_of::<f32>()
+    }
+
     /// A cache with room for `tokens`, all of it NaN.
     fn cache<S: Subject>(&self, bench: &Bench<S>, element: KvCacheType, tokens: usize) -> KvCache<S::Tensor> {
-        let bytes = tokens.div_ceil(BLOCK_TOKENS) as u64 * self.shape.block_bytes(element);
-        let words = vec![nothing(element); bytes as usize / size_of::<f32>()];
-        let tensor = || {
-            let mut tensor = bench.bytes(bytes);
-            bench.device.write(&mut tensor, 0, &words);
-            tensor
-        };
-        KvCache { keys: tensor(), values: tensor() }
+        let words = vec![nothing(element); self.words(element, tokens)];
+        KvCache { keys: bench.holding(&words), values: bench.holding(&words) }
     }
 
     /// Puts the tokens from `first` on into the cache, in pieces of these lengths, each from some rows of a tensor.
@@ -130,6 +130,7 @@ fn ask<S: Subject>(
         bench.device.output_gate(&mut out, &on_device, head_dim, layout);
     }
     let mut found = bench.take(report, &out, rows * width);
+    bench.look_behind(report, scratch, S::attention_scratch(&case.shape) as usize / size_of::<f32>());
     if found[..before * width].iter().any(|value| !value.is_nan()) {
         report.fail("a row before those of the call was written");
     }
@@ -171,7 +172,7 @@ fn attends<S: Subject>(
     tokens: &[usize],
 ) {
     let bench = Bench::<S>::with_cache(&[], element);
-    let mut scratch = bench.bytes(S::attention_scratch(&shape));
+    let mut scratch = bench.zeros(S::attention_scratch(&shape));
     for &context in contexts {
         for &tokens in tokens {
             // The context counts the queries' own tokens.
@@ -186,6 +187,10 @@ fn attends<S: Subject>(
             }
             case.append(&bench, &mut cache, 0, &pieces);
             case.append(&bench, &mut cache, first, &[tokens]);
+            report.at(format!("append_kv {element:?} {shape:?}, {length} tokens"));
+            for tensor in [&cache.keys, &cache.values] {
+                bench.look_behind(report, tensor, case.words(element, length));
+            }
             for gated in [false, true] {
                 let Shape { heads, kv_heads, head_dim } = shape;
                 let gate = if gated { " gated" } else { "" };
@@ -239,7 +244,7 @@ pub(super) fn attention_of_a_prompt<S: Subject>(report: &mut Report) {
     for head_dim in [64, 128, 256] {
         let shape = Shape { heads: 8, kv_heads: 2, head_dim };
         let bench = Bench::<S>::new(&[]);
-        let mut scratch = bench.bytes(S::attention_scratch(&shape));
+        let mut scratch = bench.zeros(S::attention_scratch(&shape));
         for (tokens, before) in [(3, 2), (8, 5), (64, 3), (200, 0), (513, 0)] {
             let case = Case::new(tokens as u64, shape, tokens);
             let mut cache = case.cache(&bench, KvCacheType::F16, tokens);
@@ -256,7 +261,7 @@ pub(super) fn attention_of_inexact_values<S: Subject>(report: &mut Report) {
     for element in TYPES {
         let shape = Shape { heads: 8, kv_heads: 2, head_dim: 128 };
         let bench = Bench::<S>::with_cache(&[], element);
-        let mut scratch = bench.bytes(S::attention_scratch(&shape));
+        let mut scratch = bench.zeros(S::attention_scratch(&shape));
         let length = 333;
         let mut case = Case::new(50, shape, length);
         let mut numbers = Numbers::new(51);

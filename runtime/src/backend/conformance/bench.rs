@@ -18,6 +18,11 @@ const LARGEST: u64 = 512 << 20;
 const GUARD: f32 = 1.234e30;
 const GUARDS: usize = 256;
 
+/// Elements of the scratch memory of a projection.
+fn linear_scratch<S: Subject>(tokens: usize, columns: usize) -> usize {
+    S::linear_scratch(tokens, columns).div_ceil(size_of::<f32>() as u64) as usize
+}
+
 /// A device with its weights.
 pub(super) struct Bench<S: Subject> {
     pub(super) device: S,
@@ -70,7 +75,8 @@ impl<S: Subject> Bench<S> {
         buffers.push(any);
         buffers.extend(S::own_buffers(&options));
         let plan = MemoryPlan { buffers };
-        let (device, mut found) = S::load(&directory, &options, None, &plan, &Allocator::new(&plan)).unwrap();
+        let (device, mut found) = S::load(&directory, &options, None, &plan, &Allocator::new(&plan))
+            .unwrap_or_else(|error| panic!("the device of this case: {error}"));
         let weights = (0..matrices.len()).map(|index| {
             let place = found.iter().position(|(name, _)| *name == engine::name(index)).unwrap();
             found.swap_remove(place).1
@@ -79,19 +85,18 @@ impl<S: Subject> Bench<S> {
         Bench { device, weights, _folder: folder }
     }
 
-    /// A tensor of `bytes`, zero.
-    pub(super) fn bytes(&self, bytes: u64) -> S::Tensor {
-        let mut tensor = self.device.reserve("target/prefill_workspace/any").unwrap();
-        tensor.commit(bytes.max(4)).unwrap();
-        tensor
-    }
-
     /// A tensor of `values`, with guards behind them.
     pub(super) fn holding(&self, values: &[f32]) -> S::Tensor {
         let guarded = [values, &[GUARD; GUARDS]].concat();
-        let mut tensor = self.bytes((guarded.len() * size_of::<f32>()) as u64);
-        self.device.write(&mut tensor, 0, &guarded);
+        let mut tensor = self.device.reserve("target/prefill_workspace/any").unwrap();
+        tensor.commit(size_of_val(&guarded[..]) as u64).unwrap();
+        self.device.write(&mut tensor, &guarded);
         tensor
+    }
+
+    /// A tensor of `bytes` that are zero, with guards behind them.
+    pub(super) fn zeros(&self, bytes: u64) -> S::Tensor {
+        self.holding(&vec![0.0; bytes as usize / size_of::<f32>()])
     }
 
     /// A tensor of `elements` that nobody has written yet: NaN, with guards behind them.
@@ -99,24 +104,36 @@ impl<S: Subject> Bench<S> {
         self.holding(&vec![f32::NAN; elements])
     }
 
-    /// What a projection needs.
+    /// What a projection needs, with guards behind it.
     pub(super) fn linear_scratch(&self, tokens: usize, columns: usize) -> S::Tensor {
-        let bytes = S::linear_scratch(tokens, columns).next_multiple_of(4);
-        self.unwritten(bytes as usize / size_of::<f32>())
+        self.unwritten(linear_scratch::<S>(tokens, columns))
+    }
+
+    /// Looks behind what [`Bench::linear_scratch`] gave.
+    pub(super) fn check_scratch(
+        &self,
+        report: &mut Report,
+        scratch: &S::Tensor,
+        tokens: usize,
+        columns: usize,
+    ) {
+        self.look_behind(report, scratch, linear_scratch::<S>(tokens, columns));
     }
 
     /// The `elements` of a tensor, after a look at the guards behind them and at the device.
     pub(super) fn take(&self, report: &mut Report, tensor: &S::Tensor, elements: usize) -> Vec<f32> {
-        let mut values = self.device.read(tensor, 0..elements + GUARDS).into_owned();
+        let values = self.device.read(tensor, 0..elements).into_owned();
+        self.look_behind(report, tensor, elements);
+        values
+    }
+
+    /// Looks at the guards behind the `elements` of a tensor, and at the device.
+    pub(super) fn look_behind(&self, report: &mut Report, tensor: &S::Tensor, elements: usize) {
+        let guards = self.device.read(tensor, elements..elements + GUARDS).into_owned();
         if let Err(error) = self.device.check() {
             report.fail(error);
-        } else if let Some(place) = values[elements..].iter().position(|value| *value != GUARD) {
-            report.fail(format!(
-                "{place} values behind the last one, {} was written",
-                values[elements + place]
-            ));
+        } else if let Some(place) = guards.iter().position(|value| *value != GUARD) {
+            report.fail(format!("{place} values behind the last one, {} was written", guards[place]));
         }
-        values.truncate(elements);
-        values
     }
 }

@@ -57,9 +57,15 @@ fn cases() -> Vec<Case> {
     all
 }
 
+fn bench<S: Subject>(cases: &[Case]) -> Bench<S> {
+    let taps: Vec<Matrix> = cases.iter().map(|case| Matrix::numbers(&case.taps)).collect();
+    Bench::new(&taps)
+}
+
 pub(super) fn convolution_in_pieces<S: Subject>(report: &mut Report) {
-    for case in cases() {
-        let bench = Bench::<S>::new(&[Matrix::numbers(&case.taps)]);
+    let cases = cases();
+    let bench = bench::<S>(&cases);
+    for (case, taps) in cases.iter().zip(&bench.weights) {
         let mut whole: Option<Vec<f32>> = None;
         for piece in [case.tokens, 1, 2, 5, 16] {
             let mut x = bench.holding(&case.x);
@@ -68,14 +74,7 @@ pub(super) fn convolution_in_pieces<S: Subject>(report: &mut Report) {
             while row < case.tokens {
                 let rows = row..(row + piece).min(case.tokens);
                 row = rows.end;
-                bench.device.causal_conv1d(
-                    case.channels,
-                    rows,
-                    Keep::All,
-                    &bench.weights[0],
-                    &mut x,
-                    &mut window,
-                );
+                bench.device.causal_conv1d(case.channels, rows, Keep::All, taps, &mut x, &mut window);
             }
             report.at(format!("{} in pieces of {piece}", case.label()));
             let found = bench.take(report, &x, case.x.len());
@@ -89,9 +88,11 @@ pub(super) fn convolution_in_pieces<S: Subject>(report: &mut Report) {
 }
 
 pub(super) fn convolution_of_undecided_tokens<S: Subject>(report: &mut Report) {
-    for case in cases().into_iter().filter(|case| case.tokens <= 8) {
-        let bench = Bench::<S>::new(&[Matrix::numbers(&case.taps)]);
-        let Case { channels, kernel, tokens, .. } = case;
+    let mut cases = cases();
+    cases.retain(|case| case.tokens <= 8);
+    let bench = bench::<S>(&cases);
+    for (case, taps) in cases.iter().zip(&bench.weights) {
+        let Case { channels, kernel, tokens, .. } = *case;
         let elements = case.history.len() + case.x.len();
         for accepted in 0..=tokens {
             // Rows of others stand before and behind.
@@ -99,7 +100,7 @@ pub(super) fn convolution_of_undecided_tokens<S: Subject>(report: &mut Report) {
             let mut on_device = bench.holding(&x);
             let mut window = bench.holding(&[&case.history[..], &vec![f32::NAN; case.x.len()]].concat());
             let rows = 2..2 + tokens;
-            let (device, taps) = (&bench.device, &bench.weights[0]);
+            let device = &bench.device;
             device.causal_conv1d(channels, rows, Keep::Undecided, taps, &mut on_device, &mut window);
             report.at(format!("{}, undecided", case.label()));
             let found = bench.take(report, &on_device, x.len());

@@ -84,7 +84,7 @@ pub(super) fn delta_rule<S: Subject>(report: &mut Report) {
                     let beta = bench.holding(&case.beta);
                     let mut state = bench.holding(&case.state);
                     let mut out = bench.unwritten(expected.len());
-                    let mut scratch = bench.bytes(S::delta_scratch(&shape, tokens));
+                    let mut scratch = bench.zeros(S::delta_scratch(&shape, tokens));
                     let mut row = 0;
                     for piece in pieces.iter().map(|piece| (*piece).min(tokens)) {
                         let rows = row..(row + piece).min(tokens);
@@ -131,7 +131,7 @@ pub(super) fn delta_rule_with_a_log<S: Subject>(report: &mut Report) {
                 let beta = bench.holding(&case.beta);
                 let mut state = bench.holding(&case.state);
                 let mut out = bench.unwritten(expected.len());
-                let mut scratch = bench.bytes(S::delta_scratch(&shape, tokens));
+                let mut scratch = bench.zeros(S::delta_scratch(&shape, tokens));
                 let rows = Some(LogRows { log: &mut log, first });
                 bench.device.gated_delta_rule(
                     &shape,

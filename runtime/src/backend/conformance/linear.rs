@@ -49,6 +49,7 @@ fn products<S: Subject>(report: &mut Report, matrices: &[Matrix], tokens: &[usiz
             report.at(format!("linear {} t{tokens}", matrix.words()));
             let found = bench.take(report, &out, expected.len());
             report.within("", limit(report, matrix, tokens), &found, &expected);
+            bench.check_scratch(report, &scratch, tokens, matrix.columns);
         }
     }
 }

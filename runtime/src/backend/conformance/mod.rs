@@ -68,6 +68,6 @@ cases! {
     delta_rule: delta_rule, delta_rule_with_a_log, delta_gates;
     fused:
         norm_then_linear, gated_norm_then_linear, mlp, linear_then_gates_and_convolution,
-        convolution_then_delta_rule;
+        convolution_then_delta_rule, heads_apart, mlp_apart, projections_apart;
     rows: embedding, copied_rows, gathered_rows, rows_side_by_side, largest_of_rows;
 }

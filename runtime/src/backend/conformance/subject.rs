@@ -55,8 +55,8 @@ pub(in crate::backend) trait Subject: Backend {
     /// What a plan lists for the device itself.
     fn own_buffers(options: &RuntimeOptions) -> Vec<PlannedBuffer>;
 
-    /// Puts `values` into the committed part of a tensor, from element `at` on.
-    fn write(&self, tensor: &mut Self::Tensor, at: usize, values: &[f32]);
+    /// Puts `values` into the first elements of a tensor, which are committed.
+    fn write(&self, tensor: &mut Self::Tensor, values: &[f32]);
 
     /// Bytes that a projection needs.
     fn linear_scratch(tokens: usize, columns: usize) -> u64;
@@ -97,8 +97,8 @@ impl Subject for CpuDevice {
         Vec::new()
     }
 
-    fn write(&self, tensor: &mut Buffer, at: usize, values: &[f32]) {
-        tensor.slice_mut()[at..at + values.len()].copy_from_slice(values);
+    fn write(&self, tensor: &mut Buffer, values: &[f32]) {
+        tensor.slice_mut()[..values.len()].copy_from_slice(values);
     }
 
     fn linear_scratch(tokens: usize, columns: usize) -> u64 {

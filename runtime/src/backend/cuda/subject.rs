@@ -76,14 +76,18 @@ impl Subject for CudaDevice {
         ]
     }
 
-    fn write(&self, tensor: &mut DeviceBuffer, at: usize, values: &[f32]) {
+    fn write(&self, tensor: &mut DeviceBuffer, values: &[f32]) {
         self.queue.finish().unwrap();
         let context = self.queue.context();
         context.enter().unwrap();
-        let to = tensor.start() + (at * size_of::<f32>()) as u64;
-        // SAFETY: the case has committed the elements from `at` on, and the source lives until the copy has ended.
+        // SAFETY: the case has committed as many bytes, and the source lives until the copy has ended.
         check("write its memory", unsafe {
-            sys::cuMemcpyHtoDAsync_v2(to, values.as_ptr().cast(), size_of_val(values), context.stream())
+            sys::cuMemcpyHtoDAsync_v2(
+                tensor.start(),
+                values.as_ptr().cast(),
+                size_of_val(values),
+                context.stream(),
+            )
         })
         .unwrap();
         context.wait().unwrap();
