@@ -6,7 +6,15 @@
 //! - `linear`, `norms`, `rows`, `heads`, `attention`, `convolution`, `delta_rule`: the operators. `fused`: sequences of operators that
 //!   a backend may join. `model`: a whole tiny model.
 //!
-//! The tests are `conformance::<device>::<case>`. Where a device cannot be used, its cases say why and pass.
+//! The tests are `conformance::<device>::<case>`. Where a device cannot be used, its cases say why and pass. They need no files but a
+//! folder for temporary ones, and on a GPU its kernels, so that the test program alone can be taken to a board:
+//!
+//! ```text
+//! SWEEP_KERNELS=cubins ./runtime-<hash> conformance::cuda --nocapture --test-threads 1
+//! ```
+//!
+//! prints the error of every result, and names at its end what is beyond its limit. A kernel that touches memory that is not there ends
+//! the context for all cases behind it; `--exact backend::conformance::cuda::<case>` runs one in a process of its own.
 
 mod attention;
 mod bench;

@@ -49,14 +49,15 @@ impl Report {
     /// Notes a failure unless `actual` is `expected` up to `limit`. `part` says which result it is; empty where there is one.
     pub(super) fn within(&mut self, part: &str, limit: f64, actual: &[f32], expected: &[f64]) {
         let label = self.named(part);
-        let error = measured(actual, expected);
+        let Error { relative, worst, place } = measured(actual, expected);
+        let fits = relative <= limit && worst <= WORST * limit;
         if self.device != "cpu" {
-            println!("{}: {label}: {:.1e} (worst {:.1e})", self.device, error.relative, error.worst);
+            let verdict = if fits { "" } else { " FAILED" };
+            println!("{}: {label}: {relative:.1e} (worst {worst:.1e}){verdict}", self.device);
         }
-        if !(error.relative <= limit && error.worst <= WORST * limit) {
-            let Error { relative, worst, place } = error;
-            let (found, wanted) = (actual.get(place), expected.get(place));
-            let (found, wanted) = (found.copied().unwrap_or(f32::NAN), wanted.copied().unwrap_or(f64::NAN));
+        if !fits {
+            let found = actual.get(place).copied().unwrap_or(f32::NAN);
+            let wanted = expected.get(place).copied().unwrap_or(f64::NAN);
             self.failures.push(format!(
                 "{label}: off by {relative:.2e}, worst {worst:.2e} at {place} of {} ({found} instead of {wanted}); limit {limit:.0e}",
                 expected.len(),

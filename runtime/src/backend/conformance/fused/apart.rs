@@ -23,13 +23,16 @@ pub(in crate::backend::conformance) fn heads_apart<S: Subject>(report: &mut Repo
     let weights = [numbers.take(width, 2.0), numbers.take(width, 2.0)];
     let bench = Bench::<S>::new(&[Matrix::numbers(&weights[0]), Matrix::numbers(&weights[1])]);
     for tokens in TOKENS {
-        for order in ["keys first", "keys alone", "queries alone", "none", "twice"] {
+        for order in ["keys first", "keys alone", "queries alone", "none", "twice", "by other angles"] {
             let layouts = [Heads::interleaved(tokens, 6, width), Heads::packed(tokens, 2, width)];
             let x = layouts.map(|layout| numbers.take(tokens * layout.token_stride, 3.0));
             let (mut cos, mut sin) = (vec![0.0; tokens * rotary / 2], vec![0.0; tokens * rotary / 2]);
             rope::fill(77, rotary, 1e4, &mut cos, &mut sin);
             let mut tensors = [bench.holding(&x[0]), bench.holding(&x[1])];
-            let (cos_there, sin_there) = (bench.holding(&cos), bench.holding(&sin));
+            // Each has a table of its own; those of the keys are the other way round in one of the cases.
+            let tables =
+                if order == "by other angles" { [[&cos, &sin], [&sin, &cos]] } else { [[&cos, &sin]; 2] };
+            let there = tables.map(|table| table.map(|values| bench.holding(values)));
             for index in 0..2 {
                 bench.device.rms_norm_heads(&mut tensors[index], layouts[index], &bench.weights[index], EPS);
             }
@@ -38,17 +41,18 @@ pub(in crate::backend::conformance) fn heads_apart<S: Subject>(report: &mut Repo
                 "keys alone" => &[1],
                 "queries alone" => &[0],
                 "twice" => &[0, 0],
+                "by other angles" => &[0, 1],
                 _ => &[],
             };
             for index in turns {
-                let tensor = &mut tensors[*index];
-                bench.device.rope(tensor, layouts[*index], rotary, &cos_there, &sin_there);
+                let (tensor, [cos, sin]) = (&mut tensors[*index], &there[*index]);
+                bench.device.rope(tensor, layouts[*index], rotary, cos, sin);
             }
             report.at(format!("norm of heads t{tokens}, turned: {order}"));
             for (index, part) in ["queries", "keys"].into_iter().enumerate() {
                 let mut expected = normed(&x[index], layouts[index], &weights[index]);
                 for _ in turns.iter().filter(|turn| **turn == index) {
-                    turned(&mut expected, layouts[index], rotary, &cos, &sin);
+                    turned(&mut expected, layouts[index], rotary, tables[index][0], tables[index][1]);
                 }
                 let found = bench.take(report, &tensors[index], x[index].len());
                 report.within(part, report.limits.plain, &found, &expected);
