@@ -8,14 +8,16 @@ use std::fs;
 use std::path::Path;
 
 use harness::record::{Outcome, Reading, Run};
-use harness::report::svg::class_bars::{Bar, class_bars};
+use harness::report::svg::class_bars::{Bar, Lane, class_bars};
+use harness::report::svg::device_series::{Seen, device_series, seen};
 use harness::report::svg::intervals::intervals;
 use harness::report::svg::palette::Kind;
 use harness::report::svg::series::{Line, series};
-use harness::report::svg::waterfall::{Step, waterfall};
+use harness::report::svg::waterfall::{Fall, Step, waterfall};
 use harness::report::{self, ReportError, csv};
 use harness::verdict::judge;
 use ledger::{BufferClass, Bytes, Phase};
+use sample_run::device::{Board, run_on};
 use sample_run::{Fate, Model, for_each_trial, run, run_of, six_cells, trial, write};
 
 /// The most that a report of forty cells may take.
@@ -233,26 +235,80 @@ fn the_chart_of_all_cells() {
         model: model.to_owned(),
         axes: "maxInputLen 4096".to_owned(),
         word: "PASS".to_owned(),
-        parts: vec![
-            (Kind::Class(BufferClass::WeightsLinear), Bytes::mib(60)),
-            (Kind::Class(BufferClass::KvCache), Bytes::mib(30)),
-            (Kind::Released, Bytes::mib(10)),
-        ],
-        peak: Some(Bytes::mib(peak)),
-        silent: None,
-        limit: Some(Bytes::mib(limit)),
+        lanes: vec![Lane {
+            parts: vec![
+                (Kind::Class(BufferClass::WeightsLinear), Bytes::mib(60)),
+                (Kind::Class(BufferClass::KvCache), Bytes::mib(30)),
+                (Kind::Released, Bytes::mib(10)),
+            ],
+            peak: Some(Bytes::mib(peak)),
+            limit: Some(Bytes::mib(limit)),
+            ..Lane::default()
+        }],
     };
     let silent = Bar {
-        parts: Vec::new(),
-        peak: None,
-        limit: None,
-        silent: Some("no trial was recorded".to_owned()),
+        lanes: vec![Lane { silent: Some("no trial was recorded".to_owned()), ..Lane::default() }],
         ..bar("silent", 0, 0)
     };
     insta::assert_snapshot!(class_bars(
         &[bar("within", 100, 120), bar("over", 100, 90), silent],
         "a finding"
     ));
+}
+
+#[test]
+fn the_chart_of_cells_on_devices() {
+    let lane = |class, mib| Lane {
+        parts: vec![
+            (Kind::Class(class), Bytes::mib(mib)),
+            (Kind::Class(BufferClass::Unaccounted), Bytes::mib(2)),
+        ],
+        peak: Some(Bytes::mib(mib + 2)),
+        limit: Some(Bytes::mib(60)),
+        ..Lane::default()
+    };
+    let bar = |model: &str, lanes| Bar {
+        model: model.to_owned(),
+        axes: "maxInputLen 4096".to_owned(),
+        word: "PASS".to_owned(),
+        lanes,
+    };
+    let context = vec![(Kind::Class(BufferClass::DeviceContext), Bytes::mib(40))];
+    let card = vec![lane(BufferClass::Program, 20), lane(BufferClass::WeightsLinear, 80)];
+    let unified =
+        vec![Lane { device_parts: context, peak: Some(Bytes::mib(62)), ..lane(BufferClass::Program, 20) }];
+    let host = vec![lane(BufferClass::WeightsLinear, 50)];
+    let bars = [bar("card", card), bar("unified", unified), bar("host", host)];
+    insta::assert_snapshot!(class_bars(&bars, "a finding"));
+}
+
+#[test]
+fn the_chart_of_a_device_over_time() {
+    let mut trial = run_on(Board::Card).trials.swap_remove(0);
+    let Reading::Measured(series) = &mut trial.device_series else { unreachable!() };
+    series.samples.retain(|sample| sample.at.0 % 500_000 < 10_000);
+    let line = Line { label: "card".to_owned(), limit: Bytes::mib(2720), fails: true };
+    let by_process = device_series(&trial, std::slice::from_ref(&line), "a finding");
+    let Reading::Measured(series) = &mut trial.device_series else { unreachable!() };
+    series.samples.iter_mut().for_each(|sample| sample.used = Some(Bytes::ZERO));
+    assert_eq!(seen(&trial), Seen::Growth, "nothing is listed for the process, as in a container");
+    trial.device_series = Reading::Unavailable("no GPU".to_owned());
+    assert_eq!(seen(&trial), Seen::Nothing);
+    assert!(device_series(&trial, &[line], "a finding").contains("peak-value strong"), "peaks stay");
+    insta::assert_snapshot!(by_process);
+}
+
+#[test]
+fn every_device_chart_says_its_finding_and_adds_up() {
+    for (board, total) in [(Board::Card, "peak on the device"), (Board::Unified, "host and device")] {
+        let folder = tempfile::tempdir().unwrap();
+        let html = written(&run_on(board), folder.path());
+        let charts = count(&html, "<svg class=\"chart");
+        assert_eq!(charts, 1 + 3 * 4);
+        assert_eq!(count(&html, "role=\"img\" aria-label=\""), charts);
+        assert_eq!(count(&html, &format!("class=\"name strong\">{total}<")), 3);
+        assert!(html.contains("On the device") && html.contains("device_context"));
+    }
 }
 
 #[test]
@@ -280,12 +336,40 @@ fn a_single_sample_is_seen_in_the_chart() {
 
 #[test]
 fn the_waterfall() {
-    let steps = [
+    let steps = vec![
         Step { kind: Kind::Class(BufferClass::WeightsLinear), bytes: 60 << 20 },
         Step { kind: Kind::Class(BufferClass::KvCache), bytes: 50 << 20 },
         Step { kind: Kind::Class(BufferClass::Unaccounted), bytes: -(10 << 20) },
     ];
-    insta::assert_snapshot!(waterfall(&steps, Bytes::mib(100), Some(Bytes::mib(90)), "a finding"));
+    let fall = Fall {
+        steps,
+        peak: Bytes::mib(100),
+        peak_name: "peak resident",
+        limit: Some(Bytes::mib(90)),
+        ..Fall::default()
+    };
+    insta::assert_snapshot!(waterfall(&[fall], "a finding"));
+}
+
+#[test]
+fn the_waterfall_of_two_memories() {
+    let step = |class, mib: i64| Step { kind: Kind::Class(class), bytes: mib << 20 };
+    let host = Fall {
+        heading: Some("Host memory".to_owned()),
+        steps: vec![step(BufferClass::Program, 22), step(BufferClass::Unaccounted, -2)],
+        peak: Bytes::mib(20),
+        peak_name: "peak resident",
+        ..Fall::default()
+    };
+    let device = Fall {
+        heading: Some("Orin, in the same memory".to_owned()),
+        from: Bytes::mib(20),
+        steps: vec![step(BufferClass::WeightsLinear, 60), step(BufferClass::DeviceContext, 10)],
+        peak: Bytes::mib(90),
+        peak_name: "host and device",
+        limit: Some(Bytes::mib(80)),
+    };
+    insta::assert_snapshot!(waterfall(&[host, device], "a finding"));
 }
 
 #[test]
@@ -301,4 +385,16 @@ fn the_sample_report_can_be_looked_at() {
     let scratch = tempfile::tempdir().unwrap();
     let html = written(&run(), named.as_deref().map_or(scratch.path(), Path::new));
     assert!(html.ends_with("</html>\n") || html.ends_with("</html>"));
+}
+
+/// The same for a card and for unified memory, in the folders `SWEEP_SAMPLE_REPORT`-card and -unified.
+#[test]
+fn the_sample_reports_on_devices_can_be_looked_at() {
+    let named = std::env::var("SWEEP_SAMPLE_REPORT").ok();
+    for (board, name) in [(Board::Card, "card"), (Board::Unified, "unified")] {
+        let scratch = tempfile::tempdir().unwrap();
+        let named = named.as_ref().map(|folder| format!("{folder}-{name}"));
+        let html = written(&run_on(board), named.as_deref().map_or(scratch.path(), Path::new));
+        assert!(html.ends_with("</html>\n") || html.ends_with("</html>"));
+    }
 }

@@ -414,7 +414,7 @@ fn budget_without_a_limit() {
     20 |   - {id: kv, class: kv_cache, phase: decode, why: small}
        |          ^^
        |
-       = hint: give it `total`, or `class` with one of `bytes` and `share`
+       = hint: give it `total`, `device` or `hostAndDevice`, or `class` with one of `bytes` and `share`
     "#);
 }
 

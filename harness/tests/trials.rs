@@ -12,7 +12,7 @@ use harness::probe::Gpu;
 use harness::record::{Outcome, Reading, Series, TrialFile, TrialPaths, TrialRecord, recover};
 use harness::scenario::Scenario;
 use harness::trial::{TrialPlan, run_trial};
-use ledger::{Bytes, Phase};
+use ledger::{BufferClass, Bytes, Phase};
 
 /// Runs one trial of a target that behaves like `model`, and returns its record and what is on disk.
 fn trial_of(scenario: &Scenario, can_wait: bool) -> (TrialRecord, Series) {
@@ -83,6 +83,22 @@ fn a_good_target_goes_through_every_phase() {
     assert!(record.sampler.samples > 5);
     assert_eq!(series.samples.len() as u64, record.sampler.samples, "every sample is on disk");
     assert!(series.samples.iter().filter_map(|sample| sample.resident()).max() >= Some(WEIGHTS));
+}
+
+#[test]
+fn a_target_on_a_card_is_recorded_with_both_of_its_memories() {
+    let record = trial("card");
+    assert_eq!(record.outcome, Outcome::Completed, "{:?}", record.log_tail);
+    let load = &record.phases[1].end;
+    let device = load.device.as_ref().expect("it has one");
+    assert_eq!(device.by_class_bytes, [(BufferClass::DeviceContext, fake::CONTEXT)].into());
+    assert_eq!(device.report.unaccounted, Reading::Measured(fake::STRAY.0 as i64));
+    // The context is not resident: the host's account adds up without it.
+    let host: Bytes = load.host_classes().measured().expect("it answers").values().copied().sum();
+    let resident = load.resident.measured().expect("alive").total();
+    let unaccounted = *load.unaccounted_bytes.measured().expect("both are known");
+    assert_eq!(host.0 as i64 + unaccounted, resident.0 as i64);
+    assert!(load.by_class_bytes.measured().expect("it answers").contains_key(&BufferClass::DeviceContext));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BufferClass, Bytes, MemoryKind, MemoryPlan, Phase, Role};
+use crate::{BufferClass, Bytes, DeviceReport, FORMAT_VERSION, MemoryKind, MemoryPlan, Phase, Role};
 
 /// One buffer of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,12 +28,15 @@ pub struct LedgerEntry {
     pub reserved: Bytes,
 }
 
-/// The moment of a phase at which most was held.
+/// The moment of a phase at which most was held in one kind of memory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhasePeak {
     /// The phase, as the target itself goes through it.
     pub phase: Phase,
-    /// What all buffers together held then.
+    /// Which memory. Host and device need not peak at the same moment.
+    #[serde(default, skip_serializing_if = "MemoryKind::is_host")]
+    pub memory: MemoryKind,
+    /// What all of its buffers together held then.
     pub total: Bytes,
     /// The same by class; classes that held nothing are left out.
     pub by_class: BTreeMap<BufferClass, Bytes>,
@@ -46,7 +49,8 @@ pub struct LedgerSnapshot {
     pub entries: Vec<LedgerEntry>,
     /// The most that all buffers together ever held at one moment.
     pub peak_total: Bytes,
-    /// The peak of each phase that was entered, in order of phases, over all sequences so far.
+    /// The peak of each phase that was entered, in order of phases, over all sequences so far; of device memory only
+    /// where a buffer lies there.
     #[serde(default)]
     pub phases: Vec<PhasePeak>,
 }
@@ -57,19 +61,33 @@ impl LedgerSnapshot {
         self.entries.iter().map(|entry| entry.now).sum()
     }
 
-    /// What was held by class when `phase` held most; `None` where it was never entered.
+    /// What host memory held by class when `phase` held most there; `None` where it was never entered.
     pub fn at_peak_of(&self, phase: Phase) -> Option<&PhasePeak> {
-        self.phases.iter().find(|peak| peak.phase == phase)
+        self.at_peak_in(MemoryKind::Host, phase)
     }
 
-    /// Bytes committed at this moment, by class.
-    pub fn by_class(&self) -> BTreeMap<BufferClass, Bytes> {
-        let mut totals = BTreeMap::new();
-        for entry in &self.entries {
-            *totals.entry(entry.class).or_insert(Bytes::ZERO) += entry.now;
-        }
-        totals
+    /// The same of one kind of memory.
+    pub fn at_peak_in(&self, memory: MemoryKind, phase: Phase) -> Option<&PhasePeak> {
+        self.phases.iter().find(|peak| peak.phase == phase && peak.memory == memory)
     }
+
+    /// Bytes committed at this moment, by class, in both kinds of memory.
+    pub fn by_class(&self) -> BTreeMap<BufferClass, Bytes> {
+        sum_by_class(self.entries.iter())
+    }
+
+    /// Bytes committed at this moment in one kind of memory, by class.
+    pub fn by_class_in(&self, memory: MemoryKind) -> BTreeMap<BufferClass, Bytes> {
+        sum_by_class(self.entries.iter().filter(|entry| entry.memory == memory))
+    }
+}
+
+fn sum_by_class<'a>(entries: impl Iterator<Item = &'a LedgerEntry>) -> BTreeMap<BufferClass, Bytes> {
+    let mut totals = BTreeMap::new();
+    for entry in entries {
+        *totals.entry(entry.class).or_insert(Bytes::ZERO) += entry.now;
+    }
+    totals
 }
 
 /// What the program takes beside the ledger's buffers.
@@ -99,6 +117,41 @@ pub struct MemoryReport {
     pub ledger: LedgerSnapshot,
     /// The program itself.
     pub program: ProgramMemory,
-    /// Bytes committed now by class, `program` included.
+    /// Bytes committed now by class, in both kinds of memory, `program` and `device_context` included.
     pub by_class_bytes: BTreeMap<BufferClass, Bytes>,
+    /// The device that the target runs on, where it runs on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceReport>,
+}
+
+impl MemoryReport {
+    /// The report of a target at one moment, with its sums.
+    pub fn new(
+        plan: MemoryPlan,
+        ledger: LedgerSnapshot,
+        program: ProgramMemory,
+        device: Option<DeviceReport>,
+    ) -> MemoryReport {
+        let mut by_class_bytes = ledger.by_class();
+        by_class_bytes.insert(BufferClass::Program, program.total());
+        if let Some(device) = &device {
+            by_class_bytes.insert(BufferClass::DeviceContext, device.context);
+        }
+        MemoryReport { format_version: FORMAT_VERSION, plan, ledger, program, by_class_bytes, device }
+    }
+
+    /// Bytes committed now in one kind of memory, by class: the host's with `program`, a device's with `device_context`.
+    pub fn by_class_in(&self, memory: MemoryKind) -> BTreeMap<BufferClass, Bytes> {
+        let mut totals = self.ledger.by_class_in(memory);
+        match (memory, &self.device) {
+            (MemoryKind::Host, _) => {
+                totals.insert(BufferClass::Program, self.program.total());
+            }
+            (MemoryKind::Device, Some(device)) => {
+                totals.insert(BufferClass::DeviceContext, device.context);
+            }
+            (MemoryKind::Device, None) => {}
+        }
+        totals
+    }
 }

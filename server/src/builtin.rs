@@ -1,11 +1,9 @@
 //! The built-in runtime, served.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use ledger::{
-    BufferClass, Bytes, FORMAT_VERSION, LedgerSnapshot, MemoryPlan, MemoryReport, ProgramMemory, Tokens,
-};
+use ledger::Tokens;
 use runtime::backend::Backend;
 use runtime::backend::cpu::CpuDevice;
 use runtime::backend::cuda::CudaDevice;
@@ -15,12 +13,11 @@ use runtime::generate::chat_template::{ChatTemplate, ChatTemplateError};
 use runtime::generate::sample::Sampler;
 use runtime::generate::tokenizer::Tokenizer;
 use runtime::generate::{CHAT_TEMPLATE, TOKENIZER_CONFIG, TextFilesError, read_optional};
-use runtime::memory::{CountingHeap, Ledger};
 use runtime::plan::{Device, RuntimeOptions};
 use thiserror::Error;
 
 use crate::engine::{Drafted, GenerateError, GenerateOptions, Step, TextEngine, Turn};
-use crate::serve::MemoryHandle;
+use crate::memory::{MemoryWitness, ProgramStart};
 
 /// Why an engine could not be made ready to be served.
 #[derive(Debug, Error)]
@@ -57,56 +54,6 @@ struct Generation<B: Backend> {
     token: u32,
 }
 
-/// What `/v1/memory` answers from, while an engine loads, idles and runs.
-#[derive(Debug, Default)]
-pub struct MemoryWitness {
-    loaded: OnceLock<Loaded>,
-}
-
-#[derive(Debug)]
-struct Loaded {
-    plan: MemoryPlan,
-    ledger: Arc<Ledger>,
-    resident_at_start: Bytes,
-    heap_at_start: Bytes,
-}
-
-impl MemoryWitness {
-    /// A witness that knows only the program until [`load`] is done.
-    pub fn new() -> Arc<MemoryWitness> {
-        Arc::default()
-    }
-
-    /// The report at this moment.
-    pub fn report(&self) -> MemoryReport {
-        let (plan, snapshot, program) = match self.loaded.get() {
-            Some(loaded) => (
-                loaded.plan.clone(),
-                loaded.ledger.snapshot(),
-                ProgramMemory {
-                    resident_at_start: loaded.resident_at_start,
-                    heap_growth: CountingHeap::held().saturating_sub(loaded.heap_at_start),
-                },
-            ),
-            // Nothing is loaded: all that is resident is the program.
-            None => {
-                let resident_at_start = resident_memory().unwrap_or_default();
-                let program = ProgramMemory { resident_at_start, heap_growth: Bytes::ZERO };
-                (MemoryPlan::default(), LedgerSnapshot::default(), program)
-            }
-        };
-        let mut by_class_bytes = snapshot.by_class();
-        by_class_bytes.insert(BufferClass::Program, program.total());
-        MemoryReport { format_version: FORMAT_VERSION, plan, ledger: snapshot, program, by_class_bytes }
-    }
-
-    /// The witness as the server wants it.
-    pub fn handle(self: &Arc<Self>) -> MemoryHandle {
-        let witness = self.clone();
-        Arc::new(move || Some(witness.report()))
-    }
-}
-
 /// Loads the engine in `directory` on the device that `options` name, and tells `witness` about it.
 ///
 /// # Errors
@@ -132,18 +79,14 @@ impl<B: Backend> Builtin<B> {
         options: &RuntimeOptions,
         witness: &MemoryWitness,
     ) -> Result<Builtin<B>, BuiltinError> {
-        let resident_at_start = resident_memory().unwrap_or_default();
-        let heap_at_start = CountingHeap::held();
+        let program = ProgramStart::now();
         let engine_dir = EngineDir::open(directory)?;
         let template = read_optional(&directory.join(CHAT_TEMPLATE))?;
         let template = template.map(|text| String::from_utf8_lossy(&text).into_owned());
         let config = read_optional(&directory.join(TOKENIZER_CONFIG))?;
         let chat_template = ChatTemplate::from_checkpoint(template.as_deref(), config.as_deref())?;
         let engine = Engine::load(&engine_dir, options)?;
-        let loaded =
-            Loaded { plan: engine.plan().clone(), ledger: engine.ledger(), resident_at_start, heap_at_start };
-        // A witness serves one load; a second one would not change what the first has seen.
-        let _ = witness.loaded.set(loaded);
+        witness.watch(&engine, program);
         let mut places = Vec::new();
         places.resize_with(engine.options().max_batch_size as usize, || None);
         Ok(Builtin { engine, chat_template: chat_template.map(Arc::new), places })
@@ -244,11 +187,4 @@ fn refused(error: SequenceError) -> GenerateError {
         | SequenceError::TooMany { .. } => GenerateError::Engine { reason },
         _ => GenerateError::Request { reason },
     }
-}
-
-/// Resident memory of this process: the second number of `/proc/self/statm`, in pages.
-fn resident_memory() -> Option<Bytes> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Bytes(pages * rustix::param::page_size() as u64))
 }

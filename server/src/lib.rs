@@ -8,6 +8,7 @@
 //! - [`builtin`]: the runtime of this workspace behind that trait.
 //! - [`engine`]: what a runtime has to offer to be served.
 //! - [`mod@serve`]: binding, loading, signals, the orderly end.
+//! - `memory`: what the loaded runtime says of its memory.
 //! - `connection`: the accept loop and its limits. `routes`: the endpoints.
 //! - `request`: bodies in, checked. `reply`: bodies and event streams out. `error`: OpenAI's form of errors.
 //! - `queue`, `batch`, `job`: requests that wait, those that run together, and each of them. `speculation`: what drafts came to.
@@ -22,6 +23,7 @@ mod connection;
 pub mod engine;
 mod error;
 mod job;
+mod memory;
 mod queue;
 mod reply;
 mod request;
@@ -31,4 +33,5 @@ mod speculation;
 mod stop;
 
 pub use engine::{Drafted, GenerateError, GenerateOptions, Step, TextEngine, Turn};
+pub use memory::MemoryWitness;
 pub use serve::{MemoryHandle, ServeError, ServeOptions, serve, serve_until};

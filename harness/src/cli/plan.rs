@@ -107,7 +107,7 @@ fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell 
     let record = cell.record();
     let fails = scenario.budgets.iter().filter(|budget| record.matches(&budget.when));
     let fails = fails.filter_map(|budget| match (budget.subject, budget.fail) {
-        (BudgetSubject::Total, Some(BudgetLimit::Bytes(limit))) => Some(limit),
+        (BudgetSubject::Total | BudgetSubject::HostAndDevice, Some(BudgetLimit::Bytes(limit))) => Some(limit),
         _ => None,
     });
     PlannedCell {

@@ -14,6 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::record::{Outcome, TrialRecord};
 use crate::scenario::Cell;
 use crate::sweep::Observer;
+use crate::verdict::device::DeviceEdge;
 
 /// A run on the screen.
 #[derive(Debug)]
@@ -134,6 +135,10 @@ fn summary(record: &TrialRecord) -> String {
     }];
     if let Some(peak) = record.peak_resident() {
         parts.push(format!("peak {:.1} MiB", peak.as_mib()));
+    }
+    let on_device = record.phases.iter().filter_map(|phase| Some(DeviceEdge::of(phase)?.used_bytes));
+    if let Some(most) = on_device.max() {
+        parts.push(format!("{:.1} MiB on the device", most.as_mib()));
     }
     for request in &record.requests {
         let speeds = [

@@ -8,8 +8,9 @@ use ledger::Tokens;
 use runtime::backend;
 use runtime::engine_dir::EngineDir;
 use runtime::plan::{RuntimeOptions, Streaming};
+use server::MemoryWitness;
 use server::ServeOptions;
-use server::builtin::{self, BuiltinError, MemoryWitness};
+use server::builtin::{self, BuiltinError};
 
 use super::arguments::ServeArguments;
 use super::{CliError, Printer, build};

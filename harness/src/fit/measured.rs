@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::planner::Configuration;
 use crate::record::{CellRecord, Outcome, Run, RunRecord};
 use crate::scenario::ModelSource;
-use crate::verdict::evidence;
+use crate::verdict::{device, evidence};
 
 /// How far the tokens that were held may be from those that are predicted: two blocks of the cache.
 const CONTEXT_TOLERANCE: u32 = 128;
@@ -96,7 +96,7 @@ pub(super) fn measured(run: &Run, cell: &crate::record::CellId) -> Option<(Token
             .iter()
             .filter_map(|it| evidence::context_in(&trial.record, it.phase))
             .max()?;
-        Some((context, trial.record.peak_resident()?))
+        Some((context, device::held_peak(trial)?))
     });
     read.max_by_key(|(_, peak)| *peak)
 }

@@ -1,96 +1,69 @@
-//! Memory of discrete GPUs, through NVIDIA's management library. Where it is not installed, that is the answer.
+//! How often GPU memory is read: as often as a call is cheap.
 
-use ledger::Bytes;
-use nvml_wrapper::Nvml;
-use nvml_wrapper::enums::device::UsedGpuMemory;
-use nvml_wrapper::error::NvmlError;
+use std::time::{Duration, Instant};
 
-use super::{MemoryProbe, ProbeScope, Reading};
+pub use runtime::backend::nvml::Gpu;
 
-/// GPU memory of processes, or why there is none.
-#[derive(Debug)]
-pub enum Gpu {
-    /// The library is there and names at least one device.
-    Present(Box<Nvml>),
-    /// Why nothing can be read.
-    Absent(String),
+use super::{ProbeCard, ProbeScope, Reading};
+
+/// A call that takes less is made at every tick of the series.
+const CHEAP: Duration = Duration::from_millis(1);
+/// Time between two cheap readings.
+const OFTEN: Duration = Duration::from_millis(10);
+/// Time between two others.
+const SELDOM: Duration = Duration::from_millis(500);
+/// Readings that are timed; the first one pays for what the driver sets up.
+const TIMED: usize = 4;
+
+/// When GPU memory is read, and why so often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuCadence {
+    /// Time between two readings.
+    pub every: Duration,
+    /// What one reading takes.
+    pub call: Duration,
 }
 
-impl Gpu {
-    /// Looks for the library and for devices.
-    pub fn probe() -> Gpu {
-        let absent = |why: String| Gpu::Absent(format!("no GPU: {why}"));
-        let nvml = match Nvml::init() {
-            Ok(nvml) => nvml,
-            Err(NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound) => {
-                return absent("the NVIDIA management library is not installed".to_owned());
-            }
-            Err(error) => return absent(format!("the NVIDIA management library cannot be used: {error}")),
+impl GpuCadence {
+    /// The cadence for readings that take as long as `reading` does now, by the fastest of a few.
+    pub fn measured(mut reading: impl FnMut()) -> GpuCadence {
+        let mut timed = || {
+            let start = Instant::now();
+            reading();
+            start.elapsed()
         };
-        match nvml.device_count() {
-            Ok(0) => absent("the NVIDIA driver names no device".to_owned()),
-            Ok(_) => Gpu::Present(Box::new(nvml)),
-            Err(error) => absent(format!("the NVIDIA driver does not count its devices: {error}")),
-        }
-    }
-
-    /// The devices' names.
-    pub fn names(&self) -> Reading<Vec<String>> {
-        let nvml = match self {
-            Gpu::Present(nvml) => nvml,
-            Gpu::Absent(why) => return Reading::Unavailable(why.clone()),
-        };
-        let name = |index: u32| nvml.device_by_index(index)?.name();
-        match nvml.device_count().and_then(|count| (0..count).map(name).collect()) {
-            Ok(names) => Reading::Measured(names),
-            Err(error) => Reading::Unavailable(format!("the GPUs do not say their names: {error}")),
-        }
-    }
-
-    /// Memory that the processes `pids` hold on all devices.
-    pub fn used_by(&self, pids: &[u32]) -> Reading<Bytes> {
-        match self {
-            Gpu::Present(nvml) => used_by(nvml, pids).unwrap_or_else(|error| {
-                // On Jetson boards the library loads, names the GPU and refuses to speak of memory.
-                Reading::Unavailable(format!("the GPU does not say who uses its memory: {error}"))
-            }),
-            Gpu::Absent(why) => Reading::Unavailable(why.clone()),
-        }
+        let call = (0..TIMED).map(|_| timed()).min().unwrap_or(SELDOM);
+        GpuCadence { every: if call < CHEAP { OFTEN } else { SELDOM }, call }
     }
 }
 
-fn used_by(nvml: &Nvml, pids: &[u32]) -> Result<Reading<Bytes>, NvmlError> {
-    let mut sum = Bytes::ZERO;
-    for index in 0..nvml.device_count()? {
-        let device = nvml.device_by_index(index)?;
-        for process in device.running_compute_processes()? {
-            match process.used_gpu_memory {
-                UsedGpuMemory::Used(bytes) if pids.contains(&process.pid) => sum += Bytes(bytes),
-                UsedGpuMemory::Unavailable if pids.contains(&process.pid) => {
-                    return Ok(Reading::Unavailable(
-                        "the driver does not count memory by process".to_owned(),
-                    ));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(Reading::Measured(sum))
+/// What a record says of `gpu`, read in `cadence`.
+pub fn gpu_card(gpu: &Gpu, cadence: Option<GpuCadence>) -> ProbeCard {
+    let cadence = match (gpu, cadence) {
+        (Gpu::Absent(why), _) => Reading::Unavailable(why.clone()),
+        (Gpu::Present(_), None) => Reading::Measured("at phase edges".to_owned()),
+        (Gpu::Present(_), Some(GpuCadence { every, call })) => Reading::Measured(format!(
+            "every {} ms, and at phase edges; a call takes {:.2} ms",
+            every.as_millis(),
+            call.as_secs_f64() * 1e3
+        )),
+    };
+    ProbeCard { name: "GPU memory by process (NVML)".to_owned(), scope: ProbeScope::Process, cadence }
 }
 
-impl MemoryProbe for Gpu {
-    fn name(&self) -> &'static str {
-        "GPU memory by process (NVML)"
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cheap_calls_are_made_often_and_others_seldom() {
+        assert_eq!(GpuCadence::measured(|| ()).every, OFTEN);
+        assert_eq!(GpuCadence::measured(|| std::thread::sleep(CHEAP * 2)).every, SELDOM);
     }
 
-    fn scope(&self) -> ProbeScope {
-        ProbeScope::Process
-    }
-
-    fn cadence(&self) -> Reading<String> {
-        match self {
-            Gpu::Present(_) => Reading::Measured("every 500 ms, and at phase edges".to_owned()),
-            Gpu::Absent(why) => Reading::Unavailable(why.clone()),
-        }
+    #[test]
+    fn a_gpu_that_is_not_there_says_why() {
+        let card = gpu_card(&Gpu::Absent("no GPU: it is a test".to_owned()), None);
+        assert_eq!(card.cadence, Reading::Unavailable("no GPU: it is a test".to_owned()));
     }
 }

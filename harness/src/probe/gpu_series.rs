@@ -4,21 +4,38 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Gpu, ProcessMemory, Reading};
+use ledger::Bytes;
+
+use super::gpu::{Gpu, GpuCadence};
+use super::{ProcessMemory, Reading};
 use crate::clock::TrialClock;
-
-/// Time between two readings.
-const EVERY: Duration = Duration::from_millis(500);
+use crate::record::DeviceSeries;
 
 /// A running series, `samples/<cell>-<trial>.gpu.csv`.
 #[derive(Debug)]
 pub struct GpuSeries {
+    cadence: GpuCadence,
     stop: Sender<()>,
     reading: JoinHandle<io::Result<()>>,
+}
+
+/// What one reading is taken with.
+#[derive(Debug)]
+struct Source {
+    gpu: Arc<Gpu>,
+    process: ProcessMemory,
+}
+
+impl Source {
+    /// Memory of the target's processes, and what is taken on all devices.
+    fn read(&self) -> [Reading<Bytes>; 2] {
+        let pids: Vec<u32> = self.process.identities().iter().map(|process| process.pid).collect();
+        [self.gpu.used_by(&pids), self.gpu.taken()]
+    }
 }
 
 impl GpuSeries {
@@ -33,29 +50,45 @@ impl GpuSeries {
             return Ok(None);
         }
         let mut file = File::create(path)?;
-        file.write_all(b"time_us,gpu_bytes\n")?;
-        let (gpu, process) = (Arc::clone(gpu), process.clone());
+        file.write_all(format!("{}\n", DeviceSeries::COLUMNS.join(",")).as_bytes())?;
+        let source = Source { gpu: Arc::clone(gpu), process: process.clone() };
+        let cadence = GpuCadence::measured(|| drop(source.read()));
         let (stop, stopped) = channel();
-        let reading = std::thread::Builder::new().name("gpu".to_owned()).spawn(move || {
-            loop {
-                let pids: Vec<u32> = process.identities().iter().map(|process| process.pid).collect();
-                let at = clock.now();
-                let used = match gpu.used_by(&pids) {
-                    Reading::Measured(bytes) => bytes.0.to_string(),
-                    Reading::Unavailable(_) => String::new(),
-                };
-                file.write_all(format!("{},{used}\n", at.0).as_bytes())?;
-                if stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
-                    return Ok(());
-                }
-            }
-        })?;
-        Ok(Some(GpuSeries { stop, reading }))
+        let reading = std::thread::Builder::new()
+            .name("gpu".to_owned())
+            .spawn(move || write(file, &source, clock, cadence.every, &stopped))?;
+        Ok(Some(GpuSeries { cadence, stop, reading }))
+    }
+
+    /// How often it reads.
+    pub fn cadence(&self) -> GpuCadence {
+        self.cadence
     }
 
     /// Stops. Fails where the series could not be written.
     pub fn finish(self) -> io::Result<()> {
         drop(self.stop);
         self.reading.join().map_err(|_| io::Error::other("the GPU thread has died"))?
+    }
+}
+
+fn write(
+    mut file: File,
+    source: &Source,
+    clock: TrialClock,
+    every: Duration,
+    stopped: &Receiver<()>,
+) -> io::Result<()> {
+    loop {
+        let (at, started) = (clock.now(), Instant::now());
+        let [used, taken] = source.read().map(|reading| match reading {
+            Reading::Measured(bytes) => bytes.0.to_string(),
+            Reading::Unavailable(_) => String::new(),
+        });
+        // A whole line in one call, so that a kill tears at most the last one.
+        file.write_all(format!("{},{used},{taken}\n", at.0).as_bytes())?;
+        if stopped.recv_timeout(every.saturating_sub(started.elapsed())) != Err(RecvTimeoutError::Timeout) {
+            return Ok(());
+        }
     }
 }

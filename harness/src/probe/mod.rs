@@ -4,7 +4,7 @@
 //! - `tree`: the target's processes, by identity rather than by number.
 //! - `process`: resident memory of the tree, exact peaks, proportional set size.
 //! - `system`: memory of the machine, and the machine itself.
-//! - `gpu`, `gpu_series`: memory of discrete GPUs, where there are any.
+//! - `gpu`, `gpu_series`: GPU memory of processes, where there is a GPU.
 //! - `sampler`, `ring`, `health`: the 10 ms series and how far it can be trusted.
 //! - `sys`: the one unsafe call, between `fork` and `exec`.
 
@@ -22,7 +22,7 @@ pub mod sys;
 mod system;
 mod tree;
 
-pub use gpu::Gpu;
+pub use gpu::{Gpu, GpuCadence, gpu_card};
 pub use gpu_series::GpuSeries;
 pub use health::IntervalHistogram;
 pub use machine::machine_card;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use ledger::Bytes;
 use thiserror::Error;
 
-use super::{CellId, FORMAT_VERSION, JournalError, Reading, RunRecord, Series, TrialRecord, recover};
+use super::{
+    CellId, DeviceSeries, FORMAT_VERSION, JournalError, Reading, RunRecord, Series, TrialRecord, recover,
+};
 
 /// A run with all of its trials and series: what verdicts and reports are computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,8 @@ pub struct RecordedTrial {
     pub record: TrialRecord,
     /// `samples/<stem>.csv`, or why there is none.
     pub series: Reading<Series>,
+    /// `samples/<stem>.gpu.csv`, or why there is none.
+    pub device_series: Reading<DeviceSeries>,
 }
 
 /// A trial that is named in `run.json` and cannot be read.
@@ -162,7 +166,22 @@ fn read_trial(folder: &Path, stem: &str, cell: &CellId, trial: u32) -> Result<Re
         Ok(series) => Reading::Measured(series),
         Err(error) => Reading::Unavailable(error.to_string()),
     };
-    Ok(RecordedTrial { record, series })
+    let device_series = read_device_series(&folder.join("samples").join(format!("{stem}.gpu.csv")));
+    Ok(RecordedTrial { record, series, device_series })
+}
+
+/// A run without a GPU leaves no such file.
+fn read_device_series(path: &Path) -> Reading<DeviceSeries> {
+    if !path.exists() {
+        return Reading::Unavailable("no GPU was read over time".to_owned());
+    }
+    match DeviceSeries::read(path) {
+        Ok(series) if series.samples.is_empty() => {
+            Reading::Unavailable("the series of the GPU holds no reading".to_owned())
+        }
+        Ok(series) => Reading::Measured(series),
+        Err(error) => Reading::Unavailable(error.to_string()),
+    }
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunFolderError> {

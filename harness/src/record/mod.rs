@@ -1,9 +1,12 @@
 //! What a run leaves behind: the only thing that verdicts and reports read.
 //!
 //! A run folder holds `run.json` ([`RunRecord`]), `trials/<cell>-<trial>.jsonl` (the events of a trial, appended as
-//! they happen) and `.json` (the same trial, whole), `samples/<cell>-<trial>.csv` (the 10 ms series),
+//! they happen) and `.json` (the same trial, whole), `samples/<cell>-<trial>.csv` (the 10 ms series) and
+//! `.gpu.csv` (GPU memory, where there is a GPU),
 //! `logs/<cell>-<trial>.log`, and the outputs computed from them.
 
+mod columns;
+mod device_series;
 mod event;
 mod folder;
 mod journal;
@@ -13,9 +16,11 @@ mod run_folder;
 mod series;
 mod trial;
 
+pub use device_series::{DeviceSample, DeviceSeries};
 pub use event::TrialEvent;
 pub use folder::{RecordedTrial, Run, RunFolderError, UnreadableTrial};
 pub use journal::{Journal, JournalError, recover};
+pub use ledger::Reading;
 pub use lever::{LeverMetric, LeverRecord};
 pub use run::{
     BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, MachineCard, RunRecord, ScenarioRecord, TrialFile,
@@ -23,8 +28,8 @@ pub use run::{
 pub use run_folder::{RunFolder, TrialPaths, write_atomically};
 pub use series::{Sample, Series, SeriesError};
 pub use trial::{
-    CellId, CellName, CellRecord, EdgeReading, HELD_TOKENS, Outcome, PhaseRecord, ProbeCard, ProbeScope,
-    Reading, RequestRecord, ResidentMemory, SamplerHealth, Speculation, TrialRecord,
+    CellId, CellName, CellRecord, DeviceReading, EdgeReading, HELD_TOKENS, Outcome, PhaseRecord, ProbeCard,
+    ProbeScope, RequestRecord, ResidentMemory, SamplerHealth, Speculation, TrialRecord,
 };
 
 /// Version of the record forms. It grows when a field changes its meaning or goes away.

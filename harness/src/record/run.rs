@@ -144,6 +144,10 @@ pub struct BudgetRecord {
 pub enum BudgetSubject {
     /// Peak resident memory of the target's process tree.
     Total,
+    /// Most device memory of the target's processes.
+    Device,
+    /// Both together; on unified memory no byte counts twice.
+    HostAndDevice,
     /// One buffer class of the ledger, `unaccounted` included.
     Class(BufferClass),
 }

@@ -17,6 +17,8 @@ pub struct TrialPaths {
     pub record: PathBuf,
     /// The series.
     pub samples: PathBuf,
+    /// The series of GPU memory, where there is a GPU.
+    pub device_samples: PathBuf,
     /// What the target writes.
     pub log: PathBuf,
 }
@@ -30,6 +32,7 @@ impl TrialPaths {
             journal: file("trials", "jsonl"),
             record: file("trials", "json"),
             samples: file("samples", "csv"),
+            device_samples: file("samples", "gpu.csv"),
             log: file("logs", "log"),
         }
     }
@@ -82,7 +85,12 @@ impl RunFolder {
         let name = other.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let trial = TrialFile::new(&record.cell.id, record.trial);
         let (from, to) = (TrialPaths::of(other, &trial), self.begin_trial(trial)?);
-        for (from, to) in [(from.journal, &to.journal), (from.samples, &to.samples), (from.log, &to.log)] {
+        for (from, to) in [
+            (from.journal, &to.journal),
+            (from.samples, &to.samples),
+            (from.device_samples, &to.device_samples),
+            (from.log, &to.log),
+        ] {
             if from.exists() && fs::hard_link(&from, to).is_err() {
                 fs::copy(&from, to)?;
             }

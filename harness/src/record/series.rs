@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use ledger::{Bytes, Micros};
 use thiserror::Error;
 
+use super::columns;
+
 /// One tick. A column that could not be read is `None`, never zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sample {
@@ -93,50 +95,18 @@ impl Series {
     /// Reads `path`. Columns are found by name, so that others may stand beside them; an empty cell is a missing
     /// value; a last line that was cut short by the end of the writer is left out.
     pub fn read(path: &Path) -> Result<Series, SeriesError> {
-        let unreadable = |source| SeriesError::Unreadable { path: path.to_owned(), source };
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(unreadable)?;
-        let header = reader.headers().map_err(unreadable)?.clone();
-        let mut at = [0_usize; COLUMNS.len()];
-        for (index, column) in at.iter_mut().zip(COLUMNS) {
-            *index = header
-                .iter()
-                .position(|name| name == column)
-                .ok_or(SeriesError::ColumnMissing { path: path.to_owned(), column })?;
-        }
-        let mut samples: Vec<Sample> = Vec::new();
-        for row in reader.records() {
-            let row = row.map_err(unreadable)?;
-            let line = row.position().map_or(0, csv::Position::line);
-            if row.len() < header.len() {
-                break;
-            }
-            let number = |column: usize| -> Result<Option<u64>, SeriesError> {
-                match row.get(at[column]).map(str::trim).unwrap_or_default() {
-                    "" => Ok(None),
-                    text => match text.parse() {
-                        Ok(number) if number <= Series::LARGEST => Ok(Some(number)),
-                        _ => Err(SeriesError::NotANumber {
-                            path: path.to_owned(),
-                            line,
-                            text: text.chars().take(40).collect(),
-                        }),
-                    },
-                }
-            };
-            let Some(time) = number(0)? else { continue };
-            if samples.last().is_some_and(|last| last.at.0 > time) {
-                return Err(SeriesError::OutOfOrder { path: path.to_owned(), line });
-            }
-            samples.push(Sample {
-                at: Micros(time),
-                anonymous: number(1)?.map(Bytes),
-                file: number(2)?.map(Bytes),
-                shared: number(3)?.map(Bytes),
-                swapped: number(4)?.map(Bytes),
-                available: number(5)?.map(Bytes),
-            });
-        }
-        Ok(Series { samples })
+        let rows = columns::read(path, COLUMNS, COLUMNS.len())?;
+        let sample = |[at, anonymous, file, shared, swapped, available]: [Option<u64>; 6]| {
+            Some(Sample {
+                at: Micros(at?),
+                anonymous: anonymous.map(Bytes),
+                file: file.map(Bytes),
+                shared: shared.map(Bytes),
+                swapped: swapped.map(Bytes),
+                available: available.map(Bytes),
+            })
+        };
+        Ok(Series { samples: rows.into_iter().filter_map(sample).collect() })
     }
 
     /// The highest resident memory of any sample from `start` to `end`, both included.

@@ -2,34 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{BufferClass, Bytes, LedgerSnapshot, MemoryPlan, Micros, Millis, Phase, Tokens};
+use ledger::{
+    BufferClass, Bytes, DeviceReport, LedgerSnapshot, MemoryPlan, Micros, Millis, Phase, Reading, Tokens,
+};
 use serde::{Deserialize, Serialize};
-
-/// A measured value, or the reason why there is none. A missing value is never zero.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reading<T> {
-    /// The value.
-    Measured(T),
-    /// Why it could not be measured on this machine.
-    Unavailable(String),
-}
-
-impl<T> Default for Reading<T> {
-    fn default() -> Reading<T> {
-        Reading::Unavailable("not in this record".to_owned())
-    }
-}
-
-impl<T> Reading<T> {
-    /// The value, where there is one.
-    pub fn measured(&self) -> Option<&T> {
-        match self {
-            Reading::Measured(value) => Some(value),
-            Reading::Unavailable(_) => None,
-        }
-    }
-}
 
 /// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -97,18 +73,46 @@ pub struct EdgeReading {
     pub resident: Reading<ResidentMemory>,
     /// Proportional set size of the tree: shared pages divided among their users.
     pub proportional_bytes: Reading<Bytes>,
-    /// The target's ledger by class, `program` included, without `unaccounted`.
+    /// The target's ledger by class, in host and device memory together, `program` and `device_context` included, without
+    /// `unaccounted`.
     pub by_class_bytes: Reading<BTreeMap<BufferClass, Bytes>>,
-    /// Measured resident minus the sum of the classes. Negative where the ledger claims pages that are not resident.
+    /// Measured resident minus the sum of the classes in host memory. Negative where the ledger claims pages that are not resident.
     pub unaccounted_bytes: Reading<i64>,
-    /// GPU memory of the process tree.
+    /// GPU memory of the process tree, as the harness reads it from without.
     pub gpu_bytes: Reading<Bytes>,
+    /// The device that the target runs on, where it says that it runs on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceReading>,
     /// Pages of the tree that were swapped out. Anything above zero makes resident memory too small a number.
     #[serde(default)]
     pub swap_bytes: Reading<Bytes>,
     /// `MemAvailable` of the whole machine.
     #[serde(default)]
     pub mem_available_bytes: Reading<Bytes>,
+}
+
+impl EdgeReading {
+    /// The ledger by class in host memory.
+    pub fn host_classes(&self) -> Reading<BTreeMap<BufferClass, Bytes>> {
+        let in_device = |class: &BufferClass| {
+            let device = self.device.as_ref();
+            device.and_then(|device| device.by_class_bytes.get(class)).copied().unwrap_or_default()
+        };
+        self.by_class_bytes.clone().map(|mut classes| {
+            classes.iter_mut().for_each(|(class, bytes)| *bytes = bytes.saturating_sub(in_device(class)));
+            classes.retain(|class, bytes| bytes.0 > 0 || in_device(class).0 == 0);
+            classes
+        })
+    }
+}
+
+/// A target's device at a phase edge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceReading {
+    /// What the target says of it.
+    pub report: DeviceReport,
+    /// The target's ledger by class in device memory, `device_context` included. A part of the edge's `by_class_bytes`.
+    pub by_class_bytes: BTreeMap<BufferClass, Bytes>,
 }
 
 /// One phase of a trial.

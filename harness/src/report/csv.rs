@@ -1,13 +1,15 @@
 //! `cells.csv`: one line a cell, worst first, with units in the names of the columns. An empty field is a missing
 //! value, never zero.
 
+use ledger::Bytes;
+
 use crate::record::Reading;
 use crate::verdict::{CellVerdict, RunVerdict};
 
 /// Version of the table. It grows when a column changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 1;
 
-const COLUMNS: [&str; 23] = [
+const COLUMNS: [&str; 25] = [
     "format_version",
     "scenario",
     "started_at",
@@ -31,6 +33,8 @@ const COLUMNS: [&str; 23] = [
     "budget",
     "budget_margin_bytes",
     "acceptance_length",
+    "device_peak_bytes",
+    "host_and_device_peak_bytes",
 ];
 
 /// The table as text.
@@ -59,18 +63,24 @@ fn row(verdict: &RunVerdict, cell: &CellVerdict) -> [String; COLUMNS.len()] {
         cell.synthetic_weights.to_string(),
         cell.trials_recorded.to_string(),
         cell.trials_expected.to_string(),
-        field(&cell.peak_resident_bytes, |bytes| bytes.0.to_string()),
+        bytes(&cell.peak_resident_bytes),
         cell.peak_phase.map(|phase| phase.to_string()).unwrap_or_default(),
-        field(&cell.sampled.peak_bytes, |bytes| bytes.0.to_string()),
-        field(&cell.planned_peak_bytes, |bytes| bytes.0.to_string()),
-        field(&cell.plan_mismatch_bytes, |bytes| bytes.0.to_string()),
+        bytes(&cell.sampled.peak_bytes),
+        bytes(&cell.planned_peak_bytes),
+        bytes(&cell.plan_mismatch_bytes),
         field(&cell.worst_unaccounted_share, |share| format!("{:.4}", share * 100.0)),
         field(&cell.prefill_tokens_per_second, |speed| format!("{speed:.3}")),
         field(&cell.decode_tokens_per_second, |speed| format!("{speed:.3}")),
         lead.map(|result| result.id.clone()).unwrap_or_default(),
         lead.and_then(|result| result.margin_bytes).map(|margin| margin.to_string()).unwrap_or_default(),
         field(&cell.acceptance_length, |length| format!("{length:.4}")),
+        cell.device.as_ref().map_or_else(String::new, |device| bytes(&device.peak_bytes)),
+        cell.device.as_ref().map_or_else(String::new, |device| bytes(&device.held_peak_bytes)),
     ]
+}
+
+fn bytes(reading: &Reading<Bytes>) -> String {
+    field(reading, |bytes| bytes.0.to_string())
 }
 
 fn field<T>(reading: &Reading<T>, form: impl Fn(&T) -> String) -> String {

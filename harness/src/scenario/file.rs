@@ -307,9 +307,9 @@ pub(super) struct DecodeFile {
     pub(super) timeout: Period,
 }
 
-/// One budget: `total`, or `class` with `bytes` or `share`.
+/// One budget: `total`, `device` or `hostAndDevice`, or `class` with `bytes` or `share`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct BudgetFile {
     /// Its name, unique in the file.
     pub(super) id: Located<String>,
@@ -317,6 +317,10 @@ pub(super) struct BudgetFile {
     pub(super) when: Option<Located<Entries<Located<Scalar>>>>,
     /// Limits on the peak resident memory of the target's process tree.
     pub(super) total: Option<Located<Limit<Size>>>,
+    /// Limits on the most device memory that the target holds.
+    pub(super) device: Option<Located<Limit<Size>>>,
+    /// Limits on the peaks of host and device memory together.
+    pub(super) host_and_device: Option<Located<Limit<Size>>>,
     /// The buffer class that `bytes` or `share` limits.
     pub(super) class: Option<Located<String>>,
     /// Limits on the size of the class.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ledger::{BufferClass, Bytes, MemoryReport};
+use ledger::{BufferClass, Bytes, MemoryKind, MemoryReport};
 
 use crate::probe::{Gpu, ProcessMemory, SystemMemory};
-use crate::record::{EdgeReading, Reading, ResidentMemory};
+use crate::record::{DeviceReading, EdgeReading, Reading, ResidentMemory};
 use crate::target::Client;
 
 /// A ledger that takes longer than this to tell is not worth stopping a trial for.
@@ -56,12 +56,22 @@ impl EdgeProbes<'_> {
         let proportional = tokio::task::spawn_blocking(move || process.proportional()).await;
         let proportional = proportional.unwrap_or_else(|error| Reading::Unavailable(error.to_string()));
         let pids: Vec<u32> = self.process.identities().iter().map(|process| process.pid).collect();
+        let device = report.measured().and_then(|report| {
+            let by_class_bytes = report.by_class_in(MemoryKind::Device);
+            Some(DeviceReading { report: report.device.clone()?, by_class_bytes })
+        });
+        let host = match &report {
+            Reading::Measured(report) => Reading::Measured(report.by_class_in(MemoryKind::Host)),
+            Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
+        };
         let reading = EdgeReading {
-            unaccounted_bytes: unaccounted(&resident, &by_class),
+            unaccounted_bytes: unaccounted(&resident, &host),
             resident,
             proportional_bytes: proportional,
             by_class_bytes: by_class,
-            gpu_bytes: self.gpu.used_by(&pids),
+            // Who runs on a device holds memory of it: not to be counted there is no zero.
+            gpu_bytes: if device.is_some() { self.gpu.held_by(&pids) } else { self.gpu.used_by(&pids) },
+            device,
             swap_bytes: swap,
             mem_available_bytes: self.system.available_now(),
         };
@@ -77,6 +87,7 @@ pub(super) fn unreadable(why: &str, system: &SystemMemory) -> EdgeReading {
         by_class_bytes: Reading::Unavailable(why.to_owned()),
         unaccounted_bytes: Reading::Unavailable(why.to_owned()),
         gpu_bytes: Reading::Unavailable(why.to_owned()),
+        device: None,
         swap_bytes: Reading::Unavailable(why.to_owned()),
         mem_available_bytes: system.available_now(),
     }

@@ -102,7 +102,7 @@ async fn run(
         guardian.watch(pid);
     }
     journal.append(TrialEvent::TargetStarted { pid, at_us: clock.now() }).map_err(failed)?;
-    let probes = vec![child.memory().card(), system.card(), plan.gpu.card()];
+    let probes = vec![child.memory().card(), system.card(), series.gpu_card(plan.gpu)];
     journal.append(TrialEvent::Probes(probes)).map_err(failed)?;
     if phases.idle.is_some() && !waits_for_go {
         let warning = format!("the target {} has no idle state: that phase was left out", plan.target.name());

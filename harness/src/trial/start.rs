@@ -8,8 +8,8 @@ use ledger::Bytes;
 
 use super::TrialPlan;
 use crate::clock::TrialClock;
-use crate::probe::{GpuSeries, ProcRoot, Sampler, SamplerOptions, SystemMemory};
-use crate::record::{Journal, SamplerHealth, TrialEvent};
+use crate::probe::{Gpu, GpuSeries, ProcRoot, Sampler, SamplerOptions, SystemMemory, gpu_card};
+use crate::record::{Journal, ProbeCard, SamplerHealth, TrialEvent};
 use crate::target::{Child, ChildOptions, Launch, MemoryCgroup};
 
 /// What keeps a target within its memory limit.
@@ -66,6 +66,11 @@ pub(super) struct SeriesOfTrial {
 }
 
 impl SeriesOfTrial {
+    /// How `gpu` is read.
+    pub(super) fn gpu_card(&self, gpu: &Gpu) -> ProbeCard {
+        gpu_card(gpu, self.gpu.as_ref().map(GpuSeries::cadence))
+    }
+
     /// Stops, and says how well it went.
     pub(super) fn finish(self) -> io::Result<SamplerHealth> {
         if let Some(gpu) = self.gpu {
@@ -89,7 +94,6 @@ pub(super) fn sample(
         clock,
     };
     let sampler = Sampler::start(options, &plan.paths.samples)?;
-    let gpu =
-        GpuSeries::start(plan.gpu, child.memory(), clock, &plan.paths.samples.with_extension("gpu.csv"))?;
+    let gpu = GpuSeries::start(plan.gpu, child.memory(), clock, &plan.paths.device_samples)?;
     Ok((child, SeriesOfTrial { sampler, gpu }))
 }

@@ -60,7 +60,7 @@ pub struct Amount {
     /// The amount.
     #[serde(rename = "amount_bytes")]
     pub bytes: Bytes,
-    /// Resident memory at the same moment.
+    /// Resident memory at the same moment, with the device memory of a target that holds some.
     #[serde(rename = "resident_bytes")]
     pub of: Bytes,
 }
@@ -79,10 +79,21 @@ pub enum Subject {
     Total,
     /// The highest resident memory within one phase.
     PhasePeak(Phase),
+    /// The most device memory of one phase, or of any.
+    Device(Option<Phase>),
+    /// Peak resident and peak device memory of one phase together, or of any.
+    HostAndDevice(Option<Phase>),
     /// The bytes of one class, at the edge of one phase or at their highest.
     Class(BufferClass, Option<Phase>),
     /// The share of one class in resident memory, at the edge of one phase or at their highest.
     ClassShare(BufferClass, Option<Phase>),
+}
+
+impl Subject {
+    /// True for a limit on everything that is held in host memory, on a device, or in both.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Subject::Total | Subject::Device(None) | Subject::HostAndDevice(None))
+    }
 }
 
 impl fmt::Display for Subject {
@@ -90,6 +101,10 @@ impl fmt::Display for Subject {
         let text = match self {
             Subject::Total => "peak resident".to_owned(),
             Subject::PhasePeak(phase) => format!("peak resident in {phase}"),
+            Subject::Device(None) => "peak device memory".to_owned(),
+            Subject::Device(Some(phase)) => format!("peak device memory in {phase}"),
+            Subject::HostAndDevice(None) => "peak host and device".to_owned(),
+            Subject::HostAndDevice(Some(phase)) => format!("peak host and device in {phase}"),
             Subject::Class(class, None) => format!("{class}"),
             Subject::Class(class, Some(phase)) => format!("{class} after {phase}"),
             Subject::ClassShare(class, None) => format!("share of {class}"),
@@ -149,8 +164,8 @@ pub enum BudgetError {
         /// The budget.
         id: String,
     },
-    /// The total as a share of itself.
-    #[error("the budget `{id}` limits the total to a share of itself; give a size, or name a class")]
+    /// A total as a share of itself.
+    #[error("the budget `{id}` limits a total to a share of itself; give a size, or name a class")]
     ShareOfTotal {
         /// The budget.
         id: String,
@@ -185,7 +200,11 @@ impl Budget {
             (Some(limit), _) | (None, Some(limit)) => matches!(limit, Limit::ShareBillionths(_)),
         };
         let subject = match (record.subject, record.phase, is_share) {
-            (BudgetSubject::Total, _, true) => return Err(BudgetError::ShareOfTotal { id: id() }),
+            (BudgetSubject::Total | BudgetSubject::Device | BudgetSubject::HostAndDevice, _, true) => {
+                return Err(BudgetError::ShareOfTotal { id: id() });
+            }
+            (BudgetSubject::Device, phase, false) => Subject::Device(phase),
+            (BudgetSubject::HostAndDevice, phase, false) => Subject::HostAndDevice(phase),
             (BudgetSubject::Total, None, false) => Subject::Total,
             (BudgetSubject::Total, Some(phase), false) => Subject::PhasePeak(phase),
             (BudgetSubject::Class(class), phase, false) => Subject::Class(class, phase),

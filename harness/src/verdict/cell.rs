@@ -6,6 +6,7 @@ use ledger::{Bytes, Phase};
 use serde::Serialize;
 
 use super::budget::{Budget, Subject};
+use super::device::{self, DeviceVerdict};
 use super::evidence::{self, EdgeAccount, SampledPeak};
 use super::held::{BudgetResult, hold};
 use super::observe::ending;
@@ -39,7 +40,7 @@ pub struct CellVerdict {
     pub trials_recorded: u32,
     /// Trials that were asked for.
     pub trials_expected: u32,
-    /// The trial with the highest peak.
+    /// The trial with the highest peak, of host and device together.
     pub worst_trial: Option<u32>,
     /// The highest resident memory of any phase of any trial, by the kernel's own high-water mark: exact.
     pub peak_resident_bytes: Reading<Bytes>,
@@ -51,6 +52,9 @@ pub struct CellVerdict {
     pub planned_peak_bytes: Reading<Bytes>,
     /// The largest disagreement of plan and ledger over all trials; 0 B is the promise.
     pub plan_mismatch_bytes: Reading<Bytes>,
+    /// What the worst trial held of a device, where it held any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceVerdict>,
     /// What each phase edge of the worst trial leaves without an owner.
     pub edges: Vec<EdgeAccount>,
     /// The largest unaccounted share at any phase edge of any trial, from 0 to 1.
@@ -71,18 +75,37 @@ pub struct CellVerdict {
 }
 
 impl CellVerdict {
-    /// The budget that says most about this cell: the worst result; among equals one on the total, then the smallest
+    /// The budget that says most about this cell: the worst result; among equals one on a total, then the smallest
     /// margin.
     pub fn leading_budget(&self) -> Option<&BudgetResult> {
         let margin = |result: &BudgetResult| result.margin_bytes.unwrap_or(i64::MIN);
-        let in_part = |result: &BudgetResult| result.subject != Subject::Total;
+        let in_part = |result: &BudgetResult| !result.subject.is_whole();
         self.budgets.iter().min_by_key(|result| (Reverse(result.word), in_part(result), margin(result)))
     }
 
     /// The budget on the total whose failing (else warning) limit is the tightest, for charts of resident memory.
     pub fn total_budget(&self) -> Option<&BudgetResult> {
-        let on_total = self.budgets.iter().filter(|result| result.subject == Subject::Total);
-        on_total.min_by_key(|result| result.decisive().map(|limit| limit.bytes_of(Bytes(u64::MAX))))
+        self.tightest(Subject::Total)
+    }
+
+    /// What host and device held together at most; resident memory alone where there is no device.
+    pub fn held_peak(&self) -> &Reading<Bytes> {
+        self.device.as_ref().map_or(&self.peak_resident_bytes, |device| &device.held_peak_bytes)
+    }
+
+    /// The budget on everything that is held, on the host, a device or both, of which least is left.
+    pub fn whole_budget(&self) -> Option<&BudgetResult> {
+        let whole = self.budgets.iter().filter(|result| result.subject.is_whole());
+        whole.min_by_key(|result| {
+            let limit = result.decisive().map(|limit| limit.bytes_of(Bytes(u64::MAX)));
+            (result.margin_bytes.unwrap_or(i64::MIN), limit)
+        })
+    }
+
+    /// The budget on `subject` whose failing (else warning) limit is the tightest.
+    pub fn tightest(&self, subject: Subject) -> Option<&BudgetResult> {
+        let on_subject = self.budgets.iter().filter(|result| result.subject == subject);
+        on_subject.min_by_key(|result| result.decisive().map(|limit| limit.bytes_of(Bytes(u64::MAX))))
     }
 }
 
@@ -100,7 +123,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
         .filter(|budget| budget.is_for(cell))
         .map(|budget| hold(budget, &trials, expected))
         .collect();
-    let peak = |trial: &&RecordedTrial| trial.record.peak_resident();
+    let peak = |trial: &&RecordedTrial| device::held_peak(trial);
     // Of trials with the same peak the first one is shown, so that the answer does not depend on their order.
     let worst = trials.iter().rev().copied().max_by_key(peak);
     let peak_phase = worst.and_then(|trial| {
@@ -139,6 +162,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
         planned_peak_bytes: worst
             .map_or_else(|| Reading::Unavailable(nothing()), |trial| evidence::planned_peak(&trial.record)),
         plan_mismatch_bytes: worst_mismatch(&trials),
+        device: worst.and_then(DeviceVerdict::of),
         edges: worst.map(|trial| evidence::edge_accounts(&trial.record)).unwrap_or_default(),
         worst_unaccounted_share: worst_share(&trials),
         prefill_tokens_per_second: median_speed(

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use ledger::{BufferClass, Bytes, LedgerEntry, Lifetime, Micros, Phase, PlannedBuffer, Tokens};
+use ledger::{BufferClass, Bytes, LedgerEntry, Lifetime, MemoryKind, Micros, Phase, PlannedBuffer, Tokens};
 use serde::Serialize;
 
+use super::device::{self, DeviceEdge};
 use crate::number::mib;
 use crate::record::{
     HELD_TOKENS, Outcome, PhaseRecord, Reading, RecordedTrial, RequestRecord, Series, TrialRecord,
@@ -41,6 +42,15 @@ pub fn context_in(trial: &TrialRecord, phase: Phase) -> Option<Tokens> {
 /// that tells the length.
 pub fn planned_in(trial: &TrialRecord, phase: Phase) -> Option<BTreeMap<BufferClass, Bytes>> {
     Some(trial.plan.as_ref()?.by_class(phase, context_in(trial, phase)?))
+}
+
+/// The same in one kind of memory.
+pub fn planned_of(
+    trial: &TrialRecord,
+    memory: MemoryKind,
+    phase: Phase,
+) -> Option<BTreeMap<BufferClass, Bytes>> {
+    Some(trial.plan.as_ref()?.in_memory(memory).by_class(phase, context_in(trial, phase)?))
 }
 
 /// The most that the plan holds in any phase that the trial entered, each at its own context.
@@ -120,8 +130,11 @@ pub struct EdgeAccount {
     pub phase: Phase,
     /// Resident memory at its end.
     pub resident_bytes: Reading<Bytes>,
-    /// Resident minus the sum of all classes.
+    /// Resident minus the sum of all classes in host memory.
     pub unaccounted_bytes: Reading<i64>,
+    /// The same of the device, where the target runs on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceEdge>,
 }
 
 impl EdgeAccount {
@@ -134,13 +147,24 @@ impl EdgeAccount {
             phase: phase.phase,
             resident_bytes,
             unaccounted_bytes: phase.end.unaccounted_bytes.clone(),
+            device: DeviceEdge::of(phase),
         }
     }
 
-    /// The unaccounted part of resident memory, with its sign.
+    /// The unaccounted part of resident memory, with its sign. With a device that was counted from without, the unaccounted
+    /// parts of both, by magnitude, of what both hold.
     pub fn share(&self) -> Option<f64> {
         let resident = self.resident_bytes.measured().filter(|bytes| bytes.0 > 0)?;
-        Some(*self.unaccounted_bytes.measured()? as f64 / resident.0 as f64)
+        let host = *self.unaccounted_bytes.measured()?;
+        let of_device = self.device.as_ref().and_then(|device| {
+            Some((device.used_bytes, device.unaccounted_bytes.measured()?.unsigned_abs()))
+        });
+        Some(match of_device {
+            Some((used, unaccounted)) => {
+                (host.unsigned_abs() + unaccounted) as f64 / (*resident + used).0 as f64
+            }
+            None => host as f64 / resident.0 as f64,
+        })
     }
 }
 
@@ -204,6 +228,7 @@ pub fn doubts(trial: &RecordedTrial) -> Vec<String> {
     let number = trial.record.trial;
     let mut doubts: Vec<String> =
         trial.record.warnings.iter().map(|warning| format!("trial {number}: {warning}")).collect();
+    doubts.extend(device::doubts(&trial.record));
     let sampled = sampled_peak(trial);
     if !sampled.blind_at.is_empty() {
         let phases: Vec<&str> = sampled.blind_at.iter().map(|phase| phase.name()).collect();

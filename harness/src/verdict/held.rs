@@ -1,12 +1,12 @@
 //! One budget held against one cell.
 
-use ledger::{Bytes, Phase};
+use ledger::{Bytes, MemoryKind, Phase};
 use serde::Serialize;
 
 use super::Word;
 use super::budget::{Amount, Budget, Limit, Subject};
 use super::observe::observe;
-use super::responsible::{Responsible, responsible};
+use super::responsible::{Among, Responsible, responsible};
 use crate::number::mib;
 use crate::record::{Reading, RecordedTrial};
 
@@ -96,14 +96,16 @@ pub fn hold(budget: &Budget, trials: &[&RecordedTrial], expected: u32) -> Budget
         let limit = budget.decisive()?.bytes_of(amount.of);
         Some(limit.signed_difference(amount.bytes))
     });
-    let only = match budget.subject {
-        Subject::Class(class, _) | Subject::ClassShare(class, _) => Some(class),
-        Subject::Total | Subject::PhasePeak(_) => None,
+    let among = match budget.subject {
+        Subject::Class(class, _) | Subject::ClassShare(class, _) => Among::Class(class),
+        Subject::Total | Subject::PhasePeak(_) => Among::Memory(MemoryKind::Host),
+        Subject::Device(_) => Among::Memory(MemoryKind::Device),
+        Subject::HostAndDevice(_) => Among::Both,
     };
     let behind = match (word, worst, margin_bytes) {
         (Word::Fail | Word::Warn, Some((_, phase, trial)), Some(margin)) => {
             let overage = Bytes(margin.min(0).unsigned_abs());
-            responsible(&trial.record, phase, overage, only)
+            responsible(&trial.record, phase, overage, among)
         }
         _ => None,
     };

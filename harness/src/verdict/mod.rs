@@ -7,6 +7,7 @@
 //! - [`budget`]: a budget, checked once.
 //! - [`observe`]: what one trial has to say about one budget.
 //! - [`evidence`]: what a trial's numbers are worth: planned against allocated, unaccounted, sampler gaps.
+//! - [`device`]: memory of a device, and what it holds together with the host.
 //! - [`responsible`]: the class behind an overage.
 //! - [`levers`]: does each knob move what the plan says?
 //! - [`cell`], [`run`]: the results.
@@ -16,6 +17,7 @@
 pub mod budget;
 pub mod cell;
 mod columns;
+pub mod device;
 pub mod evidence;
 pub mod exit;
 pub mod held;
@@ -28,6 +30,7 @@ pub mod word;
 
 pub use budget::{Budget, BudgetError};
 pub use cell::CellVerdict;
+pub use device::DeviceVerdict;
 pub use exit::ExitCode;
 pub use held::BudgetResult;
 pub use levers::{LeverResult, LeverWord};

@@ -3,6 +3,7 @@
 use ledger::{BufferClass, Bytes, Phase};
 
 use super::budget::{Amount, Budget, Limit, Subject};
+use super::device::{self, DeviceEdge};
 use super::evidence;
 use crate::record::{Outcome, PhaseRecord, Reading, RecordedTrial};
 
@@ -27,7 +28,22 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
     let readings: Vec<(Phase, Reading<Amount>)> = match budget.subject {
         Subject::Total | Subject::PhasePeak(_) => {
             seen.swapped = evidence::peak_swapped(trial);
-            trial.record.phases.iter().map(|phase| (phase.phase, peak(phase))).collect()
+            trial
+                .record
+                .phases
+                .iter()
+                .map(|phase| (phase.phase, whole(phase.peak_resident_bytes.clone())))
+                .collect()
+        }
+        Subject::Device(_) => trial
+            .record
+            .phases
+            .iter()
+            .map(|phase| (phase.phase, whole(device::peak_in(trial, phase))))
+            .collect(),
+        Subject::HostAndDevice(_) => {
+            seen.swapped = evidence::peak_swapped(trial);
+            trial.record.phases.iter().map(|phase| (phase.phase, whole(held(trial, phase)))).collect()
         }
         Subject::Class(class, _) => {
             trial.record.phases.iter().map(|phase| (phase.phase, class_bytes(phase, class))).collect()
@@ -37,10 +53,12 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
         }
     };
     let asked = match budget.subject {
-        Subject::PhasePeak(phase) | Subject::Class(_, Some(phase)) | Subject::ClassShare(_, Some(phase)) => {
-            Some(phase)
-        }
-        Subject::Total | Subject::Class(_, None) | Subject::ClassShare(_, None) => None,
+        Subject::PhasePeak(phase) => Some(phase),
+        Subject::Device(phase)
+        | Subject::HostAndDevice(phase)
+        | Subject::Class(_, phase)
+        | Subject::ClassShare(_, phase) => phase,
+        Subject::Total => None,
     };
     let mut entered = false;
     for (phase, reading) in readings {
@@ -107,23 +125,29 @@ pub fn ending(outcome: &Outcome) -> Option<String> {
 fn may_be_silent(phase: Phase, subject: Subject) -> bool {
     match subject {
         Subject::Total | Subject::PhasePeak(_) => phase == Phase::Unload,
-        Subject::Class(..) | Subject::ClassShare(..) => matches!(phase, Phase::Idle | Phase::Unload),
+        Subject::Device(_) | Subject::HostAndDevice(_) | Subject::Class(..) | Subject::ClassShare(..) => {
+            matches!(phase, Phase::Idle | Phase::Unload)
+        }
     }
 }
 
-fn peak(phase: &PhaseRecord) -> Reading<Amount> {
-    match &phase.peak_resident_bytes {
-        Reading::Measured(bytes) => Reading::Measured(Amount { bytes: *bytes, of: *bytes }),
-        Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
-    }
+fn held(trial: &RecordedTrial, phase: &PhaseRecord) -> Reading<Bytes> {
+    device::untold(trial, phase).map_or_else(|| device::held_in(trial, phase), Reading::Unavailable)
+}
+
+fn whole(reading: Reading<Bytes>) -> Reading<Amount> {
+    reading.map(|bytes| Amount { bytes, of: bytes })
 }
 
 /// Bytes of `class` at the end of `phase`. What the ledger claims without being resident counts as much as what is
-/// resident without being claimed: `unaccounted` is judged by its magnitude.
+/// resident without being claimed: `unaccounted` is judged by its magnitude, that of host and device together.
 fn class_bytes(phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
+    let device = DeviceEdge::of(phase);
     let bytes = if class == BufferClass::Unaccounted {
+        let of_device = device.as_ref().and_then(|device| device.unaccounted_bytes.measured());
+        let of_device = Bytes(of_device.map_or(0, |bytes| bytes.unsigned_abs()));
         match &phase.end.unaccounted_bytes {
-            Reading::Measured(bytes) => Bytes(bytes.unsigned_abs()),
+            Reading::Measured(bytes) => Bytes(bytes.unsigned_abs()) + of_device,
             Reading::Unavailable(why) => return Reading::Unavailable(why.clone()),
         }
     } else {
@@ -132,7 +156,8 @@ fn class_bytes(phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
             Reading::Unavailable(why) => return Reading::Unavailable(why.clone()),
         }
     };
-    let of = phase.end.resident.measured().map_or(bytes, |resident| resident.total());
+    let used = device.map_or(Bytes::ZERO, |device| device.used_bytes);
+    let of = phase.end.resident.measured().map_or(bytes, |resident| resident.total() + used);
     Reading::Measured(Amount { bytes, of })
 }
 

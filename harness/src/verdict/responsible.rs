@@ -1,8 +1,9 @@
 //! The class behind an overage: the one that exceeds its plan by most, else the largest.
 
-use ledger::{BufferClass, Bytes, Phase};
+use ledger::{BufferClass, Bytes, MemoryKind, Phase};
 use serde::Serialize;
 
+use super::device::DeviceEdge;
 use super::evidence;
 use crate::number::mib;
 use crate::record::{PhaseRecord, TrialRecord};
@@ -36,13 +37,24 @@ impl Responsible {
     }
 }
 
+/// Which classes can be behind an overage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Among {
+    /// Those in one kind of memory.
+    Memory(MemoryKind),
+    /// Those of host and device together.
+    Both,
+    /// One class alone.
+    Class(BufferClass),
+}
+
 /// Looks for the class behind an overage of `overage` in `phase`. Where that phase's edge was not attributed, the
-/// edge with the most resident memory that was stands in. `only` narrows the search to one class.
+/// edge with the most resident memory that was stands in.
 pub fn responsible(
     trial: &TrialRecord,
     phase: Option<Phase>,
     overage: Bytes,
-    only: Option<BufferClass>,
+    among: Among,
 ) -> Option<Responsible> {
     let attributed = |record: &&PhaseRecord| record.end.by_class_bytes.measured().is_some();
     let resident = |record: &&PhaseRecord| record.end.resident.measured().map(|resident| resident.total());
@@ -52,17 +64,39 @@ pub fn responsible(
         .filter(attributed)
         .find(|record| Some(record.phase) == phase)
         .or_else(|| trial.phases.iter().filter(attributed).max_by_key(resident))?;
-    let mut classes: Vec<(BufferClass, Bytes)> =
-        edge.end.by_class_bytes.measured()?.iter().map(|(class, bytes)| (*class, *bytes)).collect();
-    if let Some(unaccounted) = edge.end.unaccounted_bytes.measured()
-        && (*unaccounted > 0 || only == Some(BufferClass::Unaccounted))
-    {
-        classes.push((BufferClass::Unaccounted, Bytes(unaccounted.unsigned_abs())));
+    let only = match among {
+        Among::Class(class) => Some(class),
+        Among::Both | Among::Memory(_) => None,
+    };
+    let (of_host, of_device) = (&edge.end.unaccounted_bytes, DeviceEdge::of(edge));
+    let of_device = of_device.as_ref().map(|device| &device.unaccounted_bytes);
+    let (held, unaccounted, planned) = match among {
+        Among::Memory(MemoryKind::Host) => (
+            edge.end.host_classes().measured()?.clone(),
+            vec![of_host],
+            evidence::planned_of(trial, MemoryKind::Host, edge.phase),
+        ),
+        Among::Memory(MemoryKind::Device) => (
+            edge.end.device.as_ref()?.by_class_bytes.clone(),
+            of_device.into_iter().collect(),
+            evidence::planned_of(trial, MemoryKind::Device, edge.phase),
+        ),
+        Among::Both | Among::Class(_) => (
+            edge.end.by_class_bytes.measured()?.clone(),
+            [of_host].into_iter().chain(of_device).collect(),
+            evidence::planned_in(trial, edge.phase),
+        ),
+    };
+    let mut classes: Vec<(BufferClass, Bytes)> = held.into_iter().collect();
+    let strays = unaccounted.into_iter().filter_map(|reading| reading.measured());
+    let strays = strays.filter(|bytes| **bytes > 0 || only == Some(BufferClass::Unaccounted));
+    let stray: Bytes = strays.map(|bytes| Bytes(bytes.unsigned_abs())).sum();
+    if stray > Bytes::ZERO || only == Some(BufferClass::Unaccounted) {
+        classes.push((BufferClass::Unaccounted, stray));
     }
     if let Some(only) = only {
         classes.retain(|(class, _)| *class == only);
     }
-    let planned = evidence::planned_in(trial, edge.phase);
     let over_plan = |class: BufferClass, bytes: Bytes| match (&planned, class) {
         // Code, heap and driver are measured, never planned: their size is no excess.
         (_, BufferClass::Program | BufferClass::DeviceContext) | (None, _) => None,

@@ -20,6 +20,9 @@ const COLUMNS: [Column; 9] = [
     ("decode tok/s", true),
 ];
 
+/// Stands after the others where a cell holds memory of a device.
+const DEVICE: Column = ("device MiB", true);
+
 /// Stands after the others where a cell has one.
 const ACCEPTANCE: Column = ("accept. length", true);
 
@@ -37,11 +40,16 @@ const LEVER_COLUMNS: [Column; 8] = [
 /// The tables of cells and levers, the reasons behind everything that is not a pass, and the path of the report.
 pub fn table(verdict: &RunVerdict) -> String {
     let drafted = verdict.cells.iter().any(|cell| cell.acceptance_length.measured().is_some());
-    let columns: Vec<Column> = COLUMNS.into_iter().chain(drafted.then_some(ACCEPTANCE)).collect();
+    let on_device = verdict.cells.iter().any(|cell| cell.device.is_some());
+    let further = on_device.then_some(DEVICE).into_iter().chain(drafted.then_some(ACCEPTANCE));
+    let columns: Vec<Column> = COLUMNS.into_iter().chain(further).collect();
     let rows: Vec<Vec<String>> = verdict
         .cells
         .iter()
-        .map(|cell| row(cell).into_iter().chain(drafted.then(|| accepted(cell))).collect())
+        .map(|cell| {
+            let further = on_device.then(|| held_on_device(cell)).into_iter();
+            row(cell).into_iter().chain(further).chain(drafted.then(|| accepted(cell))).collect()
+        })
         .collect();
     let mut text = aligned(&columns, &rows);
     if !verdict.levers.is_empty() {
@@ -94,6 +102,13 @@ fn row(cell: &CellVerdict) -> [String; COLUMNS.len()] {
         shown(&cell.prefill_tokens_per_second, |speed| format!("{speed:.1}")),
         shown(&cell.decode_tokens_per_second, |speed| format!("{speed:.2}")),
     ]
+}
+
+fn held_on_device(cell: &CellVerdict) -> String {
+    cell.device.as_ref().map_or_else(
+        || "-".to_owned(),
+        |device| shown(&device.peak_bytes, |bytes| format!("{:.1}", bytes.as_mib())),
+    )
 }
 
 fn accepted(cell: &CellVerdict) -> String {

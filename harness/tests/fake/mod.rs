@@ -3,7 +3,6 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test program uses a part of it")]
 
-use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,12 +17,16 @@ use harness::scenario::{BuildOptions, Cell, ModelSource};
 use harness::target::{Launch, Target};
 use ledger::plan::PAGE;
 use ledger::{
-    Backing, BufferClass, Bytes, ElementType, LedgerEntry, LedgerSnapshot, Lifetime, MemoryKind, MemoryPlan,
-    MemoryReport, PlannedBuffer, ProgramMemory, Role,
+    Backing, BufferClass, Bytes, DeviceReport, ElementType, LedgerEntry, LedgerSnapshot, Lifetime,
+    MemoryKind, MemoryPlan, MemoryReport, PlannedBuffer, ProgramMemory, Reading, Role,
 };
 
 /// Bytes that the fake's only buffer holds once it is loaded.
 pub const WEIGHTS: Bytes = Bytes::mib(48);
+/// What the driver of the behaviour `card` takes, and what it gives to nobody that is known.
+pub const CONTEXT: Bytes = Bytes::mib(300);
+/// See [`CONTEXT`].
+pub const STRAY: Bytes = Bytes::mib(5);
 
 /// Starts this test program as a target whose behaviour is the model's name, up to the first `.`.
 pub struct FakeTarget {
@@ -300,16 +303,26 @@ fn memory(state: &State) -> MemoryReport {
         peak: held,
         reserved: held,
     };
-    MemoryReport {
-        format_version: ledger::FORMAT_VERSION,
-        plan: plan(),
-        ledger: LedgerSnapshot { entries: vec![entry], peak_total: held, phases: Vec::new() },
-        program,
-        by_class_bytes: BTreeMap::from([
-            (BufferClass::WeightsLinear, held),
-            (BufferClass::Program, program.total()),
-        ]),
+    let ledger = LedgerSnapshot { entries: vec![entry], peak_total: held, phases: Vec::new() };
+    MemoryReport::new(plan(), ledger, program, (state.behaviour == "card").then(card))
+}
+
+/// A card that holds nothing but its driver's context: what the fake allocates is in host memory.
+fn card() -> DeviceReport {
+    DeviceReport {
+        name: "a card".to_owned(),
+        architecture: "sm_90".to_owned(),
+        driver: "CUDA 13.0".to_owned(),
+        unified: false,
+        total: Bytes::gib(8),
+        free_at_start: Bytes::gib(6),
+        free_now: Bytes::gib(6) - STRAY,
+        context: CONTEXT,
+        buffers: Bytes::ZERO,
+        used_by_process: Reading::default(),
+        unaccounted: Reading::default(),
     }
+    .witnessed(Reading::Unavailable("the fake has no library to ask".to_owned()))
 }
 
 fn resident() -> Bytes {

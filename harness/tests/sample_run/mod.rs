@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the builder")]
 
+pub mod device;
 pub mod levers;
 mod model;
 mod trace;
@@ -168,6 +169,10 @@ pub fn write(run: &Run, folder: &Path) {
         fs::write(folder.join("trials").join(format!("{stem}.json")), json).unwrap();
         if let Reading::Measured(series) = &trial.series {
             fs::write(folder.join("samples").join(format!("{stem}.csv")), trace::csv(series)).unwrap();
+        }
+        if let Reading::Measured(series) = &trial.device_series {
+            let path = folder.join("samples").join(format!("{stem}.gpu.csv"));
+            fs::write(path, trace::device_csv(series)).unwrap();
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use harness::record::{
-    EdgeReading, FORMAT_VERSION, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading, RecordedTrial,
-    RequestRecord, ResidentMemory, Sample, SamplerHealth, Series, TrialRecord,
+    DeviceSeries, EdgeReading, FORMAT_VERSION, Outcome, PhaseRecord, ProbeCard, ProbeScope, Reading,
+    RecordedTrial, RequestRecord, ResidentMemory, Sample, SamplerHealth, Series, TrialRecord,
 };
 use ledger::{
     BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryKind, MemoryPlan, Micros, Millis, Phase,
@@ -116,7 +116,11 @@ pub fn trial(model: Model, max_input_len: u32, number: u32, fate: Fate) -> Recor
         warnings: Vec::new(),
         resumed_from: (fate == Fate::Resumed).then(|| "2026-05-26T21-02-11Z".to_owned()),
     };
-    RecordedTrial { record, series: Reading::Measured(Series { samples }) }
+    RecordedTrial {
+        record,
+        series: Reading::Measured(Series { samples }),
+        device_series: Reading::Unavailable("no GPU was read over time".to_owned()),
+    }
 }
 
 fn duration_us(phase: Phase, max_input_len: u32, fate: Fate) -> u64 {
@@ -166,6 +170,7 @@ fn edge(
             by_class_bytes: unavailable("the process was gone"),
             unaccounted_bytes: unavailable("the process was gone"),
             gpu_bytes,
+            device: None,
             swap_bytes: unavailable("the process was gone"),
             mem_available_bytes: Reading::Measured(Bytes::mib(14_000)),
         };
@@ -184,6 +189,7 @@ fn edge(
         by_class_bytes: Reading::Measured(by_class),
         unaccounted_bytes: Reading::Measured(unaccounted.0 as i64),
         gpu_bytes,
+        device: None,
         swap_bytes: Reading::Measured(Bytes::ZERO),
         mem_available_bytes: Reading::Measured(Bytes::mib(14_000).saturating_sub(held)),
     }
@@ -199,7 +205,7 @@ fn ledger(plan: &MemoryPlan, context: Tokens) -> LedgerSnapshot {
             role: buffer.role,
             class: buffer.class,
             layer: buffer.layer,
-            memory: MemoryKind::Host,
+            memory: buffer.memory,
             now: Bytes::ZERO,
             peak: committed,
             reserved: buffer.bytes,
@@ -207,6 +213,7 @@ fn ledger(plan: &MemoryPlan, context: Tokens) -> LedgerSnapshot {
     });
     let phases = [Phase::Load, Phase::Prefill, Phase::Decode, Phase::Settle].map(|phase| PhasePeak {
         phase,
+        memory: MemoryKind::Host,
         total: plan.total_in(phase, context),
         by_class: plan.by_class(phase, context),
     });
@@ -307,6 +314,15 @@ pub fn csv(series: &Series) -> String {
         let columns =
             [sample.anonymous, sample.file, sample.shared, sample.swapped, sample.available].map(field);
         let _ = writeln!(text, "{},{}", sample.at.0, columns.join(","));
+    }
+    text
+}
+
+pub fn device_csv(series: &DeviceSeries) -> String {
+    let mut text = format!("{}\n", DeviceSeries::COLUMNS.join(","));
+    let field = |value: Option<Bytes>| value.map(|bytes| bytes.0.to_string()).unwrap_or_default();
+    for sample in &series.samples {
+        let _ = writeln!(text, "{},{},{}", sample.at.0, field(sample.used), field(sample.taken));
     }
     text
 }

@@ -3,16 +3,21 @@
 //! - `choose`: which device a word means on this machine.
 //! - `conformance`: one suite of tests over every device.
 //! - [`cpu`], [`cuda`]: the devices.
+//! - [`nvml`]: GPU memory as it is counted from without. `witness`: what a device says of its own.
 
 mod choose;
 #[cfg(test)]
 mod conformance;
 pub mod cpu;
 pub mod cuda;
+pub mod nvml;
+mod witness;
 
 pub use choose::{NoDevice, planned, resolve};
+pub use witness::DeviceWitness;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use ledger::MemoryPlan;
 
@@ -45,6 +50,11 @@ pub trait Backend:
     /// # Panics
     /// If the matrix has fewer.
     fn first_rows(weight: &Self::Weight, rows: usize) -> Self::Weight;
+
+    /// Who can be asked for the device's memory; `None` on the processor, whose memory is the process's own.
+    fn witness(&self) -> Option<Arc<dyn DeviceWitness>> {
+        None
+    }
 
     /// Why the last pass has no result, if it has none. The next pass begins anew.
     ///

@@ -9,7 +9,7 @@ use super::steps::Steps;
 use crate::backend::cpu::PoolError;
 use crate::backend::cuda::CudaError;
 use crate::backend::cuda::kernels::KernelError;
-use crate::backend::{Backend, NoDevice};
+use crate::backend::{Backend, DeviceWitness, NoDevice};
 use crate::config::ModelConfig;
 use crate::engine_dir::EngineDir;
 use crate::generate::tokenizer::{OpenError, Tokenizer};
@@ -181,6 +181,11 @@ impl<B: Backend> Engine<B> {
     /// What it holds; readable from any thread while a sequence runs.
     pub fn ledger(&self) -> Arc<Ledger> {
         self.ledger.clone()
+    }
+
+    /// Who can be asked for the memory of its device; `None` on the processor, whose memory is the process's own.
+    pub fn device_witness(&self) -> Option<Arc<dyn DeviceWitness>> {
+        self.device.witness()
     }
 
     /// The device that it runs on.

@@ -60,7 +60,9 @@ impl<B: Backend> Engine<B> {
         self.steps.with(|step| {
             let drafts = self.drafts(step, turns)?;
             let places = self.verify(step, turns, &drafts)?;
-            let likeliest = self.likeliest(step, turns, &drafts)?;
+            let likeliest = self.likeliest(step, turns, &drafts);
+            // Once for the pass and the search: a device begins when it is asked.
+            self.device.check()?;
             let mut rounds = Vec::with_capacity(turns.len());
             for ((turn, drafts), first) in turns.iter_mut().zip(drafts).zip(places) {
                 let (accepted, next) = match &likeliest {
@@ -97,6 +99,7 @@ impl<B: Backend> Engine<B> {
                 &mut [Turn { sequence, token: id, drafts: Drafts::Given(&[]), sampler: &mut sampler }];
             let drafts = self.drafts(step, turns)?;
             self.verify(step, turns, &drafts)?;
+            self.device.check()?;
             self.accept(step, turns[0].sequence, 0, &[]);
             turns[0].sequence.scores = Some(scores(0));
             Ok(())
@@ -167,7 +170,6 @@ impl<B: Backend> Engine<B> {
         let StepBuffers { workspace, logits, .. } = step;
         forward(device, config, weights, &mut parts, keep, workspace, &ids)?;
         head(device, config, weights, workspace, 0..ids.len(), logits);
-        device.check()?;
         Ok(places)
     }
 
@@ -177,14 +179,12 @@ impl<B: Backend> Engine<B> {
         step: &StepBuffers<B::Tensor>,
         turns: &[Turn<'_, B>],
         drafts: &[Vec<u32>],
-    ) -> Result<Option<Vec<Option<u32>>>, SequenceError> {
+    ) -> Option<Vec<Option<u32>>> {
         if !turns.iter().all(|turn| turn.sampler.is_greedy()) {
-            return Ok(None);
+            return None;
         }
         let rows = drafts.iter().map(|drafts| drafts.len() + 1).sum();
-        let likeliest = self.device.argmax_rows(&step.logits, 0..rows, self.config.vocab_size);
-        self.device.check()?;
-        Ok(Some(likeliest))
+        Some(self.device.argmax_rows(&step.logits, 0..rows, self.config.vocab_size))
     }
 
     /// Counts a turn's token and its accepted drafts, whose rows start at `first`.

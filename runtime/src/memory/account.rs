@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ledger::{BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryPlan, Phase, PhasePeak};
+use ledger::{BufferClass, Bytes, LedgerEntry, LedgerSnapshot, MemoryKind, MemoryPlan, Phase, PhasePeak};
 
 use super::MemoryError;
 
@@ -27,24 +27,27 @@ struct Accounts {
     entries: Vec<LedgerEntry>,
     total: Bytes,
     peak_total: Bytes,
-    by_class: BTreeMap<BufferClass, Bytes>,
+    by_class: BTreeMap<MemoryKind, BTreeMap<BufferClass, Bytes>>,
     phase: Phase,
-    phases: BTreeMap<Phase, PhasePeak>,
+    phases: BTreeMap<(Phase, MemoryKind), PhasePeak>,
 }
 
 impl Accounts {
-    /// Notes what is held, if the phase never held more.
-    fn note_peak(&mut self) {
+    /// Notes what each kind of memory holds, if the phase never held more there.
+    fn note_peaks(&mut self) {
         self.peak_total = self.peak_total.max(self.total);
-        let (phase, total) = (self.phase, self.total);
-        let peak = self.phases.entry(phase).or_insert_with(|| PhasePeak {
-            phase,
-            total: Bytes::ZERO,
-            by_class: BTreeMap::new(),
-        });
-        if total >= peak.total {
-            peak.total = total;
-            peak.by_class.clone_from(&self.by_class);
+        for (memory, by_class) in &self.by_class {
+            let (phase, memory, total) = (self.phase, *memory, by_class.values().copied().sum());
+            let peak = self.phases.entry((phase, memory)).or_insert_with(|| PhasePeak {
+                phase,
+                memory,
+                total: Bytes::ZERO,
+                by_class: BTreeMap::new(),
+            });
+            if total >= peak.total {
+                peak.total = total;
+                peak.by_class.clone_from(by_class);
+            }
         }
     }
 }
@@ -73,7 +76,7 @@ impl Ledger {
             entries,
             total: Bytes::ZERO,
             peak_total: Bytes::ZERO,
-            by_class: BTreeMap::new(),
+            by_class: BTreeMap::from([(MemoryKind::Host, BTreeMap::new())]),
             phase: Phase::Load,
             phases: BTreeMap::new(),
         });
@@ -116,7 +119,7 @@ impl Ledger {
     pub fn enter(&self, phase: Phase) {
         let mut accounts = self.accounts();
         accounts.phase = phase;
-        accounts.note_peak();
+        accounts.note_peaks();
     }
 
     fn set(&self, index: usize, now: Bytes, reserved: Bytes) {
@@ -126,11 +129,11 @@ impl Ledger {
         entry.now = now;
         entry.peak = entry.peak.max(now);
         entry.reserved = reserved.max(entry.reserved);
-        let class = entry.class;
+        let (memory, class) = (entry.memory, entry.class);
         accounts.total = accounts.total + now - before;
-        let held = accounts.by_class.entry(class).or_insert(Bytes::ZERO);
+        let held = accounts.by_class.entry(memory).or_default().entry(class).or_insert(Bytes::ZERO);
         *held = *held + now - before;
-        accounts.note_peak();
+        accounts.note_peaks();
     }
 }
 

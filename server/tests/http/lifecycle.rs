@@ -92,6 +92,7 @@ fn memory_is_told_while_a_generation_runs() {
         ledger: LedgerSnapshot::default(),
         program: ProgramMemory::default(),
         by_class_bytes: BTreeMap::from([(ledger::BufferClass::KvCache, ledger::Bytes(4096))]),
+        device: None,
     };
     let memory: MemoryHandle = Arc::new(move || {
         own_asked.fetch_add(1, Ordering::SeqCst);

@@ -1,23 +1,34 @@
-//! Plan, ledger and kernel at each phase edge, as a table.
+//! Plan, ledger and what is measured at each phase edge, as a table.
 
 use std::collections::BTreeMap;
 
-use ledger::{BufferClass, Bytes};
+use ledger::{BufferClass, Bytes, CountedBy, MemoryKind};
 use serde::Serialize;
 
 use crate::number::{Shown, cell, grouped, mib, signed_mib};
-use crate::record::{PhaseRecord, Reading, TrialRecord};
+use crate::record::{DeviceReading, PhaseRecord, Reading, RecordedTrial, TrialRecord};
 use crate::report::svg::palette::Kind;
-use crate::verdict::evidence::planned_in;
+use crate::verdict::device::{self, DeviceEdge};
+use crate::verdict::evidence::planned_of;
 
-/// The table: a row a class, and under them what the kernel says.
+/// The table: for each memory a row a class, and under them what is measured.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Accounts {
     phases: Vec<&'static str>,
-    classes: Vec<ClassRow>,
-    sums: Vec<SumRow>,
+    groups: Vec<Group>,
+    /// True where the second group is a device's.
+    on_device: bool,
     /// Every reason behind an `n/a`, once.
     unread: Vec<String>,
+}
+
+/// One memory.
+#[derive(Debug, Clone, Serialize)]
+struct Group {
+    /// Which, where there are two.
+    name: Option<&'static str>,
+    classes: Vec<ClassRow>,
+    sums: Vec<SumRow>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -36,42 +47,36 @@ struct SumRow {
 }
 
 impl Accounts {
-    pub(super) fn of(trial: &TrialRecord) -> Accounts {
-        let planned: Vec<Option<BTreeMap<BufferClass, Bytes>>> =
-            trial.phases.iter().map(|phase| planned_in(trial, phase.phase)).collect();
-        let held = |class: BufferClass| {
-            let in_plan = planned.iter().flatten().any(|plan| plan.contains_key(&class));
-            let ledgers = trial.phases.iter().filter_map(|phase| phase.end.by_class_bytes.measured());
-            in_plan || ledgers.into_iter().any(|ledger| ledger.get(&class).is_some_and(|bytes| bytes.0 > 0))
+    pub(super) fn of(trial: &RecordedTrial) -> Accounts {
+        let phases = &trial.record.phases;
+        let host = |name| Group {
+            name,
+            classes: classes(&trial.record, MemoryKind::Host),
+            sums: host_sums(&trial.record),
         };
-        let classes: Vec<ClassRow> = BufferClass::ALL
-            .iter()
-            .copied()
-            .filter(|class| held(*class))
-            .map(|class| ClassRow {
-                name: class.name(),
-                swatch: Kind::Class(class).swatch(),
-                edges: trial
-                    .phases
-                    .iter()
-                    .zip(&planned)
-                    .map(|(phase, plan)| edge(class, phase, plan))
-                    .collect(),
-            })
-            .collect();
-        let mut accounts = Accounts {
-            phases: trial.phases.iter().map(|phase| phase.phase.name()).collect(),
-            classes,
-            sums: sums(trial),
-            unread: Vec::new(),
+        let groups = if device::holds_memory(trial) {
+            let on_device = Group {
+                name: Some("On the device"),
+                classes: classes(&trial.record, MemoryKind::Device),
+                sums: device_sums(trial),
+            };
+            vec![host(Some("In host memory")), on_device]
+        } else {
+            let mut all = host(None);
+            all.sums
+                .push(row("GPU", false, phases, &|phase| cell(&phase.end.gpu_bytes, |bytes| mib(*bytes))));
+            vec![all]
         };
+        let names = phases.iter().map(|phase| phase.phase.name()).collect();
+        let mut accounts =
+            Accounts { phases: names, on_device: groups.len() > 1, groups, unread: Vec::new() };
         accounts.collect_reasons();
         accounts
     }
 
     fn collect_reasons(&mut self) {
         let mut by_reason: Vec<(&str, Vec<&str>, Vec<&str>)> = Vec::new();
-        for row in &self.sums {
+        for row in self.groups.iter().flat_map(|group| &group.sums) {
             for (phase, shown) in self.phases.iter().zip(&row.edges) {
                 let Some(why) = shown.why.as_deref() else { continue };
                 if by_reason.iter().all(|(known, ..)| *known != why) {
@@ -97,29 +102,63 @@ impl Accounts {
     }
 }
 
-fn edge(
-    class: BufferClass,
-    phase: &PhaseRecord,
-    plan: &Option<BTreeMap<BufferClass, Bytes>>,
-) -> (Shown, Shown) {
+fn classes(trial: &TrialRecord, memory: MemoryKind) -> Vec<ClassRow> {
+    let planned: Vec<Classes> = trial
+        .phases
+        .iter()
+        .map(|phase| match planned_of(trial, memory, phase.phase) {
+            Some(plan) => Reading::Measured(plan),
+            None => Reading::Unavailable(String::new()),
+        })
+        .collect();
+    let ledgers: Vec<Classes> = trial.phases.iter().map(|phase| ledger_of(phase, memory)).collect();
+    let holds = |side: &Classes, class: BufferClass| {
+        side.measured().and_then(|classes| classes.get(&class)).is_some_and(|bytes| bytes.0 > 0)
+    };
+    let held = |class: &BufferClass| planned.iter().chain(&ledgers).any(|side| holds(side, *class));
+    let row = |class: BufferClass| ClassRow {
+        name: class.name(),
+        swatch: Kind::Class(class).swatch(),
+        edges: planned.iter().zip(&ledgers).map(|(plan, ledger)| edge(class, plan, ledger)).collect(),
+    };
+    BufferClass::ALL.iter().copied().filter(held).map(row).collect()
+}
+
+type Classes = Reading<BTreeMap<BufferClass, Bytes>>;
+
+/// The ledger in one memory; on a device that is not there yet, nothing.
+fn ledger_of(phase: &PhaseRecord, memory: MemoryKind) -> Classes {
+    match (memory, &phase.end.device) {
+        (MemoryKind::Host, _) => phase.end.host_classes(),
+        (MemoryKind::Device, Some(device)) => Reading::Measured(device.by_class_bytes.clone()),
+        (MemoryKind::Device, None) => phase.end.by_class_bytes.clone().map(|_| BTreeMap::new()),
+    }
+}
+
+fn edge(class: BufferClass, plan: &Classes, ledger: &Classes) -> (Shown, Shown) {
     let or_nothing = |bytes: Option<&Bytes>| match bytes {
         Some(bytes) if bytes.0 > 0 => mib(*bytes),
         _ => "–".to_owned(),
     };
     let is_measured_only = matches!(class, BufferClass::Program | BufferClass::DeviceContext);
     let planned = match plan {
-        Some(plan) if !is_measured_only => Shown::plain(or_nothing(plan.get(&class))),
+        Reading::Measured(plan) if !is_measured_only => Shown::plain(or_nothing(plan.get(&class))),
         _ => Shown::plain(""),
     };
-    (planned, cell(&phase.end.by_class_bytes, |ledger| or_nothing(ledger.get(&class))))
+    (planned, cell(ledger, |ledger| or_nothing(ledger.get(&class))))
 }
 
-fn sums(trial: &TrialRecord) -> Vec<SumRow> {
-    let row = |name, strong, read: &dyn Fn(&PhaseRecord) -> Shown| SumRow {
-        name,
-        strong,
-        edges: trial.phases.iter().map(read).collect(),
-    };
+fn row(
+    name: &'static str,
+    strong: bool,
+    phases: &[PhaseRecord],
+    read: &dyn Fn(&PhaseRecord) -> Shown,
+) -> SumRow {
+    SumRow { name, strong, edges: phases.iter().map(read).collect() }
+}
+
+fn host_sums(trial: &TrialRecord) -> Vec<SumRow> {
+    let row = |name, strong, read: &dyn Fn(&PhaseRecord) -> Shown| row(name, strong, &trial.phases, read);
     let share = |phase: &PhaseRecord| match (&phase.end.unaccounted_bytes, &phase.end.resident) {
         (Reading::Measured(bytes), Reading::Measured(resident)) if resident.total().0 > 0 => {
             Shown::plain(grouped(*bytes as f64 * 100.0 / resident.total().0 as f64, 2))
@@ -131,7 +170,7 @@ fn sums(trial: &TrialRecord) -> Vec<SumRow> {
     };
     vec![
         row("ledger, all classes", false, &|phase| {
-            cell(&phase.end.by_class_bytes, |ledger| mib(ledger.values().copied().sum()))
+            cell(&phase.end.host_classes(), |ledger| mib(ledger.values().copied().sum()))
         }),
         row("measured resident", true, &|phase| cell(&phase.end.resident, |resident| mib(resident.total()))),
         row("unaccounted", false, &|phase| cell(&phase.end.unaccounted_bytes, |bytes| signed_mib(*bytes))),
@@ -144,6 +183,66 @@ fn sums(trial: &TrialRecord) -> Vec<SumRow> {
         }),
         row("proportional set", false, &|phase| cell(&phase.end.proportional_bytes, |bytes| mib(*bytes))),
         row("swapped out", false, &|phase| cell(&phase.end.swap_bytes, |bytes| mib(*bytes))),
-        row("GPU", false, &|phase| cell(&phase.end.gpu_bytes, |bytes| mib(*bytes))),
     ]
+}
+
+/// What the witnesses say, the best one first, and how far they are apart.
+fn device_sums(trial: &RecordedTrial) -> Vec<SumRow> {
+    let row = |name, strong, read: &dyn Fn(&DeviceEdge, &DeviceReading, &PhaseRecord) -> Shown| {
+        let of = |phase: &PhaseRecord| match (DeviceEdge::of(phase), &phase.end.device) {
+            (Some(edge), Some(device)) => read(&edge, device, phase),
+            _ => Shown::plain("–"),
+        };
+        row(name, strong, &trial.record.phases, &of)
+    };
+    let apart = |device: &DeviceReading, phase: &PhaseRecord| match (
+        &phase.end.gpu_bytes,
+        &device.report.used_by_process,
+    ) {
+        (Reading::Measured(outside), Reading::Measured(inside)) => {
+            Shown::plain(signed_mib(outside.signed_difference(*inside)))
+        }
+        _ => Shown::plain("–"),
+    };
+    let share = |edge: &DeviceEdge| {
+        cell(&edge.unaccounted_bytes, |bytes| {
+            grouped(*bytes as f64 * 100.0 / edge.used_bytes.0.max(1) as f64, 2)
+        })
+    };
+    let peak = |phase: &PhaseRecord| cell(&device::peak_in(trial, phase), |bytes| mib(*bytes));
+    let seen = |phase: &PhaseRecord| cell(&phase.end.gpu_bytes, |bytes| mib(*bytes));
+    let mut sums = vec![
+        row("ledger and context", false, &|_, device, _| mib_of(device.report.owned())),
+        row("used, by the best witness", true, &|edge, _, _| mib_of(edge.used_bytes)),
+        row("unaccounted", false, &|edge, _, _| cell(&edge.unaccounted_bytes, |bytes| signed_mib(*bytes))),
+        row("unaccounted, %", false, &|edge, _, _| share(edge)),
+        self::row("peak within the phase", true, &trial.record.phases, &peak),
+        row("the witness", false, &|edge, _, _| Shown::plain(short(edge.counted_by))),
+        self::row("NVML, asked from without", false, &trial.record.phases, &seen),
+        row("NVML, asked by the target", false, &|_, device, _| {
+            cell(&device.report.used_by_process, |bytes| mib(*bytes))
+        }),
+        row("from without less by the target", false, &|_, device, phase| apart(device, phase)),
+        row("taken since the start, all processes", false, &|_, device, _| {
+            Shown::plain(signed_mib(device.report.free_at_start.signed_difference(device.report.free_now)))
+        }),
+    ];
+    if device::report(&trial.record).is_some_and(|report| report.unified) {
+        // The machine's own count is the one witness that is left there, and it counts everyone.
+        let available = |phase: &PhaseRecord| cell(&phase.end.mem_available_bytes, |bytes| mib(*bytes));
+        sums.push(self::row("available on the machine", false, &trial.record.phases, &available));
+    }
+    sums
+}
+
+fn mib_of(bytes: Bytes) -> Shown {
+    Shown::plain(mib(bytes))
+}
+
+fn short(counted_by: CountedBy) -> &'static str {
+    match counted_by {
+        CountedBy::Process => "process",
+        CountedBy::Device => "device",
+        CountedBy::Ledger => "ledger",
+    }
 }

@@ -1,6 +1,6 @@
 //! The largest buffers of a plan. Buffers that differ in their layer only are one line.
 
-use ledger::{Backing, Bytes, ElementType, Lifetime, MemoryPlan, PlannedBuffer, Role};
+use ledger::{Backing, Bytes, ElementType, Lifetime, MemoryKind, MemoryPlan, PlannedBuffer, Role};
 use serde::Serialize;
 
 use crate::number::mib;
@@ -74,9 +74,10 @@ fn row(first: &PlannedBuffer, group: &[&PlannedBuffer], name: &str) -> BufferRow
             Lifetime::PerPrefillChunk => "per prefill chunk",
             Lifetime::PerStep => "per step",
         },
-        backing: match first.backing {
-            Backing::Anonymous => "anonymous",
-            Backing::MappedFile => "mapped file",
+        backing: match (first.memory, first.backing) {
+            (MemoryKind::Device, _) => "on the device",
+            (MemoryKind::Host, Backing::Anonymous) => "anonymous",
+            (MemoryKind::Host, Backing::MappedFile) => "mapped file",
         },
         each_mib: mib(first.bytes),
         all_mib: mib(group.iter().map(|buffer| buffer.bytes).sum()),

@@ -1,20 +1,19 @@
 //! One cell in depth.
 
-use ledger::{BufferClass, Bytes, Micros};
+use ledger::{Bytes, Micros};
 use serde::Serialize;
 
 use super::accounts::Accounts;
-use super::attribution::Attribution;
 use super::buffers::{self, BufferRow};
+use super::device::{self, DeviceTimeline, against};
+use super::falls::Falls;
 use super::log::log_tail;
 use super::overview::{Badge, anchor, worst_trial};
 use crate::number::{Shown, cell as shown, count, grouped, mib, signed_mib};
 use crate::record::{Outcome, Reading, RecordedTrial, Run, SamplerHealth};
 use crate::report::svg::intervals::intervals;
-use crate::report::svg::palette::Kind;
 use crate::report::svg::series::{Line, series};
-use crate::report::svg::waterfall::{Step, waterfall};
-use crate::verdict::budget::Limit;
+use crate::verdict::budget::{Limit, Subject};
 use crate::verdict::observe::ending;
 use crate::verdict::{BudgetResult, CellVerdict, Word};
 
@@ -41,7 +40,10 @@ pub(super) struct CellPage {
     settings: Vec<(String, String)>,
     source: String,
     timeline: Option<Timeline>,
-    waterfall: Option<Waterfall>,
+    /// What the device is.
+    device: Option<String>,
+    device_timeline: Option<DeviceTimeline>,
+    waterfall: Option<Falls>,
     accounts: Option<(u32, Accounts)>,
     buffers: Vec<BufferRow>,
     more_buffers: usize,
@@ -82,14 +84,6 @@ struct Timeline {
     lower_bound: Option<String>,
     /// Phase, start, end, exact peak, highest sample, samples.
     rows: Vec<(&'static str, String, String, Shown, String, String)>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct Waterfall {
-    trial: u32,
-    svg: String,
-    edge: &'static str,
-    remainder: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -146,8 +140,10 @@ impl CellPage {
                 .collect(),
             source: record.map(|record| record.source.clone()).unwrap_or_default(),
             timeline: drawn.map(|trial| timeline(cell, trial)),
-            waterfall: worst.and_then(|trial| fall(cell, trial)),
-            accounts: drawn.map(|trial| (trial.record.trial, Accounts::of(&trial.record))),
+            device: cell.device.as_ref().map(device::description),
+            device_timeline: drawn.and_then(|trial| DeviceTimeline::of(cell, trial)),
+            waterfall: worst.and_then(|trial| Falls::of(cell, trial)),
+            accounts: drawn.map(|trial| (trial.record.trial, Accounts::of(trial))),
             buffers,
             more_buffers,
             drafted: requests().any(|request| !request.rounds.is_empty()),
@@ -177,6 +173,7 @@ fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static str)> {
         ("Prefill", shown(&cell.prefill_tokens_per_second, |speed| grouped(*speed, 1)), "tok/s"),
         ("Decode", shown(&cell.decode_tokens_per_second, |speed| grouped(*speed, 2)), "tok/s"),
     ]);
+    facts.splice(1..1, device::facts(cell));
     if let Reading::Measured(length) = &cell.acceptance_length {
         let unit = if cell.synthetic_weights { "tokens a round, synthetic" } else { "tokens a round" };
         facts.push(("Acceptance length", Shown::plain(grouped(*length, 2)), unit));
@@ -219,25 +216,25 @@ fn trial_line(trial: &RecordedTrial) -> TrialLine {
     }
 }
 
-fn timeline(cell: &CellVerdict, trial: &RecordedTrial) -> Timeline {
-    let phases = &trial.record.phases;
-    let on_total = |result: &&BudgetResult| result.subject == crate::verdict::budget::Subject::Total;
-    let lines = cell.budgets.iter().filter(on_total).flat_map(|result| {
+/// The limits on `subject`, to be drawn across a chart.
+pub(super) fn lines(cell: &CellVerdict, subject: Subject) -> Vec<Line> {
+    let on_subject = cell.budgets.iter().filter(|result| result.subject == subject);
+    let lines = on_subject.flat_map(|result| {
         [(result.fail, true), (result.warn, false)].into_iter().filter_map(|(limit, fails)| match limit {
             Some(Limit::Bytes(limit)) => Some(Line { label: result.id.clone(), limit, fails }),
             _ => None,
         })
     });
-    let lines: Vec<Line> = lines.collect();
+    lines.collect()
+}
+
+fn timeline(cell: &CellVerdict, trial: &RecordedTrial) -> Timeline {
+    let phases = &trial.record.phases;
+    let lines = lines(cell, Subject::Total);
     let measured = trial.series.measured();
     let highest = trial.record.peak_resident();
     let peak = highest.map_or_else(|| "not measured".to_owned(), |bytes| format!("{} MiB", mib(bytes)));
-    let tightest = lines.iter().filter(|line| line.fails).map(|line| line.limit).min();
-    let against = match (highest, tightest) {
-        (Some(peak), Some(limit)) if peak > limit => format!(", above the budget of {} MiB", mib(limit)),
-        (Some(_), Some(limit)) => format!(", within the budget of {} MiB", mib(limit)),
-        _ => String::new(),
-    };
+    let against = against(&lines, highest);
     let finding = format!(
         "Resident memory of {}, trial {}, over time: the exact peak is {peak}{against}.",
         cell.label, trial.record.trial
@@ -270,38 +267,6 @@ fn timeline(cell: &CellVerdict, trial: &RecordedTrial) -> Timeline {
             })
             .collect(),
     }
-}
-
-fn fall(cell: &CellVerdict, trial: &RecordedTrial) -> Option<Waterfall> {
-    let found = Attribution::of(&trial.record)?;
-    let mut steps: Vec<Step> = found
-        .classes
-        .iter()
-        .map(|(class, bytes)| Step { kind: Kind::Class(*class), bytes: bytes.signed_difference(Bytes::ZERO) })
-        .collect();
-    steps.push(Step { kind: Kind::Class(BufferClass::Unaccounted), bytes: found.unaccounted });
-    if found.remainder != 0 {
-        steps.push(Step { kind: Kind::Released, bytes: found.remainder });
-    }
-    let limit = cell.total_budget().and_then(BudgetResult::decisive).map(|limit| limit.bytes_of(Bytes::ZERO));
-    let parts: Vec<String> = {
-        let mut largest = found.classes.clone();
-        largest.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-        largest.iter().take(3).map(|(class, bytes)| format!("{class} {} MiB", mib(*bytes))).collect()
-    };
-    let finding = format!(
-        "The peak of {}, {} MiB, by class. The largest: {}. Unaccounted: {} MiB.",
-        cell.label,
-        mib(found.peak),
-        parts.join(", "),
-        signed_mib(found.unaccounted)
-    );
-    Some(Waterfall {
-        trial: trial.record.trial,
-        svg: waterfall(&steps, found.peak, limit, &finding),
-        edge: found.edge.name(),
-        remainder: found.remainder_words(),
-    })
 }
 
 fn request_lines(trial: &RecordedTrial) -> impl Iterator<Item = RequestLine> {

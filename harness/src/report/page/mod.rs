@@ -1,9 +1,10 @@
 //! `report.html`: one file, no script, no network. Its text is `reports/template/`, its numbers are made here.
 //!
-//! - `overview`: the tables of cells and budgets, and the chart of all cells.
+//! - `overview`: the tables of cells and budgets. `class_chart`: the chart of all cells.
 //! - `levers`: what each knob moves, and at what price.
 //! - `cell`: one cell in depth.
-//! - `attribution`: which classes stand behind a peak.
+//! - `device`: the device of a cell, and its memory over time.
+//! - `attribution`: which classes stand behind a peak. `falls`: how they add up to it.
 //! - `accounts`: plan, ledger and kernel at each phase edge.
 //! - `buffers`: the largest buffers of the plan.
 //! - `log`: the last words of a target.
@@ -15,6 +16,9 @@ mod accounts;
 mod attribution;
 mod buffers;
 mod cell;
+mod class_chart;
+mod device;
+mod falls;
 mod levers;
 mod log;
 mod machine;

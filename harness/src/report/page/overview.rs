@@ -1,15 +1,13 @@
-//! The tables of cells and budgets, and the chart of all cells.
+//! The tables of cells and budgets.
 
 use ledger::Bytes;
 use serde::Serialize;
 
-use super::attribution::Attribution;
 use crate::number::{Shown, cell as shown, grouped, mib, signed_mib};
 use crate::record::{RecordedTrial, Run};
-use crate::report::svg::class_bars::{Bar, class_bars};
 use crate::report::svg::gauge::gauge;
 use crate::report::svg::icon::icon;
-use crate::report::svg::palette::Kind;
+use crate::verdict::budget::Subject;
 use crate::verdict::{BudgetSummary, CellVerdict, LeverWord, RunVerdict, Word};
 
 /// A verdict's word with its looks.
@@ -45,7 +43,11 @@ pub(super) struct CellRow {
     /// Values in the order of [`axis_names`].
     axes: Vec<String>,
     peak: Shown,
+    /// Empty where no cell of the run holds memory of a device.
+    device: Option<Shown>,
     limit: String,
+    /// What the limit is on, where it is not resident memory.
+    limited: Option<&'static str>,
     margin: String,
     over: bool,
     gauge: Option<String>,
@@ -58,9 +60,22 @@ pub(super) struct CellRow {
     reason: Option<String>,
 }
 
-/// True where a cell of the run drafted tokens.
-pub(super) fn has_drafts(verdict: &RunVerdict) -> bool {
-    verdict.cells.iter().any(|cell| cell.acceptance_length.measured().is_some())
+/// Columns that stand in the table where a cell has something for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Columns {
+    /// A cell of the run drafted tokens.
+    pub drafts: bool,
+    /// A cell of the run holds memory of a device.
+    pub device: bool,
+}
+
+impl Columns {
+    pub(super) fn of(verdict: &RunVerdict) -> Columns {
+        Columns {
+            drafts: verdict.cells.iter().any(|cell| cell.acceptance_length.measured().is_some()),
+            device: verdict.cells.iter().any(|cell| cell.device.is_some()),
+        }
+    }
 }
 
 /// One row of the table of budgets.
@@ -75,17 +90,6 @@ pub(super) struct BudgetRow {
     cells: usize,
     margin: String,
     tightest: String,
-}
-
-/// The chart of all cells, with the table behind it.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct ClassChart {
-    svg: String,
-    legend: Vec<(String, &'static str)>,
-    /// Columns after the cell: one a kind.
-    columns: Vec<&'static str>,
-    /// Cell and its values, the peak last.
-    rows: Vec<(String, Vec<String>)>,
 }
 
 /// A name for the cell that can stand in a link.
@@ -127,9 +131,9 @@ pub(super) fn cell_row(
     cell: &CellVerdict,
     axes: &[String],
     bases: &[(String, String)],
-    drafted: bool,
+    shown_too: Columns,
 ) -> CellRow {
-    let budget = cell.total_budget();
+    let budget = cell.whole_budget();
     let limit = budget.and_then(|result| result.decisive()).map(|limit| limit.bytes_of(Bytes::ZERO));
     let margin = budget.and_then(|result| result.margin_bytes);
     let value = |name: &String| {
@@ -145,18 +149,27 @@ pub(super) fn cell_row(
         changed: (!bases.is_empty()).then(|| changed(cell, axes, bases)),
         axes: axes.iter().map(value).collect(),
         peak: shown(&cell.peak_resident_bytes, |bytes| mib(*bytes)),
+        device: shown_too.device.then(|| match &cell.device {
+            Some(device) => shown(&device.peak_bytes, |bytes| mib(*bytes)),
+            None => Shown::plain("–"),
+        }),
         limit: limit.map_or_else(|| "–".to_owned(), mib),
+        limited: budget.and_then(|result| match result.subject {
+            Subject::Device(_) => Some("on the device"),
+            Subject::HostAndDevice(_) => Some("host and device"),
+            _ => None,
+        }),
         margin: margin.map_or_else(|| "–".to_owned(), signed_mib),
         over: margin.is_some_and(|margin| margin < 0),
-        gauge: match (cell.peak_resident_bytes.measured(), limit) {
-            (Some(peak), Some(limit)) => Some(gauge(*peak, limit)),
+        gauge: match (budget.and_then(|result| result.measured.measured()), limit) {
+            (Some(amount), Some(limit)) => Some(gauge(amount.bytes, limit)),
             _ => None,
         },
         planned: shown(&cell.planned_peak_bytes, |bytes| mib(*bytes)),
         unaccounted: shown(&cell.worst_unaccounted_share, |share| grouped(share * 100.0, 2)),
         prefill: shown(&cell.prefill_tokens_per_second, |speed| grouped(*speed, 1)),
         decode: shown(&cell.decode_tokens_per_second, |speed| grouped(*speed, 2)),
-        accepted: drafted.then(|| shown(&cell.acceptance_length, |length| grouped(*length, 2))),
+        accepted: shown_too.drafts.then(|| shown(&cell.acceptance_length, |length| grouped(*length, 2))),
         reason: cell.reason.clone().filter(|_| !matches!(cell.word, Word::Pass | Word::NoBudget)),
     }
 }
@@ -175,90 +188,7 @@ pub(super) fn budget_row(budget: &BudgetSummary) -> BudgetRow {
     }
 }
 
-pub(super) fn class_chart(run: &Run, verdict: &RunVerdict) -> ClassChart {
-    let attributions: Vec<Option<Attribution>> =
-        verdict.cells.iter().map(|cell| Attribution::of(&worst_trial(run, cell)?.record)).collect();
-    let bars: Vec<Bar> =
-        verdict.cells.iter().zip(&attributions).map(|(cell, found)| bar(cell, found.as_ref())).collect();
-    let kinds: Vec<Kind> = Kind::all()
-        .filter(|kind| bars.iter().any(|bar| bar.parts.iter().any(|(own, _)| own == kind)))
-        .collect();
-    let rows = bars
-        .iter()
-        .zip(&verdict.cells)
-        .map(|(bar, cell)| {
-            let part = |kind: &Kind| bar.parts.iter().find(|(own, _)| own == kind);
-            let mut values: Vec<String> = kinds
-                .iter()
-                .map(|kind| part(kind).map_or_else(|| "–".to_owned(), |(_, bytes)| mib(*bytes)))
-                .collect();
-            values.push(bar.peak.map_or_else(|| "n/a".to_owned(), mib));
-            (cell.label.clone(), values)
-        })
-        .collect();
-    ClassChart {
-        svg: class_bars(&bars, &finding(verdict, &attributions)),
-        legend: kinds.iter().map(|kind| (kind.swatch(), kind.name())).collect(),
-        columns: kinds.iter().map(|kind| kind.name()).collect(),
-        rows,
-    }
-}
-
 /// The trial with the highest peak.
 pub(super) fn worst_trial<'a>(run: &'a Run, cell: &CellVerdict) -> Option<&'a RecordedTrial> {
     run.trials_of(&cell.cell).find(|trial| Some(trial.record.trial) == cell.worst_trial)
-}
-
-fn bar(cell: &CellVerdict, found: Option<&Attribution>) -> Bar {
-    let peak = cell.peak_resident_bytes.measured().copied();
-    let parts = match (found, peak) {
-        (Some(found), _) => found.parts(),
-        (None, Some(peak)) => vec![(Kind::Released, peak)],
-        (None, None) => Vec::new(),
-    };
-    Bar {
-        model: cell.model.clone(),
-        axes: cell.variant.clone(),
-        word: cell.word.to_string(),
-        silent: parts.is_empty().then(|| match &cell.peak_resident_bytes {
-            crate::record::Reading::Unavailable(why) => why.clone(),
-            crate::record::Reading::Measured(_) => "nothing was held".to_owned(),
-        }),
-        parts,
-        peak,
-        limit: cell
-            .total_budget()
-            .and_then(|result| result.decisive())
-            .map(|limit| limit.bytes_of(Bytes::ZERO)),
-    }
-}
-
-fn finding(verdict: &RunVerdict, attributions: &[Option<Attribution>]) -> String {
-    let over = verdict
-        .cells
-        .iter()
-        .filter(|cell| {
-            cell.total_budget().and_then(|result| result.margin_bytes).is_some_and(|margin| margin < 0)
-        })
-        .count();
-    let highest = verdict
-        .cells
-        .iter()
-        .zip(attributions)
-        .filter_map(|(cell, found)| Some((cell.peak_resident_bytes.measured()?, cell, found)))
-        .max_by_key(|(peak, ..)| **peak);
-    let Some((peak, cell, found)) = highest else {
-        return "Resident memory of each cell by class: no peak was measured.".to_owned();
-    };
-    let largest = found
-        .as_ref()
-        .and_then(Attribution::largest)
-        .map_or_else(String::new, |(class, bytes)| format!(", of which {class} is {} MiB", mib(bytes)));
-    format!(
-        "Resident memory of each cell at its peak, stacked by class. {over} of {} cells reach beyond their budget line. \
-         The highest is {} with {} MiB{largest}.",
-        verdict.cells.len(),
-        cell.label,
-        mib(*peak)
-    )
 }

@@ -5,10 +5,9 @@ use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
 
 use super::cell::CellPage;
+use super::class_chart::{ClassChart, class_chart};
 use super::levers::{LeverGroup, lever_groups};
-use super::overview::{
-    Badge, BudgetRow, CellRow, ClassChart, axis_names, budget_row, cell_row, class_chart, has_drafts,
-};
+use super::overview::{Badge, BudgetRow, CellRow, Columns, axis_names, budget_row, cell_row};
 use super::{machine, policy};
 use crate::record::{ExcludedCell, Run, ScenarioRecord};
 use crate::report::svg::icon::icon;
@@ -33,6 +32,7 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
         environment.add_template(name, text)?;
     }
     let axes = axis_names(verdict, &run.record.bases);
+    let columns = Columns::of(verdict);
     let few = verdict.cells.len() <= UNFOLDED_CELLS;
     let needs_a_look = |word: Word| !matches!(word, Word::Pass | Word::NoBudget);
     let cells: Vec<CellPage> =
@@ -53,13 +53,10 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
         exit_meaning: verdict.exit_code.meaning(),
         synthetic: verdict.synthetic_weights,
         problems: &verdict.problems,
-        rows: verdict
-            .cells
-            .iter()
-            .map(|cell| cell_row(cell, &axes, &run.record.bases, has_drafts(verdict)))
-            .collect(),
+        rows: verdict.cells.iter().map(|cell| cell_row(cell, &axes, &run.record.bases, columns)).collect(),
         alone: !run.record.bases.is_empty(),
-        drafted: has_drafts(verdict),
+        drafted: columns.drafts,
+        on_device: columns.device,
         levers: lever_groups(verdict),
         lever_reasons: record
             .levers
@@ -99,6 +96,8 @@ struct Page<'a> {
     /// True where axes are tried one at a time.
     alone: bool,
     drafted: bool,
+    /// True where a cell holds memory of a device.
+    on_device: bool,
     levers: Vec<LeverGroup>,
     /// Axis, and why it is a lever.
     lever_reasons: Vec<(&'a str, &'a str)>,

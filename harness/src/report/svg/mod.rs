@@ -6,7 +6,7 @@
 //! - [`scale`]: round ticks on an axis.
 //! - [`palette`]: one look for each buffer class.
 //! - [`class_bars`]: cells side by side, stacked by class.
-//! - [`series`]: resident memory over time.
+//! - [`series`], [`device_series`]: resident and device memory over time.
 //! - [`waterfall`]: classes adding up to the peak of one cell.
 //! - [`intervals`]: how evenly the sampler ticked.
 //! - [`gauge`]: a peak within its budget, as wide as a word.
@@ -14,6 +14,7 @@
 //! - [`icon`]: a sign for each verdict.
 
 pub mod class_bars;
+pub mod device_series;
 pub mod draw;
 pub mod gauge;
 pub mod icon;

@@ -34,6 +34,17 @@ pub struct Line {
     pub fails: bool,
 }
 
+/// The most of a stretch of time, as a line over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Peak {
+    pub(super) from: Micros,
+    pub(super) to: Micros,
+    pub(super) bytes: Bytes,
+}
+
+/// A curve: what it is at each moment at which it was seen, and how it looks.
+pub(super) type Curve = (&'static str, Vec<(Micros, Bytes)>);
+
 /// A curve of the stack: what it adds to the one below, and how it looks.
 type Layer = (fn(&Sample) -> Option<Bytes>, &'static str);
 
@@ -46,27 +57,61 @@ const LAYERS: [Layer; 3] = [
 
 /// The chart, saying `finding`.
 pub fn series(series: &Series, phases: &[PhaseRecord], lines: &[Line], finding: &str) -> String {
+    let has_shared = series.samples.iter().any(|sample| sample.shared.is_some_and(|bytes| bytes.0 > 0));
+    let curve = |(value, look): &Layer| {
+        let points = series.samples.iter().filter_map(|sample| Some((sample.at, value(sample)?)));
+        (*look, points.collect())
+    };
+    let layers = LAYERS.iter().filter(|(_, look)| has_shared || *look != "a-shmem");
+    let peaks = phases.iter().filter_map(|phase| {
+        let bytes = *phase.peak_resident_bytes.measured()?;
+        Some(Peak { from: phase.started_us, to: phase.ended_us, bytes })
+    });
+    let drawn = Drawn {
+        curves: layers.map(curve).collect(),
+        gaps: series.gaps(LONGEST_GAP_AT_AN_EDGE).collect(),
+        peaks: peaks.collect(),
+        last: series.samples.last().map(|sample| sample.at),
+    };
+    over_time(&drawn, phases, lines, finding)
+}
+
+/// What a chart over time shows.
+pub(super) struct Drawn {
+    /// From the highest to the lowest.
+    pub(super) curves: Vec<Curve>,
+    /// Stretches in which nothing was seen.
+    pub(super) gaps: Vec<(Micros, Micros)>,
+    pub(super) peaks: Vec<Peak>,
+    /// The last moment that was seen.
+    pub(super) last: Option<Micros>,
+}
+
+/// The chart of `drawn`, saying `finding`.
+pub(super) fn over_time(drawn: &Drawn, phases: &[PhaseRecord], lines: &[Line], finding: &str) -> String {
     let mut drawing = Drawing::new("chart", WIDTH, HEIGHT, finding);
     let first = phases.first().map_or(Micros(0), |phase| phase.started_us);
-    let end = phases.last().map(|phase| phase.ended_us).max(series.samples.last().map(|sample| sample.at));
+    let end = phases.last().map(|phase| phase.ended_us).max(drawn.last);
     let end = end.unwrap_or(first).max(Micros(first.0 + 1));
-    let sampled = series.peak_resident(first, end).unwrap_or_default();
-    let exact = phases.iter().filter_map(|phase| phase.peak_resident_bytes.measured().copied()).max();
+    let within = |(at, _): &&(Micros, Bytes)| (first..=end).contains(at);
+    let seen = drawn.curves.iter().flat_map(|(_, points)| points.iter().filter(within));
+    let sampled = seen.map(|(_, bytes)| *bytes).max().unwrap_or_default();
+    let exact = drawn.peaks.iter().map(|peak| peak.bytes).max();
     let peak = sampled.max(exact.unwrap_or_default());
     // A limit far above the curve would flatten it; it is then named in the text only.
-    let drawn = |line: &&Line| line.limit.0 <= peak.0.saturating_mul(5) / 2;
-    let highest = lines.iter().filter(drawn).map(|line| line.limit).max().unwrap_or_default().max(peak);
+    let near = |line: &&Line| line.limit.0 <= peak.0.saturating_mul(5) / 2;
+    let highest = lines.iter().filter(near).map(|line| line.limit).max().unwrap_or_default().max(peak);
     let memory = Scale::new(highest.as_mib() * 1.1, PLOT_HEIGHT, 5);
     let chart = Chart { first, end, memory };
 
     chart.bands(&mut drawing, phases);
     chart.axes(&mut drawing);
-    chart.areas(&mut drawing, series);
-    for line in lines.iter().filter(drawn) {
+    chart.areas(&mut drawing, drawn);
+    for line in lines.iter().filter(near) {
         chart.budget(&mut drawing, line);
     }
-    let crossing: Vec<f64> = lines.iter().filter(drawn).map(|line| chart.y(line.limit)).collect();
-    chart.peaks(&mut drawing, phases, exact, &crossing);
+    let crossing: Vec<f64> = lines.iter().filter(near).map(|line| chart.y(line.limit)).collect();
+    chart.peaks(&mut drawing, &drawn.peaks, exact, &crossing);
     drawing.finish()
 }
 
@@ -126,30 +171,26 @@ impl Chart {
     }
 
     /// One area for each stretch of samples without a gap, so that what was not seen is not drawn.
-    fn areas(&self, drawing: &mut Drawing, series: &Series) {
-        let mut stretches: Vec<&[Sample]> = Vec::new();
-        let mut rest = series.samples.as_slice();
-        for (from, _) in series.gaps(LONGEST_GAP_AT_AN_EDGE) {
-            let split = rest.partition_point(|sample| sample.at <= from);
-            let (stretch, later) = rest.split_at(split);
-            stretches.push(stretch);
-            rest = later;
-        }
-        stretches.push(rest);
-        let has_shared = series.samples.iter().any(|sample| sample.shared.is_some_and(|bytes| bytes.0 > 0));
-        for (value, class) in LAYERS.iter().filter(|(_, class)| has_shared || *class != "a-shmem") {
+    fn areas(&self, drawing: &mut Drawing, drawn: &Drawn) {
+        for (look, points) in &drawn.curves {
             let mut path = String::new();
-            stretches.iter().for_each(|stretch| self.area(&mut path, stretch, *value));
-            drawing.path(&path, class);
+            let mut rest = points.as_slice();
+            for (from, _) in &drawn.gaps {
+                let (stretch, later) = rest.split_at(rest.partition_point(|(at, _)| at <= from));
+                self.area(&mut path, stretch);
+                rest = later;
+            }
+            self.area(&mut path, rest);
+            drawing.path(&path, look);
         }
-        for (from, to) in series.gaps(LONGEST_GAP_AT_AN_EDGE) {
-            let (from, to) = (self.x(from), self.x(to));
+        for (from, to) in &drawn.gaps {
+            let (from, to) = (self.x(*from), self.x(*to));
             drawing.rect(from, TOP, (to - from).max(1.5), PLOT_HEIGHT, "class=\"unseen\"");
         }
     }
 
-    fn area(&self, path: &mut String, samples: &[Sample], value: fn(&Sample) -> Option<Bytes>) {
-        let points = samples.iter().filter_map(|sample| Some((sample.at, value(sample)?.0)));
+    fn area(&self, path: &mut String, points: &[(Micros, Bytes)]) {
+        let points = points.iter().map(|(at, bytes)| (*at, bytes.0));
         let columns = (PLOT_WIDTH / COLUMN) as usize;
         let drawn = downsample::columns(points, self.first, self.end, columns);
         let (Some(start), Some(end)) = (drawn.first(), drawn.last()) else { return };
@@ -188,13 +229,12 @@ impl Chart {
         }
     }
 
-    /// The kernel's high-water mark of each phase, as a line over its band; the highest one with its value.
+    /// The peak of each phase, as a line over its band; the highest one with its value.
     /// Its text stands above the line, or below where one of the lines at `crossing` would run through it.
-    fn peaks(&self, drawing: &mut Drawing, phases: &[PhaseRecord], highest: Option<Bytes>, crossing: &[f64]) {
+    fn peaks(&self, drawing: &mut Drawing, peaks: &[Peak], highest: Option<Bytes>, crossing: &[f64]) {
         let mut named = false;
-        for phase in phases {
-            let Some(peak) = phase.peak_resident_bytes.measured() else { continue };
-            let (from, to, y) = (self.x(phase.started_us), self.x(phase.ended_us), self.y(*peak));
+        for Peak { from, to, bytes: peak } in peaks {
+            let (from, to, y) = (self.x(*from), self.x(*to), self.y(*peak));
             drawing.line((from, y), (to.max(from + 3.0), y), "peak");
             let text = mib(*peak);
             let is_crossed = crossing.iter().any(|line| (y - 20.0..y).contains(line));

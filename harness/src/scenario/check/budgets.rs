@@ -67,16 +67,22 @@ fn subject_of(written: &Located<BudgetFile>, mistakes: &mut Mistakes) -> Subject
             BufferClass::Unaccounted
         })
     });
-    match (&written.total, class, &written.bytes, &written.share) {
-        (Some(total), None, None, None) => {
-            let (warn, fail) = sizes(total, mistakes);
-            (BudgetSubject::Total, warn, fail)
+    let totals = [
+        (&written.total, BudgetSubject::Total),
+        (&written.device, BudgetSubject::Device),
+        (&written.host_and_device, BudgetSubject::HostAndDevice),
+    ];
+    let mut totals = totals.into_iter().filter_map(|(limit, subject)| Some((limit.as_ref()?, subject)));
+    match (totals.next(), totals.next(), class, &written.bytes, &written.share) {
+        (Some((limit, subject)), None, None, None, None) => {
+            let (warn, fail) = sizes(limit, mistakes);
+            (subject, warn, fail)
         }
-        (None, Some(class), Some(bytes), None) => {
+        (None, None, Some(class), Some(bytes), None) => {
             let (warn, fail) = sizes(bytes, mistakes);
             (BudgetSubject::Class(class), warn, fail)
         }
-        (None, Some(class), None, Some(share)) => {
+        (None, None, Some(class), None, Some(share)) => {
             check_limit(share, mistakes);
             let limit = |share: Option<Share>| share.map(|share| BudgetLimit::Share(share.0));
             (BudgetSubject::Class(class), limit(share.warn), limit(share.fail))
@@ -87,7 +93,7 @@ fn subject_of(written: &Located<BudgetFile>, mistakes: &mut Mistakes) -> Subject
                     format!("what does the budget `{}` limit?", written.id.value),
                     written.id.span.clone(),
                 )
-                .hint("give it `total`, or `class` with one of `bytes` and `share`"),
+                .hint("give it `total`, `device` or `hostAndDevice`, or `class` with one of `bytes` and `share`"),
             );
             (BudgetSubject::Total, None, None)
         }

@@ -8,7 +8,7 @@ use super::price::Price;
 use super::rule::{LeverWord, decide, tolerance};
 use crate::number::mib;
 use crate::record::{CellId, CellRecord, LeverMetric, Reading, Run};
-use crate::verdict::{CellVerdict, evidence};
+use crate::verdict::{CellVerdict, device, evidence};
 
 /// A number without the lever and with it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -97,7 +97,7 @@ impl<'a> Side<'a> {
         let (planned, measured) = match metric {
             LeverMetric::Peak => (
                 verdict.map_or_else(nothing, |verdict| verdict.planned_peak_bytes.clone()),
-                verdict.map_or_else(nothing, |verdict| verdict.peak_resident_bytes.clone()),
+                verdict.map_or_else(nothing, |verdict| verdict.held_peak().clone()),
             ),
             LeverMetric::Phase(phase) => in_phase(run, cell, phase),
         };
@@ -127,8 +127,11 @@ fn in_phase(run: &Run, cell: &CellRecord, phase: Phase) -> (Reading<Bytes>, Read
     let trials = || run.trials_of(&cell.id).map(|trial| &trial.record);
     let planned = trials().filter_map(|trial| evidence::planned_in(trial, phase));
     let planned = planned.map(|classes| classes.values().copied().sum::<Bytes>()).max();
-    let measured = trials().flat_map(|trial| &trial.phases).filter(|record| record.phase == phase);
-    let measured = measured.filter_map(|record| record.peak_resident_bytes.measured().copied()).max();
+    let measured = run.trials_of(&cell.id).flat_map(|trial| {
+        let of_phase = trial.record.phases.iter().filter(|record| record.phase == phase);
+        of_phase.filter_map(|record| device::held_in(trial, record).measured().copied())
+    });
+    let measured = measured.max();
     (
         planned.map_or_else(|| missing("no trial has a plan and a context for"), Reading::Measured),
         measured.map_or_else(|| missing("no trial has a peak of"), Reading::Measured),

@@ -18,6 +18,8 @@ pub struct Context {
     pub architecture: Architecture,
     /// Multiprocessors.
     pub processors: u32,
+    /// Shared memory of a multiprocessor in bytes.
+    pub shared: u32,
     /// Whether the GPU has no memory of its own.
     pub unified: bool,
     /// Its name.
@@ -71,6 +73,7 @@ impl Context {
             stream,
             architecture: Architecture::of_capability(0, 0),
             processors: 0,
+            shared: 0,
             unified: false,
             name: String::new(),
             driver: 0,
@@ -81,6 +84,7 @@ impl Context {
         let minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         found.architecture = Architecture::of_capability(major.unsigned_abs(), minor.unsigned_abs());
         found.processors = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.unsigned_abs();
+        found.shared = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR)?.unsigned_abs();
         found.unified = attribute(CU_DEVICE_ATTRIBUTE_INTEGRATED)? != 0;
         if attribute(CU_DEVICE_ATTRIBUTE_VIRTUAL_ADDRESS_MANAGEMENT_SUPPORTED)? == 0 {
             return Err(CudaError::Unsupported {

@@ -8,6 +8,7 @@ use super::memory::{Address, DeviceAllocator, DeviceBuffer};
 use super::op::{Op, PROJECTIONS, ProjectionAt};
 use super::queue::Queue;
 use super::weight::CudaWeight;
+use super::witness::CudaWitness;
 use crate::memory::MemoryError;
 use crate::model::operators::{Keep, KvCache, LogRows, Operators, Projection};
 use crate::ops::attention::{self, KvCacheType};
@@ -21,6 +22,7 @@ const WIDTH: u64 = 4;
 #[derive(Debug)]
 pub struct CudaDevice {
     pub(super) queue: Arc<Queue>,
+    pub(super) witness: Arc<CudaWitness>,
     pub(super) allocator: DeviceAllocator,
     pub(super) kv_cache_type: KvCacheType,
     /// Where what a search for the largest finds comes to stand: parts, and then the places.
@@ -37,6 +39,13 @@ fn row(buffer: &DeviceBuffer, row: usize, width: usize) -> Address {
 impl CudaDevice {
     fn record(&self, op: Op) {
         self.queue.record(op);
+    }
+
+    /// Reads the first `bytes` of the run of memory that `weight` stands in, which is that of all weights: to measure what the
+    /// memory gives at most.
+    pub fn read_weights(&self, weight: &CudaWeight, bytes: u64) {
+        let (from, held) = weight.memory();
+        self.record(Op::ReadAll { from, bytes: bytes.min(held), out: self.largest });
     }
 }
 
@@ -182,13 +191,13 @@ impl Operators for CudaDevice {
         let out = row(out, rows.start, shape.heads * shape.head_dim);
         let (keys, values) = (cache.keys.start(), cache.values.start());
         let heads = Heads { tokens: rows.len(), ..heads };
-        let length = (first + rows.len()) as u32;
+        let blocks = (first + rows.len()).div_ceil(attention::BLOCK_TOKENS).next_power_of_two() as u32;
         let (tokens, cache, scratch) = (rows.len() as u32, self.kv_cache_type, scratch.start());
         self.queue.record_with(&[first as u32], |first| Op::Attention {
             shape,
             cache,
             first,
-            length,
+            blocks,
             tokens,
             queries,
             heads,

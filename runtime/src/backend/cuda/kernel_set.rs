@@ -29,6 +29,9 @@ pub(super) const fn many_shared(tokens: u32) -> u32 {
     4 * tokens * 128
 }
 
+/// The most that `linear_one` takes: its rings are as long as they may be beside those of the kernel behind it.
+pub(super) const ONE_SHARED: u32 = 112 << 10;
+
 /// What `attend_many` takes: queries, keys and values, 64 of each.
 pub(super) const fn attend_shared(dim: u32) -> u32 {
     3 * 64 * dim * 2
@@ -67,7 +70,12 @@ kernel_names! {
         DeltaScan = c"delta_scan" shared SCAN_SHARED,
     }
     "linear" {
-        LinearOne = c"linear_one",
+        LinearOneInt4By128 = c"linear_one_int4_128" shared ONE_SHARED,
+        LinearOneInt4By64 = c"linear_one_int4_64" shared ONE_SHARED,
+        LinearOneInt4By32 = c"linear_one_int4_32" shared ONE_SHARED,
+        LinearOneInt8By128 = c"linear_one_int8_128" shared ONE_SHARED,
+        LinearOneInt8By64 = c"linear_one_int8_64" shared ONE_SHARED,
+        LinearOneInt8By32 = c"linear_one_int8_32" shared ONE_SHARED,
         LinearFew8 = c"linear_few_8",
         LinearFew16 = c"linear_few_16",
         LinearFew32 = c"linear_few_32",
@@ -94,6 +102,7 @@ kernel_names! {
         ConcatRows = c"concat_rows",
         ArgmaxParts = c"argmax_parts",
         ArgmaxRows = c"argmax_rows",
+        ReadAll = c"read_all",
     }
     "swiglu" {
         SwiGlu = c"swiglu",

@@ -16,7 +16,8 @@ use super::probe::probe;
 use super::queue::Queue;
 use super::scratch;
 use super::weight::{CudaWeight, WeightMemory};
-use crate::backend::{Backend, DeviceError, NamedWeights, NoDevice};
+use super::witness::{Before, CudaWitness};
+use crate::backend::{Backend, DeviceError, DeviceWitness, NamedWeights, NoDevice};
 use crate::config::ModelConfig;
 use crate::engine::EngineLoadError;
 use crate::engine_dir::EngineDir;
@@ -43,10 +44,13 @@ impl Backend for CudaDevice {
         };
         probe(ordinal).map_err(|reason| NoDevice { ordinal, reason })?;
         supported(&directory.manifest().config, options, streaming)?;
+        let before = Before::now();
         let context = Context::new(ordinal)?;
         let images = kernels::images(context.architecture)?;
         let kernels = KernelSet::load(&context, &images)?;
         drop(images);
+        let witness = Arc::new(CudaWitness::new(&before, &context, allocator.ledger())?);
+        drop(before);
         let queue = Queue::new(context.clone(), kernels);
         let device_allocator = DeviceAllocator::new(&queue, plan, allocator)?;
         let key = |class, name| format!("target/{class}/{name}");
@@ -59,6 +63,7 @@ impl Backend for CudaDevice {
         queue.use_parameters(Parameters::new(staging, numbers, room));
         let device = CudaDevice {
             queue,
+            witness,
             allocator: device_allocator,
             kv_cache_type: options.kv_cache_type,
             largest,
@@ -69,6 +74,10 @@ impl Backend for CudaDevice {
 
     fn first_rows(weight: &CudaWeight, rows: usize) -> CudaWeight {
         weight.first_rows(rows)
+    }
+
+    fn witness(&self) -> Option<Arc<dyn DeviceWitness>> {
+        Some(self.witness.clone())
     }
 
     fn check(&self) -> Result<(), DeviceError> {
@@ -140,7 +149,7 @@ fn load_weights(
             let bytes = (record.bytes.0 - done).min(DEVICE_PAGE);
             let read = |into: &mut [u8]| file.read(record.offset + done, into);
             slots.copy(bytes as usize, at + done, read).map_err(|error| match error {
-                CopyError::Read(cause) => LoadError::from(failed(&record.name)(cause)).into(),
+                CopyError::Read(cause) => failed(&record.name)(cause).into(),
                 CopyError::Device(cause) => EngineLoadError::from(cause),
             })?;
             done += bytes;

@@ -49,6 +49,11 @@ impl Space {
     pub(super) fn start(&self) -> Address {
         self.start
     }
+
+    /// Bytes with pages behind them.
+    pub(super) fn mapped(&self) -> u64 {
+        self.mapped
+    }
 }
 
 impl Drop for Space {

@@ -5,6 +5,7 @@
 //! - `op`: operators as they are recorded; `lower`: from those to kernels; `launch`, `kernel_set`: kernels with their arguments;
 //!   `queue`: running them, as graphs where that pays; `parameters`: numbers that change from pass to pass.
 //! - `device`: the operators of a model. `weight`, `load`: from an engine directory into the GPU. `scratch`: what operators need.
+//!   `witness`: what a GPU says of its memory.
 
 mod context;
 mod device;
@@ -23,6 +24,7 @@ mod scratch;
 #[cfg(test)]
 mod subject;
 mod weight;
+mod witness;
 
 pub use context::Context;
 pub use device::CudaDevice;

@@ -52,7 +52,7 @@ pub(super) struct ProjectionAt {
 pub(super) const PROJECTIONS: usize = 4;
 
 /// An operator. Addresses are those of the first row of the call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Op {
     Embed {
         table: MatrixAt,
@@ -118,8 +118,8 @@ pub(super) enum Op {
         shape: AttentionShape,
         cache: KvCacheType,
         first: Address,
-        /// Tokens that the longest query looks at.
-        length: u32,
+        /// Blocks of the cache that the last query looks at, up to the next power of two: passes of about the same length are alike.
+        blocks: u32,
         tokens: u32,
         queries: Address,
         heads: Heads,
@@ -197,6 +197,11 @@ pub(super) enum Op {
         out: Address,
         rows: u32,
         width: u32,
+    },
+    ReadAll {
+        from: Address,
+        bytes: u64,
+        out: Address,
     },
     Argmax {
         x: Address,

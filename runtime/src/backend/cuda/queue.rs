@@ -13,7 +13,7 @@ use super::context::Context;
 use super::error::{CudaError, check};
 use super::kernel_set::KernelSet;
 use super::launch::{Launch, Program};
-use super::lower::lower;
+use super::lower::{Gpu, lower};
 use super::op::Op;
 use super::parameters::Parameters;
 
@@ -42,9 +42,10 @@ struct State {
     failed: Option<CudaError>,
 }
 
-/// A pass that has been seen, and its graph once it has been seen twice.
+/// A pass that has been seen, its kernels, and its graph once it has been seen twice.
 #[derive(Debug)]
 struct Graph {
+    ops: Vec<Op>,
     program: Program,
     executable: Option<Executable>,
     used: u64,
@@ -61,6 +62,12 @@ impl Drop for Executable {
         // SAFETY: instantiated once; the driver keeps what still runs until it has ended.
         unsafe { sys::cuGraphExecDestroy(self.0) };
     }
+}
+
+/// Whether an operator works on more tokens than a round has. Launching it takes no time beside it, and a prompt has few chunks
+/// that are alike.
+fn has_many_tokens(op: &Op) -> bool {
+    matches!(op, Op::Linear { tokens: 65.., .. })
 }
 
 impl Queue {
@@ -135,27 +142,27 @@ impl Queue {
         if let Some(parameters) = parameters {
             parameters.send(&self.context)?;
         }
-        program.clear();
-        lower(ops, self.context.processors, program)?;
-        if program.launches.len() < WORTH_A_GRAPH {
-            return self.launch_all(program);
-        }
         *clock += 1;
-        if let Some(known) = graphs.iter_mut().find(|known| known.program == *program) {
+        if let Some(known) = graphs.iter_mut().find(|known| known.ops == *ops) {
             known.used = *clock;
             let graph = match &known.executable {
                 Some(executable) => executable.0,
-                None => known.executable.insert(self.capture(program)?).0,
+                None => known.executable.insert(self.capture(&known.program)?).0,
             };
-            // SAFETY: an instantiated graph whose buffers are those of `program`, which are there.
+            // SAFETY: an instantiated graph whose buffers are those of `ops`, which are there.
             return check("launch a graph", unsafe { sys::cuGraphLaunch(graph, self.context.stream()) });
+        }
+        program.clear();
+        lower(ops, Gpu::of(&self.context), program)?;
+        if program.launches.len() < WORTH_A_GRAPH || ops.iter().any(has_many_tokens) {
+            return self.launch_all(program);
         }
         if graphs.len() >= GRAPHS
             && let Some(oldest) = (0..graphs.len()).min_by_key(|index| graphs[*index].used)
         {
             graphs.swap_remove(oldest);
         }
-        graphs.push(Graph { program: program.clone(), executable: None, used: *clock });
+        graphs.push(Graph { ops: ops.clone(), program: program.clone(), executable: None, used: *clock });
         self.launch_all(program)
     }
 

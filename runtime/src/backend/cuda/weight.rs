@@ -20,7 +20,7 @@ pub(super) struct WeightMemory {
 /// A tensor of the engine.
 #[derive(Debug, Clone)]
 pub struct CudaWeight {
-    _memory: Arc<WeightMemory>,
+    memory: Arc<WeightMemory>,
     matrix: MatrixAt,
 }
 
@@ -50,7 +50,7 @@ impl CudaWeight {
             group_size: group_size as u32,
             bf16_scales,
         };
-        CudaWeight { _memory: memory.clone(), matrix }
+        CudaWeight { memory: memory.clone(), matrix }
     }
 
     /// The first `rows`, in the same bytes.
@@ -66,6 +66,11 @@ impl CudaWeight {
     /// The matrix that a projection multiplies with.
     pub(super) fn matrix(&self) -> MatrixAt {
         self.matrix
+    }
+
+    /// Where the weights of the engine start, and how many bytes they take.
+    pub(super) fn memory(&self) -> (Address, u64) {
+        (self.memory.space.start(), self.memory.space.mapped())
     }
 
     /// Where the numbers of a vector are, and how many.

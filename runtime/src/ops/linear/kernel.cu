@@ -3,7 +3,8 @@
 // A product does not depend on the order of its columns, so each lane takes eight neighbouring columns of a row, which is one
 // word of 4-bit values, and the activations are laid out to match: in every eight columns 0 2 1 3 4 6 5 7.
 //
-// - linear_one: one token. Each warp has some columns of one tile; the block prepares x in shared memory, norm included.
+// - linear_one_*: one token. A block has its share of the tiles, its warps take their groups of columns in turn through rings in shared
+//   memory that are filled ahead, before the kernel in front has ended, and x is made there, norm included.
 // - linear_few: up to 32 tokens, x packed by pack_activations.
 // - linear_many: any number, a tile of 128 (or 64) tokens and 128 rows a block.
 // - linear_dense: W in 16 or 32 bits, f32 arithmetic.
@@ -32,7 +33,7 @@ struct Matrix {
     u32 group;
     u32 bf16_scales;
     u32 ending;
-    // The first block that works on it.
+    // The first block that works on it. linear_one: its first tile among all, or the block that takes the first row of a dense one.
     u32 block;
     u32 padding;
 };
@@ -42,13 +43,14 @@ struct Linear {
     u32 count;
     u32 columns;
     u32 tokens;
-    // Tiles that a block of linear_one and linear_few works on: 1, 2, 4 or 8. SWIGLU: 2, one of each matrix.
+    // linear_few: tiles that a block works on: 1, 2, 4 or 8; SWIGLU: 2, one of each matrix. linear_one: stages of a warp's ring.
     u32 tiles;
     u32 opening;
     float eps;
     // Width of a head in GATED_NORM.
     u32 width;
-    u32 padding;
+    // linear_one: tiles of all matrices.
+    u32 all;
     // linear_one: [columns] f32. linear_few, linear_many: packed f16 [tokens, columns].
     const void *x;
     // NORM, GATED_NORM.
@@ -126,10 +128,10 @@ template <int CHUNKS, bool EIGHT> struct Group {
 
 // --- one token
 
-// One row of a dense matrix times the packed x in shared memory, by a warp.
-INLINE float dense_row(const Matrix &m, u32 row, u32 columns, const uint4 *x, int lane) {
+// A warp's part of a row of a dense matrix times the packed x in shared memory.
+INLINE float dense_part(const Matrix &m, u32 row, u32 columns, const uint4 *x, u32 warp, int lane) {
     float sum = 0.f;
-    for (u32 unit = lane; unit < columns / 8; unit += 32) {
+    for (u32 unit = warp * 32 + lane; unit < columns / 8; unit += blockDim.x) {
         const uint4 packed = x[unit];
         const float v[8] = {low_half(packed.x), low_half(packed.y), high_half(packed.x), high_half(packed.y),
                             low_half(packed.z), low_half(packed.w), high_half(packed.z), high_half(packed.w)};
@@ -203,29 +205,35 @@ INLINE void read8(float (&v)[8], const float *from) {
     v[4] = b.x; v[5] = b.y; v[6] = b.z; v[7] = b.w;
 }
 
-// x in shared memory, after the opening.
+// x in shared memory, after the opening; the kernel in front is waited for on the way. A thread keeps its first eight columns.
 INLINE void open_one(const Linear &p, uint4 *x, float *sums, float *space) {
     const float *from = (const float *)p.x;
     const u32 units = p.columns / 8, thread = threadIdx.x;
-    const u32 whole = (units + 31) / 32 * 32;
+    const u32 whole = (units + 31) / 32 * 32, own = p.opening == GATED_NORM ? p.width : p.columns;
+    float w[8], v[8] = {};
+    if (p.opening != PLAIN && thread < units) read8(w, p.weight + thread * 8 % own);
+    wait_for_previous();
+    if (thread < units) read8(v, from + thread * 8);
     float factor = 1.f;
     if (p.opening == NORM) {
         float squares = 0.f;
-        for (u32 unit = thread; unit < units; unit += WARPS * 32) {
-            float v[8];
-            read8(v, from + unit * 8);
 #pragma unroll
-            for (int i = 0; i < 8; i++) squares += v[i] * v[i];
+        for (int i = 0; i < 8; i++) squares += v[i] * v[i];
+        for (u32 unit = thread + blockDim.x; unit < units; unit += blockDim.x) {
+            float more[8];
+            read8(more, from + unit * 8);
+#pragma unroll
+            for (int i = 0; i < 8; i++) squares += more[i] * more[i];
         }
         factor = rsqrtf(block_sum(squares, space) / (float)p.columns + p.eps);
     }
-    for (u32 unit = thread; unit < whole; unit += WARPS * 32) {
+    for (u32 unit = thread; unit < whole; unit += blockDim.x) {
         const bool valid = unit < units;
-        float v[8] = {};
-        if (valid) read8(v, from + unit * 8);
+        if (unit != thread && valid) {
+            read8(v, from + unit * 8);
+            if (p.opening != PLAIN) read8(w, p.weight + unit * 8 % own);
+        }
         if (p.opening == NORM && valid) {
-            float w[8];
-            read8(w, p.weight + unit * 8);
 #pragma unroll
             for (int i = 0; i < 8; i++) v[i] = v[i] * factor * w[i];
             if (p.extra && blockIdx.x == 0) {
@@ -236,15 +244,14 @@ INLINE void open_one(const Linear &p, uint4 *x, float *sums, float *space) {
         }
         if (p.opening == GATED_NORM) {
             // A head is some neighbouring lanes: width / 8 of them, a power of two up to 32.
+            float z[8] = {};
+            if (valid) read8(z, p.gate + unit * 8);
             float squares = 0.f;
 #pragma unroll
             for (int i = 0; i < 8; i++) squares += v[i] * v[i];
             for (u32 lane = p.width / 16; lane > 0; lane /= 2) squares += __shfl_xor_sync(FULL_WARP, squares, lane);
             const float of_head = rsqrtf(squares / (float)p.width + p.eps);
             if (valid) {
-                float w[8], z[8];
-                read8(w, p.weight + unit * 8 % p.width);
-                read8(z, p.gate + unit * 8);
 #pragma unroll
                 for (int i = 0; i < 8; i++) v[i] = v[i] * of_head * w[i] * silu(z[i]);
             }
@@ -254,27 +261,111 @@ INLINE void open_one(const Linear &p, uint4 *x, float *sums, float *space) {
     __syncthreads();
 }
 
-template <int CHUNKS, bool EIGHT>
-INLINE void one_tile(const Matrix &m, u32 tile, u32 part, u32 parts, const Linear &p, uint4 *x, float *sums,
-                     float *space, float (&y)[2]) {
-    const int lane = threadIdx.x % 32;
-    const u32 groups = p.columns / 32 / CHUNKS;
-    const u32 first = groups * part / parts, end = groups * (part + 1) / parts;
-    const u8 *values = m.values + (size_t)tile * p.columns * (EIGHT ? 16 : 8);
-    const int DEPTH = EIGHT ? 2 : 4;
-    Group<CHUNKS, EIGHT> ahead[DEPTH];
+// A warp's own ring of units: a unit is a tile of 16 rows by a group of columns, with its scales and zero points.
+template <int CHUNKS, bool EIGHT> struct Unit {
+    static const u32 VALUES = CHUNKS * (EIGHT ? 512 : 256);
+    static const u32 BYTES = VALUES + 64;
+
+    // Where 16 bytes of the values stand, so that the rows that a warp reads at once lie in different banks.
+    METHOD static u32 place(u32 unit) { return (unit ^ ((unit >> 2) & 2)) * 16; }
+
+    METHOD static void fetch(u32 to, const Matrix &m, u32 tile, u32 group, u32 columns, int lane) {
+        const u8 *values = m.values + (size_t)tile * columns * (EIGHT ? 16 : 8) + (size_t)group * VALUES;
 #pragma unroll
-    for (int d = 0; d < DEPTH; d++) {
-        if (first + d < end) ahead[d].load(m, values, tile, first + d, p.columns, lane);
+        for (u32 i = 0; i < (VALUES / 16 + 31) / 32; i++) {
+            const u32 unit = i * 32 + lane;
+            if (VALUES / 16 % 32 == 0 || unit < VALUES / 16) copy_async(to + place(unit), values + unit * 16, true);
+        }
+        const u32 at = tile * (columns / 32 / m.group) + group * CHUNKS / m.group;
+        if (lane < 2) copy_async(to + VALUES + lane * 16, (const u8 *)m.scales + (size_t)at * 32 + lane * 16, true);
+        if (!EIGHT && lane == 2 && m.zeros) copy_async_8(to + VALUES + 32, m.zeros + (size_t)at * 8);
     }
+
+    METHOD static uint2 words(const char *from, int block, int row) {
+        return *(const uint2 *)(from + place(block * 4 + row / 2) + row % 2 * 8);
+    }
+};
+
+const u32 ONE_WARPS = 16;
+const u32 ONE_TOGETHER = 8;
+
+// The matrix of the tile `number` of a call, and its place there. Tiles of a pair alternate.
+INLINE const Matrix &matrix_of_tile(const Linear &p, bool paired, u32 number, u32 &tile) {
+    if (paired) {
+        tile = number / 2;
+        return p.matrices[number % 2];
+    }
+    u32 index = 0;
+    while (index + 1 < p.count && p.matrices[index + 1].format < F16 && number >= p.matrices[index + 1].block) index++;
+    tile = number - p.matrices[index].block;
+    return p.matrices[index];
+}
+
+template <int CHUNKS, bool EIGHT> INLINE void one(const Linear &p) {
+    typedef Unit<CHUNKS, EIGHT> Own;
+    char *space = (char *)shared;
+    uint4 *x = shared;
+    float *sums = (float *)(space + p.columns * 2);
+    float *reduce = sums + p.columns / 32;
+    float *partial = reduce + 32;
+    const u32 front = (p.columns * 2 + p.columns / 8 + 128 + ONE_TOGETHER * ONE_WARPS * 16 * 4 + 127) / 128 * 128;
+    const u32 warp = threadIdx.x / 32;
+    const int lane = threadIdx.x % 32, row = lane / 4, quad = lane % 4;
+    const u32 stages = p.tiles;
+    char *ring = space + front + warp * stages * Own::BYTES;
+    const u32 ring_at = shared_address(ring);
+    const bool paired = p.matrices[0].ending == SWIGLU;
+    // Tiles of this block: a run of neighbours, whole pairs.
+    const u32 grain = paired ? 2 : 1, grains = p.all / grain;
+    const u32 first = (u32)((u64)grains * blockIdx.x / gridDim.x) * grain;
+    const u32 end = (u32)((u64)grains * (blockIdx.x + 1) / gridDim.x) * grain;
+    const u32 groups = p.columns / 32 / CHUNKS, units = (end - first) * groups;
+
+    u32 next = warp, filled = 0;
+    const auto fetch = [&]() {
+        if (next < units) {
+            u32 tile;
+            const Matrix &m = matrix_of_tile(p, paired, first + next / groups, tile);
+            Own::fetch(ring_at + filled * Own::BYTES, m, tile, next % groups, p.columns, lane);
+        }
+        close_copies();
+        next += ONE_WARPS;
+        filled = filled + 1 == stages ? 0 : filled + 1;
+    };
+    for (u32 s = 0; s < stages; s++) fetch();
+    let_next_start();
     // Weights are on their way; only now is the kernel before waited for.
-    wait_for_previous();
-    open_one(p, x, sums, space);
-    for (u32 start = first; start < end; start += DEPTH) {
-#pragma unroll
-        for (int d = 0; d < DEPTH; d++) {
-            const u32 group = start + d;
-            if (group >= end) break;
+    open_one(p, x, sums, reduce);
+
+    // Rows of dense matrices: a block has every grid's width one, its warps share the columns.
+    for (u32 i = 0; i < p.count; i++) {
+        const Matrix &m = p.matrices[i];
+        if (m.format < F16) continue;
+        for (u32 r = (gridDim.x - 1 - blockIdx.x + m.block) % gridDim.x; r < m.rows; r += gridDim.x) {
+            const float part = dense_part(m, r, p.columns, x, warp, lane);
+            if (lane == 0) partial[warp] = part;
+            __syncthreads();
+            if (threadIdx.x == 0) {
+                float y = 0.f;
+                for (u32 w = 0; w < ONE_WARPS; w++) y += partial[w];
+                finish(m, 0, r, y);
+            }
+            __syncthreads();
+        }
+    }
+
+    u32 unit = warp, used = 0;
+    for (u32 start = first; start < end; start += ONE_TOGETHER) {
+        const u32 stop = min(start + ONE_TOGETHER, end);
+        const u32 last = (stop - first) * groups;
+        float y[2] = {};
+        while (unit < last) {
+            wait_for_copies_but(stages - 1);
+            __syncwarp();
+            const u32 number = first + unit / groups, group = unit % groups;
+            u32 tile;
+            const Matrix &m = matrix_of_tile(p, paired, number, tile);
+            const char *from = ring + used * Own::BYTES;
             float acc[4] = {};
             float sum = 0.f;
 #pragma unroll
@@ -285,21 +376,61 @@ INLINE void one_tile(const Matrix &m, u32 tile, u32 part, u32 parts, const Linea
                 sum += sums[chunk];
                 u32 a[2][4];
                 if (EIGHT) {
-                    bytes(a[0], ahead[d].words[2 * c]);
-                    bytes(a[1], ahead[d].words[2 * c + 1]);
+                    bytes(a[0], Own::words(from, c * 8 + 2 * quad, row));
+                    bytes(a[1], Own::words(from, c * 8 + 2 * quad + 1, row));
                 } else {
-                    nibbles(a, ahead[d].words[c]);
+                    nibbles(a, Own::words(from, c * 4 + quad, row));
                 }
                 multiply_add(acc, a[0], b.x, b.y);
                 multiply_add(acc, a[1], b.z, b.w);
             }
-            float scale[2], bias[2];
-            ahead[d].factors(m, scale, bias);
-            y[0] = fmaf(scale[0], acc[0] - bias[0] * sum, y[0]);
-            y[1] = fmaf(scale[1], acc[2] - bias[1] * sum, y[1]);
-            if (group + DEPTH < end) ahead[d].load(m, values, tile, group + DEPTH, p.columns, lane);
+            const u32 scales = *(const u32 *)(from + Own::VALUES + row * 4);
+            const u32 zeros = EIGHT ? 0 : m.zeros ? *(const u8 *)(from + Own::VALUES + 32 + row) : 0x88;
+            const float bias0 = EIGHT ? 1152.f : 1024.f + (float)(zeros & 15);
+            const float bias1 = EIGHT ? 1152.f : 1024.f + (float)(zeros >> 4);
+            y[0] = fmaf(scale_of((u16)scales, m.bf16_scales), acc[0] - bias0 * sum, y[0]);
+            y[1] = fmaf(scale_of((u16)(scales >> 16), m.bf16_scales), acc[2] - bias1 * sum, y[1]);
+            // The warp has read its unit: its place is free.
+            __syncwarp();
+            fetch();
+            used = used + 1 == stages ? 0 : used + 1;
+            const u32 following = unit + ONE_WARPS;
+            if (following >= (number - first + 1) * groups) {
+                // Its part of this tile is done.
+                if (quad == 0) {
+                    float *to = partial + ((number - start) * ONE_WARPS + warp) * 16 + row * 2;
+                    to[0] = y[0];
+                    to[1] = y[1];
+                }
+                y[0] = y[1] = 0.f;
+            }
+            unit = following;
         }
+        __syncthreads();
+        for (u32 place = threadIdx.x; place < (stop - start) * 16; place += ONE_WARPS * 32) {
+            const u32 of_pass = place / 16, in_tile = place % 16, number = start + of_pass;
+            if (paired && of_pass % 2) continue;
+            // The warps that had a part of a tile.
+            const auto whole = [&](u32 which) {
+                const u32 from = (number + which - first) * groups, count = min(groups, ONE_WARPS);
+                const float *parts = partial + (of_pass + which) * ONE_WARPS * 16 + in_tile;
+                float sum = 0.f;
+                for (u32 i = 0; i < count; i++) sum += parts[(from + i) % ONE_WARPS * 16];
+                return sum;
+            };
+            u32 tile;
+            const Matrix &m = matrix_of_tile(p, paired, number, tile);
+            const u32 r = tile * 16 + in_tile;
+            if (r >= m.rows) continue;
+            if (paired) {
+                p.matrices[0].out[r] = silu(whole(0)) * whole(1);
+            } else {
+                finish(m, 0, r, whole(0));
+            }
+        }
+        __syncthreads();
     }
+    wait_for_copies<0>();
 }
 
 INLINE u32 matrix_of_block(const Linear &p, u32 block) {
@@ -308,71 +439,14 @@ INLINE u32 matrix_of_block(const Linear &p, u32 block) {
     return index;
 }
 
-KERNEL __launch_bounds__(WARPS * 32, 2) linear_one(const __grid_constant__ Linear p) {
-    uint4 *x = shared;
-    float *sums = (float *)(shared + p.columns / 8);
-    float *space = sums + p.columns / 32;
-    float *partial = space + 32;
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const bool paired = p.matrices[0].ending == SWIGLU;
-    const u32 parts = WARPS / p.tiles, slot = warp / parts, part = warp % parts;
-    const u32 index = paired ? slot % 2 : matrix_of_block(p, blockIdx.x);
-    const Matrix &m = p.matrices[index];
-    const u32 block = blockIdx.x - (paired ? 0 : m.block);
-    if (m.format >= F16) {
-        let_next_start();
-        wait_for_previous();
-        open_one(p, x, sums, space);
-        const u32 row = block * WARPS + warp;
-        if (row < m.rows) {
-            const float y = dense_row(m, row, p.columns, x, lane);
-            if (lane == 0) finish(m, 0, row, y);
-        }
-        return;
-    }
-    let_next_start();
-    const u32 tile = paired ? block * (p.tiles / 2) + slot / 2 : block * p.tiles + slot;
-    const u32 last = (m.rows + 15) / 16 - 1;
-    float y[2] = {};
-    // A block's last slots may lie behind the matrix: they repeat its last tile and their result is not used.
-    const u32 own = tile < last ? tile : last;
-    if (m.format == INT8) {
-        if (m.group % 4 == 0) {
-            one_tile<4, true>(m, own, part, parts, p, x, sums, space, y);
-        } else if (m.group % 2 == 0) {
-            one_tile<2, true>(m, own, part, parts, p, x, sums, space, y);
-        } else {
-            one_tile<1, true>(m, own, part, parts, p, x, sums, space, y);
-        }
-    } else {
-        if (m.group % 4 == 0) {
-            one_tile<4, false>(m, own, part, parts, p, x, sums, space, y);
-        } else if (m.group % 2 == 0) {
-            one_tile<2, false>(m, own, part, parts, p, x, sums, space, y);
-        } else {
-            one_tile<1, false>(m, own, part, parts, p, x, sums, space, y);
-        }
-    }
-    if (lane % 4 == 0) {
-        partial[warp * 16 + lane / 4 * 2] = y[0];
-        partial[warp * 16 + lane / 4 * 2 + 1] = y[1];
-    }
-    __syncthreads();
-    if (threadIdx.x >= p.tiles * 16) return;
-    const u32 of_slot = threadIdx.x / 16, in_tile = threadIdx.x % 16;
-    float sum = 0.f;
-    for (u32 i = 0; i < parts; i++) sum += partial[(of_slot * parts + i) * 16 + in_tile];
-    if (paired) {
-        // Slots 2 i and 2 i + 1 hold the same rows of gate and up: 16 lanes apart.
-        const float up = __shfl_down_sync(__activemask(), sum, 16);
-        if (of_slot % 2) return;
-        const u32 row = (block * (p.tiles / 2) + of_slot / 2) * 16 + in_tile;
-        if (row < m.rows) p.matrices[0].out[row] = silu(sum) * up;
-        return;
-    }
-    const u32 row = (block * p.tiles + of_slot) * 16 + in_tile;
-    if (row < m.rows) finish(m, 0, row, sum);
-}
+#define ONE(NAME, CHUNKS, EIGHT) \
+    KERNEL __launch_bounds__(ONE_WARPS * 32, 2) NAME(const __grid_constant__ Linear p) { one<CHUNKS, EIGHT>(p); }
+ONE(linear_one_int4_128, 4, false)
+ONE(linear_one_int4_64, 2, false)
+ONE(linear_one_int4_32, 1, false)
+ONE(linear_one_int8_128, 4, true)
+ONE(linear_one_int8_64, 2, true)
+ONE(linear_one_int8_32, 1, true)
 
 // --- few tokens
 

@@ -124,3 +124,24 @@ KERNEL __launch_bounds__(256) argmax_rows(const u64 *largest, u32 parts, u32 *pl
     value = block_max(value, space);
     if (threadIdx.x == 0) places[blockIdx.x] = value == ~0ull ? NO_ROW : ~(u32)value;
 }
+
+// Reads `count` times 16 bytes and keeps what nobody can foresee of them: what memory gives at most.
+KERNEL __launch_bounds__(512) read_all(const uint4 *from, u64 count, u32 *out) {
+    let_next_start();
+    wait_for_previous();
+    u32 mixed = 0;
+    const u64 step = (u64)gridDim.x * 512;
+    u64 i = (u64)blockIdx.x * 512 + threadIdx.x;
+    for (; i + 3 * step < count; i += 4 * step) {
+        uint4 v[4];
+#pragma unroll
+        for (int k = 0; k < 4; k++) v[k] = stream_load4(from + i + k * step);
+#pragma unroll
+        for (int k = 0; k < 4; k++) mixed ^= v[k].x ^ v[k].y ^ v[k].z ^ v[k].w;
+    }
+    for (; i < count; i += step) {
+        const uint4 v = stream_load4(from + i);
+        mixed ^= v.x ^ v.y ^ v.z ^ v.w;
+    }
+    if (mixed == 0x9e3779b9u) *out = mixed;
+}

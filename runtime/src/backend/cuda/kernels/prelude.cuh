@@ -117,9 +117,27 @@ INLINE void copy_async(u32 to, const void *from, bool valid) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
 }
 
+INLINE void copy_async_8(u32 to, const void *from) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(from) : "memory");
+}
+
 INLINE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
 template <int OPEN> INLINE void wait_for_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(OPEN) : "memory"); }
+
+// As above, for a number that is the same in the whole warp.
+INLINE void wait_for_copies_but(u32 open) {
+    switch (open) {
+    case 0: wait_for_copies<0>(); return;
+    case 1: wait_for_copies<1>(); return;
+    case 2: wait_for_copies<2>(); return;
+    case 3: wait_for_copies<3>(); return;
+    case 4: wait_for_copies<4>(); return;
+    case 5: wait_for_copies<5>(); return;
+    case 6: wait_for_copies<6>(); return;
+    default: wait_for_copies<7>(); return;
+    }
+}
 
 // --- matrix units
 

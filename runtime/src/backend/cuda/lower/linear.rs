@@ -1,9 +1,10 @@
 //! Projections: the norm in front of them and what is done with their results join them.
 
-use super::super::kernel_set::{Kernel, many_shared};
+use super::super::kernel_set::{Kernel, ONE_SHARED, many_shared};
 use super::super::launch::{Argument, Program};
 use super::super::memory::Address;
 use super::super::op::{Format, Op, PROJECTIONS, ProjectionAt};
+use super::Gpu;
 
 /// The most tokens for which every tile of weights is read once and multiplied with all of them.
 const FEW: u32 = 32;
@@ -71,7 +72,7 @@ struct Linear {
     opening: u32,
     eps: f32,
     width: u32,
-    padding: u32,
+    all: u32,
     x: Address,
     weight: Address,
     gate: Address,
@@ -169,7 +170,7 @@ impl Output {
 }
 
 /// Lowers the [`Op::Linear`] that `ops` begins with and what joins it. Returns what is left.
-pub(super) fn lower<'a>(opening: Opening, ops: &'a [Op], processors: u32, program: &mut Program) -> &'a [Op] {
+pub(super) fn lower<'a>(opening: Opening, ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &'a [Op] {
     let [Op::Linear { tokens, columns, projections, scratch, .. }, rest @ ..] = ops else {
         unreachable!("called for a projection")
     };
@@ -195,7 +196,7 @@ pub(super) fn lower<'a>(opening: Opening, ops: &'a [Op], processors: u32, progra
         1 => (outputs, Vec::new()),
         _ => outputs.into_iter().partition(Output::is_quantised),
     };
-    let call = Call { opening, tokens, columns, scratch: *scratch, processors };
+    let call = Call { opening, tokens, columns, scratch: *scratch, gpu };
     match tokens {
         1 => call.one(&quantised, program),
         2..=FEW => call.few(&quantised, program),
@@ -207,7 +208,7 @@ pub(super) fn lower<'a>(opening: Opening, ops: &'a [Op], processors: u32, progra
     // The MLP's product stands in 16 bits where the next projection reads it.
     if paired && tokens > FEW {
         let x = quantised[0].projection.out;
-        return lower(Opening::Packed { x }, rest, processors, program);
+        return lower(Opening::Packed { x }, rest, gpu, program);
     }
     rest
 }
@@ -284,13 +285,22 @@ fn pair(outputs: &mut [Output], of_call: u32, rest: &[Op]) -> bool {
     joins
 }
 
+/// Chunks of 32 columns that are multiplied before a scale is applied: as many of 4 as divide the group.
+fn chunks_together(group_size: u32) -> u32 {
+    match group_size / 32 {
+        chunks if chunks.is_multiple_of(4) => 4,
+        chunks if chunks.is_multiple_of(2) => 2,
+        _ => 1,
+    }
+}
+
 /// What the kernels of one call share.
 struct Call {
     opening: Opening,
     tokens: u32,
     columns: u32,
     scratch: Address,
-    processors: u32,
+    gpu: Gpu,
 }
 
 impl Call {
@@ -325,18 +335,61 @@ impl Call {
         }
         let tiles: u32 = outputs.iter().filter(|it| it.is_quantised()).map(Output::tiles).sum();
         match () {
-            () if tiles >= 64 * self.processors => 8,
-            () if self.columns >= 4096 || tiles < 2 * self.processors => 1,
+            () if tiles >= 64 * self.gpu.processors => 8,
+            () if self.columns >= 4096 || tiles < 2 * self.gpu.processors => 1,
             () => 2,
         }
     }
 
+    /// One token: matrices of one format and group in one kernel, dense ones with the first of them.
     fn one(&self, outputs: &[Output], program: &mut Program) {
+        let kind =
+            |it: &Output| (it.projection.matrix.format, chunks_together(it.projection.matrix.group_size));
+        let (quantised, mut dense): (Vec<Output>, Vec<Output>) =
+            outputs.iter().copied().partition(Output::is_quantised);
+        let mut rest = quantised;
+        while !rest.is_empty() || !dense.is_empty() {
+            let (format, chunks) = rest.first().map_or((Format::Int4, 4), kind);
+            let (mut together, others): (Vec<Output>, Vec<Output>) =
+                rest.into_iter().partition(|it| kind(it) == (format, chunks));
+            let tiles = together.iter().map(Output::tiles).sum();
+            together.append(&mut dense);
+            self.one_kind(&together, tiles, format, chunks, program);
+            rest = others;
+        }
+    }
+
+    fn one_kind(&self, outputs: &[Output], tiles: u32, format: Format, chunks: u32, program: &mut Program) {
+        /// Warps of a block, and tiles whose parts it keeps at the same time.
+        const WARPS: u32 = 16;
+        const TOGETHER: u32 = 8;
         let mut linear = self.linear();
         self.opening.fill(&mut linear);
-        let blocks = self.place(&mut linear, outputs, self.tiles(outputs));
-        let shared = self.columns * 2 + self.columns / 32 * 4 + 32 * 4 + WARPS * TILE * 4;
-        program.add(Kernel::LinearOne, [blocks, 1, 1], THREADS, shared).with(linear);
+        let (mut tile, mut row) = (0, 0);
+        for (matrix, output) in linear.matrices.iter_mut().zip(outputs) {
+            let next = if output.is_quantised() { &mut tile } else { &mut row };
+            *matrix = output.matrix(*next);
+            *next += if output.is_quantised() { output.tiles() } else { output.projection.matrix.rows };
+        }
+        (linear.count, linear.all) = (outputs.len() as u32, tiles);
+        let grains = if outputs[0].ending == Ending::SwiGlu { tiles / 2 } else { tiles };
+        let blocks = grains.max(row).clamp(1, self.gpu.processors);
+        let parts = TOGETHER * WARPS * TILE * 4;
+        let front = (self.columns * 2 + self.columns / 8 + 128 + parts).next_multiple_of(128);
+        let unit = chunks * if format == Format::Int8 { 512 } else { 256 } + 64;
+        // As much as leaves room for the next kernel, which is there early and fills its own.
+        let most = (self.gpu.shared / 2).min(ONE_SHARED + 1024).saturating_sub(1024);
+        let stages = (most.saturating_sub(front) / (WARPS * unit)).clamp(1, 8);
+        linear.tiles = stages;
+        let kernel = match (format, chunks) {
+            (Format::Int8, 4) => Kernel::LinearOneInt8By128,
+            (Format::Int8, 2) => Kernel::LinearOneInt8By64,
+            (Format::Int8, _) => Kernel::LinearOneInt8By32,
+            (_, 4) => Kernel::LinearOneInt4By128,
+            (_, 2) => Kernel::LinearOneInt4By64,
+            (_, _) => Kernel::LinearOneInt4By32,
+        };
+        program.add(kernel, [blocks, 1, 1], WARPS * 32, front + WARPS * stages * unit).with(linear);
     }
 
     /// Activations in 16 bits in the scratch memory, in the order that their reader wants. Returns where the sums are.
@@ -402,7 +455,7 @@ impl Call {
             if paired {
                 linear.extra = chosen[0].projection.out;
             }
-            let large = self.tokens > 64 && across * self.tokens.div_ceil(128) >= self.processors;
+            let large = self.tokens > 64 && across * self.tokens.div_ceil(128) >= self.gpu.processors;
             let (tile, kernel) = match (large, format) {
                 (true, Format::Int4) => (128, Kernel::LinearManyInt4By128),
                 (true, _) => (128, Kernel::LinearManyInt8By128),

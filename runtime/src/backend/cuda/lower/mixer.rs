@@ -4,7 +4,8 @@ use super::super::kernel_set::{Kernel, PREPARE_SHARED, SCAN_SHARED, attend_share
 use super::super::launch::{Argument, Program};
 use super::super::memory::Address;
 use super::super::op::Op;
-use super::row::{THREADS, blocks};
+use super::Gpu;
+use super::row::{self, THREADS};
 use crate::backend::cuda::scratch::{ATTENTION_COUNTERS, ATTENTION_PARTS, delta_scratch};
 use crate::ops::Heads;
 use crate::ops::attention::KvCacheType;
@@ -12,8 +13,6 @@ use crate::ops::gated_delta_rule::Shape as DeltaShape;
 
 /// The most tokens of which each is attended to by itself.
 const FEW: u32 = 8;
-/// Tokens of a block of the KV cache.
-const BLOCK: u32 = 64;
 /// Queries and heads of a group that `attend_many` has in a block.
 const ROWS: u32 = 64;
 /// The fewest tokens for which the chunked delta rule is worth its preparation.
@@ -250,9 +249,9 @@ pub(super) fn heads<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
 }
 
 /// Attention, with the gate of its output where that is next.
-pub(super) fn attention<'a>(ops: &'a [Op], processors: u32, program: &mut Program) -> &'a [Op] {
+pub(super) fn attention<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &'a [Op] {
     let [
-        Op::Attention { shape, cache, first, length, tokens, queries, heads, keys, values, out, scratch },
+        Op::Attention { shape, cache, first, blocks, tokens, queries, heads, keys, values, out, scratch },
         rest @ ..,
     ] = ops
     else {
@@ -295,9 +294,9 @@ pub(super) fn attention<'a>(ops: &'a [Op], processors: u32, program: &mut Progra
             (_, _) => (Kernel::AttendFew256By4, 4),
         };
         let across = kv_heads * group.div_ceil(rows);
-        // So many that each warp has a block or two, in powers of two, so that passes of about the same length are alike.
-        let wanted = length.div_ceil(BLOCK).div_ceil(4).next_power_of_two();
-        let fill = (2 * processors / (across * tokens)).max(1);
+        // So many that each warp has a block or two.
+        let wanted = blocks.div_ceil(4);
+        let fill = (2 * gpu.processors / (across * tokens)).max(1);
         let room = (ATTENTION_PARTS / (across * tokens)).max(1);
         attend.splits = wanted.min(fill).min(room);
         program.add(kernel, [attend.splits, across, *tokens], 128, 0).with(attend);
@@ -421,7 +420,7 @@ pub(super) fn alone(op: &Op, program: &mut Program) {
         Op::DeltaGates { a, b, negated_decay, dt_bias, heads, tokens } => {
             let count = heads * tokens;
             let gates = Gates { a, b, negated_decay, dt_bias, heads, count };
-            program.add(Kernel::DeltaGates, [blocks(count.into()), 1, 1], THREADS, 0).with(gates);
+            program.add(Kernel::DeltaGates, [row::blocks(count.into()), 1, 1], THREADS, 0).with(gates);
         }
         Op::Delta { shape, tokens, qkv, decay, beta, state, log, out, .. } => {
             let recurrence =

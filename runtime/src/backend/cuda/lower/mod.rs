@@ -8,14 +8,29 @@ mod linear;
 mod mixer;
 mod row;
 
+use super::context::Context;
 use super::error::CudaError;
 use super::launch::Program;
 use super::op::Op;
 use linear::Opening;
 pub(super) use row::ARGMAX_PARTS;
 
-/// Adds the kernels of `ops` to `program`, for a GPU of so many `processors`.
-pub(super) fn lower(ops: &[Op], processors: u32, program: &mut Program) -> Result<(), CudaError> {
+/// What kernels are shaped by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gpu {
+    processors: u32,
+    /// Shared memory of each in bytes.
+    shared: u32,
+}
+
+impl Gpu {
+    pub(super) fn of(context: &Context) -> Gpu {
+        Gpu { processors: context.processors, shared: context.shared }
+    }
+}
+
+/// Adds the kernels of `ops` to `program`, for `gpu`.
+pub(super) fn lower(ops: &[Op], gpu: Gpu, program: &mut Program) -> Result<(), CudaError> {
     let mut rest = ops;
     while let [first, others @ ..] = rest {
         rest = match *first {
@@ -24,7 +39,7 @@ pub(super) fn lower(ops: &[Op], processors: u32, program: &mut Program) -> Resul
                     if (*projected, *tokens, *columns) == (out, rows, width) =>
                 {
                     let opening = Opening::Norm { x, weight, eps, normed: out };
-                    linear::lower(opening, others, processors, program)
+                    linear::lower(opening, others, gpu, program)
                 }
                 _ => {
                     row::norm(program, row::Norm { x, weight, gate: 0, out, width, eps }, rows);
@@ -40,16 +55,16 @@ pub(super) fn lower(ops: &[Op], processors: u32, program: &mut Program) -> Resul
                         && projections.iter().flatten().all(|it| it.matrix.format.is_quantised()) =>
                 {
                     let opening = Opening::GatedNorm { x, weight, gate, width, eps };
-                    linear::lower(opening, others, processors, program)
+                    linear::lower(opening, others, gpu, program)
                 }
                 _ => {
                     row::norm(program, row::Norm { x, weight, gate, out: x, width, eps }, elements / width);
                     others
                 }
             },
-            Op::Linear { x, .. } => linear::lower(Opening::Plain { x }, rest, processors, program),
+            Op::Linear { x, .. } => linear::lower(Opening::Plain { x }, rest, gpu, program),
             Op::NormHeads { .. } | Op::Rope { .. } => mixer::heads(rest, program),
-            Op::Attention { .. } => mixer::attention(rest, processors, program),
+            Op::Attention { .. } => mixer::attention(rest, gpu, program),
             Op::Convolve { .. } => mixer::convolution(rest, program),
             other => {
                 match other {

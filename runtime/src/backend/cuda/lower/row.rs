@@ -119,6 +119,9 @@ pub(super) fn lower(op: &Op, program: &mut Program) {
                 .with(out)
                 .with(width);
         }
+        Op::ReadAll { from, bytes, out } => {
+            program.add(Kernel::ReadAll, [1024, 1, 1], 512, 0).with(from).with(bytes / 16).with(out);
+        }
         Op::Argmax { x, rows, width, parts, places } => {
             program
                 .add(Kernel::ArgmaxParts, [ARGMAX_PARTS, rows, 1], THREADS, 0)
