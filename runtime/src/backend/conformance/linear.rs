@@ -121,10 +121,18 @@ fn each_format(group_size: usize) -> [TensorFormat; 6] {
 pub(super) fn linear_of_large_matrices<S: Subject>(report: &mut Report) {
     let mut numbers = Numbers::new(8);
     for format in each_format(128).into_iter().take(3) {
-        for (rows, columns) in [(512, 2560), (512, 9216), (4096, 2560), (4096, 256)] {
+        for (rows, columns) in [(512, 2560), (512, 9216), (4096, 2560)] {
             let matrix = Matrix::random(format, rows, columns, &mut numbers);
             products::<S>(report, &[matrix], &FEWER, Store::Overwrite);
         }
+        // So many rows and tokens that a GPU takes its largest tiles.
+        let matrix = Matrix::random(format, 4096, 256, &mut numbers);
+        products::<S>(report, &[matrix], &[1, 129, 600], Store::Overwrite);
+    }
+    // As many rows as a table has.
+    for format in each_format(64).into_iter().take(3) {
+        let matrix = Matrix::random(format, 140_001, 64, &mut numbers);
+        products::<S>(report, &[matrix], &[1, 4, 11, 20], Store::Overwrite);
     }
 }
 
@@ -132,11 +140,13 @@ pub(super) fn linear_that_adds<S: Subject>(report: &mut Report) {
     let mut numbers = Numbers::new(9);
     let matrices = each_format(64).map(|format| Matrix::random(format, 72, 320, &mut numbers));
     products::<S>(report, &matrices, &TOKENS[..12], Store::Add);
+    let large = each_format(128).map(|format| Matrix::random(format, 4096, 128, &mut numbers));
+    products::<S>(report, &large[..2], &[600], Store::Add);
 }
 
 pub(super) fn linear_of_several_matrices<S: Subject>(report: &mut Report) {
     let mut numbers = Numbers::new(10);
-    let columns = 384;
+    let columns = 768;
     let mut of = |format, rows| Matrix::random(format, rows, columns, &mut numbers);
     let sets = [
         vec![
@@ -152,6 +162,13 @@ pub(super) fn linear_of_several_matrices<S: Subject>(report: &mut Report) {
             of(dense(ElementType::F16), 7),
         ],
         vec![of(dense(ElementType::F32), 9), of(int4(96, true, HalfType::F16), 16)],
+        // Groups of which some are read alike, and some are not.
+        vec![
+            of(int4(256, true, HalfType::F16), 100),
+            of(int4(128, false, HalfType::F16), 90),
+            of(int4(32, true, HalfType::F16), 80),
+            of(TensorFormat::Int8 { group_size: 256 }, 70),
+        ],
         // More than one kernel takes at once.
         (0..6).map(|index| of(each_format(64)[index], 16 * index + 7)).collect(),
     ];

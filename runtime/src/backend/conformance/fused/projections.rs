@@ -114,6 +114,8 @@ pub(in crate::backend::conformance) fn mlp<S: Subject>(report: &mut Report) {
         (TensorFormat::Int8 { group_size: 128 }, int4(128, false, HalfType::F16), 1024, 2560),
         (int4(64, true, HalfType::F16), dense(ElementType::Bf16), 128, 192),
         (dense(ElementType::F16), int4(64, true, HalfType::F16), 128, 192),
+        (int4(128, true, HalfType::F16), int4(128, true, HalfType::F16), 128, 4096),
+        (TensorFormat::Int8 { group_size: 64 }, TensorFormat::Int8 { group_size: 64 }, 128, 4096),
     ];
     for (set, (inner, back, hidden, wide_width)) in formats.into_iter().enumerate() {
         let weight = numbers.take(hidden, 2.0);
@@ -125,7 +127,9 @@ pub(in crate::backend::conformance) fn mlp<S: Subject>(report: &mut Report) {
         ];
         let bench = Bench::<S>::new(&matrices);
         let [gate_proj, up_proj, down_proj, norm] = &bench.weights[..] else { unreachable!() };
-        for tokens in TOKENS {
+        // So many rows and tokens that a GPU takes its largest tiles.
+        let tokens: &[usize] = if wide_width == 4096 { &[1, 5, 40, 300] } else { &TOKENS };
+        for &tokens in tokens {
             let x = numbers.take(tokens * hidden, 1.0);
             let mut residual = bench.holding(&x);
             let mut normed = bench.unwritten(tokens * hidden);
