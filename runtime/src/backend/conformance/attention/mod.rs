@@ -1,4 +1,6 @@
-//! Attention over a cache that is filled in chunks.
+//! Attention over a cache that is filled in chunks, and the gate of its output.
+
+mod sequence;
 
 use super::bench::Bench;
 use super::report::Report;
@@ -6,95 +8,13 @@ use super::subject::Subject;
 use crate::model::operators::KvCache;
 use crate::ops::Heads;
 use crate::ops::activation::reference::sigmoid;
-use crate::ops::attention::{BLOCK_TOKENS, Shape, reference};
+use crate::ops::attention::{Shape, reference};
 use crate::ops::testing::Numbers;
 use crate::plan::KvCacheType;
+use sequence::Case;
 
 /// Tokens that follow a context in one call, around every border between kernels and their tiles.
 const QUERIES: [usize; 9] = [1, 2, 4, 8, 9, 16, 17, 64, 100];
-
-/// NaN in every element of a cache, and in the scales of bytes.
-fn nothing(element: KvCacheType) -> f32 {
-    f32::from_bits(match element {
-        KvCacheType::F16 => 0x7e00_7e00,
-        KvCacheType::F32 => 0x7fc0_0000,
-        KvCacheType::Int8 => 0xffff_ffff,
-    })
-}
-
-/// Keys and values that every element type holds exactly, so that one truth serves all: whole steps of a power of two, with 127 of
-/// them somewhere in each vector.
-fn exact(count: usize, head_dim: usize, numbers: &mut Numbers) -> Vec<f32> {
-    let mut values = numbers.take(count * head_dim, 127.0);
-    for (index, vector) in values.chunks_exact_mut(head_dim).enumerate() {
-        vector[index % head_dim] = if index % 3 == 0 { -127.0 } else { 127.0 };
-        let step = 2f32.powi(-6 - (index % 4) as i32);
-        vector.iter_mut().for_each(|value| *value = value.round() * step);
-    }
-    values
-}
-
-/// A sequence of one layer.
-struct Case {
-    shape: Shape,
-    /// [tokens, kv heads, head dim].
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
-impl Case {
-    fn new(seed: u64, shape: Shape, tokens: usize) -> Case {
-        let mut numbers = Numbers::new(seed);
-        let vectors = tokens * shape.kv_heads;
-        let mut random = || exact(vectors, shape.head_dim, &mut numbers);
-        Case { shape, keys: random(), values: random() }
-    }
-
-    fn width(&self) -> usize {
-        self.shape.kv_heads * self.shape.head_dim
-    }
-
-    /// Words of four bytes that `tokens` take.
-    fn words(&self, element: KvCacheType, tokens: usize) -> usize {
-        let bytes = tokens.div_ceil(BLOCK_TOKENS) as u64 * self.shape.block_bytes(element);
-        bytes as usize / size_of::<f32>()
-    }
-
-    /// A cache with room for `tokens`, all of it NaN.
-    fn cache<S: Subject>(&self, bench: &Bench<S>, element: KvCacheType, tokens: usize) -> KvCache<S::Tensor> {
-        let words = vec![nothing(element); self.words(element, tokens)];
-        KvCache { keys: bench.holding(&words), values: bench.holding(&words) }
-    }
-
-    /// Puts the tokens from `first` on into the cache, in pieces of these lengths, each from some rows of a tensor.
-    fn append<S: Subject>(
-        &self,
-        bench: &Bench<S>,
-        cache: &mut KvCache<S::Tensor>,
-        first: usize,
-        pieces: &[usize],
-    ) {
-        let (all, width) = (pieces.iter().sum::<usize>(), self.width());
-        let elements = first * width..(first + all) * width;
-        let keys = bench.holding(&self.keys[elements.clone()]);
-        let values = bench.holding(&self.values[elements]);
-        let mut row = 0;
-        for tokens in pieces {
-            let rows = row..row + tokens;
-            bench.device.append_kv(&self.shape, first + row, rows, &keys, &values, cache);
-            row += tokens;
-        }
-    }
-
-    /// Keys and values, KV head by KV head.
-    fn by_head(&self) -> Vec<[Vec<f32>; 2]> {
-        let Shape { kv_heads, head_dim, .. } = self.shape;
-        let of_head = |all: &[f32], head| -> Vec<f32> {
-            all.chunks_exact(head_dim).skip(head).step_by(kv_heads).flatten().copied().collect()
-        };
-        (0..kv_heads).map(|head| [of_head(&self.keys, head), of_head(&self.values, head)]).collect()
-    }
-}
 
 /// Queries of one call.
 struct Ask {
@@ -121,7 +41,12 @@ fn ask<S: Subject>(
         true => Heads::interleaved(rows, heads, head_dim),
         false => Heads::packed(rows, heads, head_dim),
     };
-    let queries = Numbers::new((first * 1000 + tokens) as u64).take(rows * layout.token_stride, 3.0);
+    let mut queries = Numbers::new((first * 1000 + tokens) as u64).take(rows * layout.token_stride, 3.0);
+    for token in 0..tokens {
+        for head in 0..heads {
+            case.turn_to_one_key(first + token, head, &mut queries[layout.range(before + token, head)]);
+        }
+    }
     let on_device = bench.holding(&queries);
     let width = heads * head_dim;
     let mut out = bench.unwritten(rows * width);
