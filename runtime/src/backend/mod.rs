@@ -1,10 +1,13 @@
 //! Devices that operators run on. A backend is a value found at run time, never a `cfg` in model code.
 //!
 //! - `choose`: which device a word means on this machine.
+//! - `conformance`: one suite of tests over every device.
 //! - [`cpu`], [`cuda`]: the devices.
 //! - [`nvml`]: GPU memory as it is counted from without. `witness`: what a device says of its own.
 
 mod choose;
+#[cfg(test)]
+mod conformance;
 pub mod cpu;
 pub mod cuda;
 pub mod nvml;

@@ -29,7 +29,7 @@ mod row;
 mod store;
 pub mod swiglu;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub(crate) mod tiles;
 
 pub use half_type::{DenseType, HalfType};

@@ -21,6 +21,8 @@ mod parameters;
 mod probe;
 mod queue;
 mod scratch;
+#[cfg(test)]
+mod subject;
 mod weight;
 mod witness;
 

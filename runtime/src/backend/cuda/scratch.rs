@@ -13,7 +13,7 @@ pub(super) const ATTENTION_COUNTERS: u64 = 4096;
 /// Parts of contexts that are reduced at the same time.
 pub(super) const ATTENTION_PARTS: u32 = 512;
 /// Query heads that a part holds.
-const ROWS_OF_A_PART: u64 = 4;
+pub(super) const ROWS_OF_A_PART: u64 = 4;
 /// Tokens of a chunk of the delta rule.
 const CHUNK: u64 = 64;
 

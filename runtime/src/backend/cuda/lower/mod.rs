@@ -7,6 +7,8 @@
 mod linear;
 mod mixer;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use super::context::Context;
 use super::error::CudaError;

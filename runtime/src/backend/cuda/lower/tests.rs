@@ -1,0 +1,190 @@
+//! Which sequences become which kernels: what the conformance suite means to test joined is joined.
+
+use super::super::kernel_set::Kernel;
+use super::super::op::{Format, MatrixAt, PROJECTIONS, ProjectionAt};
+use super::*;
+use crate::ops::Heads;
+use crate::ops::attention::{KvCacheType, Shape as AttentionShape};
+use crate::ops::gated_delta_rule::Shape as DeltaShape;
+
+const HIDDEN: u32 = 256;
+const X: u64 = 0x1000;
+const NORMED: u64 = 0x2000;
+const SCRATCH: u64 = 0x3000;
+const WEIGHT: u64 = 0x4000;
+/// Where the outputs of projections are.
+const OUT: [u64; 4] = [0x10_0000, 0x20_0000, 0x30_0000, 0x40_0000];
+
+fn kernels(ops: &[Op]) -> Vec<Kernel> {
+    let mut program = Program::default();
+    lower(ops, Gpu { processors: 16, shared: 164 << 10 }, &mut program).unwrap();
+    program.launches.iter().map(|launch| launch.kernel).collect()
+}
+
+fn norm(tokens: u32) -> Op {
+    Op::RmsNorm { x: X, rows: tokens, weight: WEIGHT, width: HIDDEN, eps: 1e-6, out: NORMED }
+}
+
+fn linear(x: u64, tokens: u32, columns: u32, outputs: &[(u32, Format)]) -> Op {
+    let mut projections = [None; PROJECTIONS];
+    for (index, (rows, format)) in outputs.iter().enumerate() {
+        let (rows, format) = (*rows, *format);
+        let matrix = MatrixAt {
+            values: WEIGHT,
+            scales: WEIGHT,
+            zeros: 0,
+            rows,
+            columns,
+            format,
+            group_size: 128,
+            bf16_scales: false,
+        };
+        projections[index] = Some(ProjectionAt { matrix, out: OUT[index], stride: rows, add: false });
+    }
+    Op::Linear { x, tokens, columns, projections, scratch: SCRATCH }
+}
+
+#[test]
+fn a_norm_joins_the_projections_that_read_it() {
+    let projections = [(512, Format::Int4), (128, Format::Int4), (128, Format::Int4)];
+    for (tokens, expected) in [
+        (1, &[Kernel::LinearOneInt4By128][..]),
+        (5, &[Kernel::PackActivations, Kernel::LinearFew8]),
+        (17, &[Kernel::PackActivations, Kernel::LinearFew32]),
+        (33, &[Kernel::PackActivations, Kernel::LinearManyInt4By64]),
+    ] {
+        let ops = [norm(tokens), linear(NORMED, tokens, HIDDEN, &projections)];
+        assert_eq!(kernels(&ops), expected, "{tokens} tokens");
+        let other = [norm(tokens), linear(X, tokens, HIDDEN, &projections)];
+        assert_eq!(kernels(&other)[0], Kernel::RmsNorm, "{tokens} tokens of another tensor");
+    }
+}
+
+#[test]
+fn an_mlp_is_two_products() {
+    let inner = 640;
+    let pair = [(inner, Format::Int4), (inner, Format::Int4)];
+    for (tokens, expected) in [
+        (1, &[Kernel::LinearOneInt4By128; 2][..]),
+        (8, &[Kernel::PackActivations, Kernel::LinearFew8, Kernel::PackActivations, Kernel::LinearFew8]),
+        (40, &[Kernel::PackActivations, Kernel::LinearManyInt4By64, Kernel::LinearManyInt4By64]),
+    ] {
+        let ops = [
+            norm(tokens),
+            linear(NORMED, tokens, HIDDEN, &pair),
+            Op::SwiGlu { elements: u64::from(tokens * inner), gate: OUT[0], up: OUT[1] },
+            linear(OUT[0], tokens, inner, &[(HIDDEN, Format::Int4)]),
+        ];
+        assert_eq!(kernels(&ops), expected, "{tokens} tokens");
+    }
+}
+
+#[test]
+fn one_token_of_a_linear_layer_is_one_kernel_before_its_recurrence() {
+    let (channels, heads) = (768, 4);
+    let ops = |tokens| {
+        let projections =
+            [(channels, Format::Int4), (512, Format::Int4), (heads, Format::Bf16), (heads, Format::Bf16)];
+        [
+            norm(tokens),
+            linear(NORMED, tokens, HIDDEN, &projections),
+            Op::DeltaGates { a: OUT[3], b: OUT[2], negated_decay: WEIGHT, dt_bias: WEIGHT, heads, tokens },
+            Op::Convolve {
+                channels,
+                tokens,
+                undecided: false,
+                taps: WEIGHT,
+                kernel: 4,
+                x: OUT[0],
+                window: 0x7000,
+            },
+        ]
+    };
+    assert_eq!(kernels(&ops(1)), [Kernel::LinearOneInt4By128]);
+    let gates_joined =
+        [Kernel::PackActivations, Kernel::LinearFew8, Kernel::LinearDense, Kernel::CausalConv1d];
+    assert_eq!(kernels(&ops(4)), gates_joined);
+}
+
+#[test]
+fn a_gated_norm_joins_the_projection_behind_it() {
+    let (tokens, columns) = (1, 512);
+    for (format, width, joins) in
+        [(Format::Int4, 128, true), (Format::Bf16, 128, false), (Format::Int4, 80, false)]
+    {
+        let gated = Op::GatedNorm {
+            x: X,
+            elements: tokens * columns,
+            gate: 0x7000,
+            weight: WEIGHT,
+            width,
+            eps: 1e-6,
+        };
+        let found = kernels(&[gated, linear(X, tokens, columns, &[(HIDDEN, format)])]);
+        assert_eq!(found.contains(&Kernel::RmsNorm), !joins, "{format:?}, heads of {width}: {found:?}");
+    }
+}
+
+#[test]
+fn queries_and_keys_are_normed_and_turned_at_once() {
+    let of_queries = Heads::interleaved(3, 8, 128);
+    let of_keys = Heads::packed(3, 2, 128);
+    let normed = |x, heads| Op::NormHeads { x, heads, weight: WEIGHT, eps: 1e-6 };
+    let turned = |x, heads| Op::Rope { x, heads, rotary: 64, cos: 0x7000, sin: 0x8000 };
+    let (q, k) = (OUT[0], OUT[1]);
+    let ops = [normed(q, of_queries), normed(k, of_keys), turned(q, of_queries), turned(k, of_keys)];
+    assert_eq!(kernels(&ops), [Kernel::Heads]);
+    let swapped = [ops[0], ops[1], ops[3], ops[2]];
+    assert_eq!(kernels(&swapped), [Kernel::Heads; 4]);
+}
+
+#[test]
+fn attention_joins_the_gate_of_its_output() {
+    let shape = AttentionShape { heads: 8, kv_heads: 2, head_dim: 128 };
+    for (tokens, kernel) in [(1, Kernel::AttendFew128By4), (70, Kernel::AttendMany128)] {
+        let heads = Heads::interleaved(tokens as usize, 8, 128);
+        let attend = Op::Attention {
+            shape,
+            cache: KvCacheType::F16,
+            first: 0x7000,
+            blocks: 4,
+            tokens,
+            queries: X,
+            heads,
+            keys: 0x8000,
+            values: 0x9000,
+            out: OUT[0],
+            scratch: SCRATCH,
+        };
+        let gate = |x| Op::OutputGate { x, gate: X + 512, heads };
+        assert_eq!(kernels(&[attend, gate(OUT[0])]), [kernel]);
+        assert_eq!(kernels(&[attend, gate(OUT[1])]), [kernel, Kernel::OutputGate]);
+    }
+}
+
+#[test]
+fn a_chunked_delta_rule_begins_with_its_convolution() {
+    let shape = DeltaShape { key_heads: 2, value_heads: 4, key_dim: 128, value_dim: 128 };
+    let ops = |tokens, log| {
+        let channels = shape.row() as u32;
+        let (taps, window) = (WEIGHT, 0x7000);
+        [
+            Op::Convolve { channels, tokens, undecided: log != 0, taps, kernel: 4, x: X, window },
+            Op::Delta {
+                shape,
+                tokens,
+                qkv: X,
+                decay: 0x8000,
+                beta: 0x9000,
+                state: 0xa000,
+                log,
+                out: OUT[0],
+                scratch: SCRATCH,
+            },
+        ]
+    };
+    let chunked = [Kernel::ConvolveAndSplit, Kernel::KeepWindow, Kernel::DeltaPrepare, Kernel::DeltaScan];
+    assert_eq!(kernels(&ops(16, 0)), chunked);
+    assert_eq!(kernels(&ops(15, 0)), [Kernel::CausalConv1d, Kernel::DeltaRecurrent]);
+    assert_eq!(kernels(&ops(16, 0xb000)), [Kernel::CausalConv1d, Kernel::DeltaRecurrent]);
+}
