@@ -19,10 +19,11 @@ const ROWS: [usize; 5] = [1, 8, 16, 40, 129];
 
 /// How far the product of `matrix` with `tokens` tokens may be off.
 pub(super) fn limit(report: &Report, matrix: &Matrix, tokens: usize) -> f64 {
-    match (matrix.is_dense(), tokens) {
-        (false, _) => report.limits.quantised,
-        (true, 1) => report.limits.dense_one,
-        (true, _) => report.limits.dense,
+    match (matrix.format, tokens) {
+        (TensorFormat::Dense { .. }, 1) => report.limits.dense_one,
+        (TensorFormat::Dense { element: ElementType::F32 }, _) => report.limits.singles,
+        (TensorFormat::Dense { .. }, _) => report.limits.halves,
+        _ => report.limits.quantised,
     }
 }
 

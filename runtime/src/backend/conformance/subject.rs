@@ -19,8 +19,10 @@ pub(in crate::backend) struct Limits {
     pub(in crate::backend) quantised: f64,
     /// Products with matrices of plain numbers, for one token.
     pub(in crate::backend) dense_one: f64,
-    /// The same for several tokens.
-    pub(in crate::backend) dense: f64,
+    /// The same for several tokens, of 16 bits.
+    pub(in crate::backend) halves: f64,
+    /// The same for several tokens, of 32 bits.
+    pub(in crate::backend) singles: f64,
     /// Norms, gates, convolutions.
     pub(in crate::backend) plain: f64,
     /// What an angle may be off, relative to the angle.
@@ -74,7 +76,8 @@ impl Subject for CpuDevice {
     const LIMITS: Limits = Limits {
         quantised: 5e-6,
         dense_one: 5e-6,
-        dense: 5e-6,
+        halves: 5e-6,
+        singles: 5e-6,
         plain: 1e-6,
         angle: 1e-7,
         attention: [5e-6; 2],

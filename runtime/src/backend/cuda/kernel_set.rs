@@ -48,7 +48,7 @@ pub(super) const SCAN_SHARED: u32 = 2 * (3 * 64 * 256 + 64 * 128 + 64 * 64 + 64 
 
 kernel_names! {
     "attention" {
-        AppendKv = c"append_kv",
+        Heads = c"heads",
         AttendFewF16Of64By2 = c"attend_few_f16_64_2",
         AttendFewF16Of64By4 = c"attend_few_f16_64_4",
         AttendFewF16Of128By2 = c"attend_few_f16_128_2",
@@ -100,6 +100,7 @@ kernel_names! {
         LinearManyInt8By64 = c"linear_many_int8_64" shared many_shared(64, 8),
         LinearManyInt8By128 = c"linear_many_int8_128" shared many_shared(128, 8),
         LinearHalf = c"linear_half",
+        AddParts = c"add_parts",
         LinearDense = c"linear_dense",
     }
     "quantize_activations" {
@@ -107,7 +108,6 @@ kernel_names! {
     }
     "rms_norm" {
         RmsNorm = c"rms_norm",
-        Heads = c"heads",
     }
     "rope" {
         RopeAngles = c"rope_angles",

@@ -2,6 +2,7 @@
 
 use ledger::Bytes;
 
+use super::lower::{MOST_PARTS, packed_bytes};
 use crate::config::ModelConfig;
 use crate::model::shapes::delta_shape;
 use crate::ops::gated_delta_rule::Shape as DeltaShape;
@@ -26,8 +27,9 @@ pub fn scratch(
     let widths = Widths::of(config, options.mtp);
     let fc = if options.mtp { 2 * config.hidden_size } else { 0 };
     let columns = widths.mixed.max(config.intermediate_size).max(config.hidden_size).max(fc);
-    // 2 B a value, and 4 B for the sum of every 32.
-    let packed = Bytes((tokens * columns * 2 + tokens * columns / 8 + 16) as u64);
+    // Parts of a product stand behind its activations, which only go back to the residual stream.
+    let parts = if tokens > 64 { u64::from(MOST_PARTS) * (tokens * config.hidden_size * 4) as u64 } else { 0 };
+    let packed = Bytes(packed_bytes(tokens as u32, columns as u32) + parts);
     let of_a_row = config.attention.head_dim as u64 + 2;
     let attention = u64::from(ATTENTION_PARTS) * ROWS_OF_A_PART * of_a_row * 4;
     let delta = config
@@ -36,7 +38,7 @@ pub fn scratch(
         .map_or(0, |linear| delta_scratch(&delta_shape(linear), tokens).iter().map(|(_, bytes)| bytes).sum());
     let partial = Bytes(ATTENTION_COUNTERS * 4 + attention.max(delta));
     [
-        ("quantised", packed, "activations in 16 bits, and their sums"),
+        ("quantised", packed, "activations in 16 bits with their sums, and parts of products"),
         ("scores", partial, "partial softmax of parts of the context, or chunks of the delta rule"),
     ]
 }

@@ -1,7 +1,7 @@
 // Causal attention with grouped queries over the blocked KV cache: keys [block, kv head, dim, 64], values
 // [block, kv head, 64, dim], in int8 with the scales of a head's 64 tokens behind its values.
 //
-// - append_kv: new keys and values.
+// - heads: norm and rotation of queries and keys, and new keys and values into the cache.
 // - attend_few_*: one token a block, the context divided between blocks and its tokens between warps, f32 arithmetic.
 // - attend_many_*: 64 rows (tokens times heads of a group) a block, on the matrix units.
 
@@ -16,51 +16,105 @@ INLINE size_t head_block_bytes(u32 type, u32 dim) {
     return (size_t)BLOCK * dim * cache_width(type) + (type == CACHE_INT8 ? BLOCK * 4 : 0);
 }
 
-struct Append {
-    const float *keys;
-    const float *values;
-    u8 *key_cache;
-    u8 *value_cache;
+struct View {
+    // Strided heads, in place.
+    float *x;
+    // Null: no norm.
+    const float *weight;
+    // Null, or where the heads go, too, once they are turned: a cache of keys.
+    u8 *cache;
+    u32 heads;
+    u32 token_stride;
+    u32 head_stride;
+    u32 keys;
+};
+
+struct Heads {
+    View views[3];
+    // [tokens, rotary / 2].
+    const float *cos;
+    const float *sin;
+    // Position of the first token, for the caches.
     const u32 *first;
+    u32 count;
+    u32 tokens;
+    u32 width;
+    // Of the first two views; the third, values on their way to their cache, is not turned.
+    u32 rotary;
     u32 kv_heads;
-    u32 dim;
     u32 type;
+    float eps;
     u32 padding;
 };
 
-INLINE void put(u8 *head_block, u32 type, u32 dim, u32 at, u32 slot, float v, float *space) {
-    if (type == CACHE_F16) {
-        ((u16 *)head_block)[at] = to_half(v);
-    } else if (type == CACHE_F32) {
-        ((float *)head_block)[at] = v;
-    } else {
+const int HEADS_A_BLOCK = 4;
+const int WIDEST_HEAD = 512;
+
+// A vector of a head into its place in a block of the cache, by a warp.
+INLINE void keep(u8 *cache, u32 type, u32 kv_heads, u32 head, u32 dim, u32 position, bool keys, const float *vector, u32 lane) {
+    const u32 slot = position % BLOCK;
+    u8 *block = cache + ((size_t)(position / BLOCK) * kv_heads + head) * head_block_bytes(type, dim);
+    float scale = 0.f, steps = 0.f;
+    if (type == CACHE_INT8) {
         // Magnitudes order as their bits do, NaN above all: a vector with a NaN gets a NaN for its scale.
-        u32 bits = __float_as_uint(v) & 0x7fffffffu;
-        bits = __reduce_max_sync(FULL_WARP, bits);
-        __syncthreads();
-        if (threadIdx.x % 32 == 0) space[threadIdx.x / 32] = __uint_as_float(bits);
-        __syncthreads();
-        u32 largest = 0;
-        for (u32 warp = 0; warp < blockDim.x / 32; warp++) largest = max(largest, __float_as_uint(space[warp]));
-        const float top = __uint_as_float(largest);
-        const float scale = top < 1e-30f ? 0.f : top / 127.f;
-        const float steps = scale > 0.f ? 1.f / scale : 0.f;
-        head_block[at] = (u8)(i8)__float2int_rn(v * steps);
-        if (threadIdx.x == 0) ((float *)(head_block + (size_t)BLOCK * dim))[slot] = scale;
+        u32 bits = 0;
+        for (u32 i = lane; i < dim; i += 32) bits = max(bits, __float_as_uint(vector[i]) & 0x7fffffffu);
+        const float top = __uint_as_float(__reduce_max_sync(FULL_WARP, bits));
+        scale = top < 1e-30f ? 0.f : top / 127.f;
+        steps = scale > 0.f ? 1.f / scale : 0.f;
+        if (lane == 0) ((float *)(block + (size_t)BLOCK * dim))[slot] = scale;
+    }
+    for (u32 i = lane; i < dim; i += 32) {
+        const u32 at = keys ? i * BLOCK + slot : slot * dim + i;
+        const float v = vector[i];
+        if (type == CACHE_F16) {
+            ((u16 *)block)[at] = to_half(v);
+        } else if (type == CACHE_F32) {
+            ((float *)block)[at] = v;
+        } else {
+            block[at] = (u8)(i8)__float2int_rn(v * steps);
+        }
     }
 }
 
-// One block a token and KV head, one thread a value.
-KERNEL append_kv(const __grid_constant__ Append p) {
-    __shared__ float space[32];
+// Norm and rotation of heads in place, and new keys and values into their caches: one warp a head.
+KERNEL __launch_bounds__(HEADS_A_BLOCK * 32) heads(const __grid_constant__ Heads p) {
+    __shared__ float space[HEADS_A_BLOCK][WIDEST_HEAD];
     let_next_start();
     wait_for_previous();
-    const u32 token = blockIdx.x, head = blockIdx.y, i = threadIdx.x;
-    const u32 position = *p.first + token, slot = position % BLOCK;
-    const size_t from = ((size_t)token * p.kv_heads + head) * p.dim + i;
-    const size_t to = ((size_t)(position / BLOCK) * p.kv_heads + head) * head_block_bytes(p.type, p.dim);
-    put(p.key_cache + to, p.type, p.dim, i * BLOCK + slot, slot, p.keys[from], space);
-    put(p.value_cache + to, p.type, p.dim, slot * p.dim + i, slot, p.values[from], space);
+    const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    u32 index = blockIdx.x * HEADS_A_BLOCK + warp, which = 0;
+    while (index >= p.tokens * p.views[which].heads) {
+        index -= p.tokens * p.views[which].heads;
+        if (++which == p.count) return;
+    }
+    const View &view = p.views[which];
+    const u32 token = index / view.heads, head = index % view.heads;
+    float *x = view.x + (size_t)token * view.token_stride + head * view.head_stride;
+    float *row = space[warp];
+    float squares = 0.f;
+    for (u32 i = lane; i < p.width; i += 32) {
+        const float v = x[i];
+        row[i] = v;
+        squares += v * v;
+    }
+    if (view.weight) {
+        const float factor = rsqrtf(warp_sum(squares) / (float)p.width + p.eps);
+        for (u32 i = lane; i < p.width; i += 32) row[i] = row[i] * factor * view.weight[i];
+    }
+    __syncwarp();
+    if (which < 2) {
+        const u32 half = p.rotary / 2;
+        for (u32 j = lane; j < half; j += 32) {
+            const float c = p.cos[(size_t)token * half + j], s = p.sin[(size_t)token * half + j];
+            const float a = row[j], b = row[j + half];
+            row[j] = a * c - b * s;
+            row[j + half] = b * c + a * s;
+        }
+        __syncwarp();
+        for (u32 i = lane; i < p.width; i += 32) x[i] = row[i];
+    }
+    if (view.cache) keep(view.cache, p.type, p.kv_heads, head, p.width, *p.first + token, view.keys, row, lane);
 }
 
 struct Attend {

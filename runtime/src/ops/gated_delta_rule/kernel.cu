@@ -38,7 +38,8 @@ struct Recurrence {
     u32 value_heads;
     u32 key_dim;
     u32 value_dim;
-    u32 padding;
+    // Whether the state may be read before the kernel in front has ended: no kernel of this pass writes it before.
+    u32 early;
 };
 
 const int MOST_KEYS = 128;
@@ -63,13 +64,14 @@ KERNEL __launch_bounds__(PARTS * 32) delta_recurrent(const __grid_constant__ Rec
     const u32 part = (p.key_dim + PARTS - 1) / PARTS, first = warp * part;
     float *state = p.state + (size_t)head * p.key_dim * p.value_dim + column;
     let_next_start();
-    wait_for_previous();
+    if (!p.early) wait_for_previous();
     float s[KEYS_A_PART];
 #pragma unroll
     for (int i = 0; i < KEYS_A_PART; i++) {
         const bool valid = inside && i < part && first + i < p.key_dim;
         s[i] = valid ? state[(size_t)(first + i) * p.value_dim] : 0.f;
     }
+    if (p.early) wait_for_previous();
     const float root = rsqrtf((float)p.key_dim);
     for (u32 t = 0; t < p.tokens; t++) {
         const float *qkv = p.qkv + (size_t)t * row;

@@ -6,7 +6,8 @@
 // - linear_one_*: one token. A block has its share of the tiles, its warps take their groups of columns in turn through rings in shared
 //   memory that are filled ahead, before the kernel in front has ended, and x is made there, norm included.
 // - linear_few: up to 32 tokens, x packed by pack_activations.
-// - linear_many: any number, a tile of 128 (or 64) tokens and 128 rows a block.
+// - linear_many: any number, a tile of 128 (or 64) tokens and 128 rows a block; where there are few tiles, of a part of the columns.
+//   add_parts puts those together.
 // - linear_dense: W in 16 or 32 bits, f32 arithmetic.
 
 enum Format { INT4 = 0, INT8 = 1, F16 = 2, BF16 = 3, F32 = 4 };
@@ -75,16 +76,23 @@ INLINE float scale_of(u16 bits, u32 bf16) { return bf16 ? from_bf16(bits) : from
 // The place of column `c` of eight in the packed order.
 INLINE int packed_place(int c) { return (c & 4) | ((c & 1) << 1) | ((c >> 1) & 1); }
 
+// Four bits out of each half of `w`, with the bias: one instruction, which the compiler would make two of.
+INLINE u32 biased(u32 w) {
+    u32 result;
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(w), "n"(NIBBLES), "r"(BIAS));
+    return result;
+}
+
 // Two rows of eight columns as operands of two multiplications: with the bias of 1024 still in them.
 INLINE void nibbles(u32 (&a)[2][4], uint2 w) {
-    a[0][0] = (w.x & NIBBLES) | BIAS;
-    a[0][1] = (w.y & NIBBLES) | BIAS;
-    a[0][2] = ((w.x >> 8) & NIBBLES) | BIAS;
-    a[0][3] = ((w.y >> 8) & NIBBLES) | BIAS;
-    a[1][0] = ((w.x >> 4) & NIBBLES) | BIAS;
-    a[1][1] = ((w.y >> 4) & NIBBLES) | BIAS;
-    a[1][2] = ((w.x >> 12) & NIBBLES) | BIAS;
-    a[1][3] = ((w.y >> 12) & NIBBLES) | BIAS;
+    a[0][0] = biased(w.x);
+    a[0][1] = biased(w.y);
+    a[0][2] = biased(w.x >> 8);
+    a[0][3] = biased(w.y >> 8);
+    a[1][0] = biased(w.x >> 4);
+    a[1][1] = biased(w.y >> 4);
+    a[1][2] = biased(w.x >> 12);
+    a[1][3] = biased(w.y >> 12);
 }
 
 INLINE void bytes(u32 (&a)[4], uint2 w) {
@@ -181,8 +189,8 @@ INLINE void finish(const Matrix &m, u32 token, u32 row, float y) {
     }
 }
 
-// Eight neighbouring columns of x, packed, into shared memory, with the sum of every 32.
-INLINE void keep_unit(uint4 *x, float *sums, u32 unit, bool valid, const float (&v)[8]) {
+// Eight neighbouring columns of x, packed, into shared memory, with the sum of every CHUNKS times 32.
+template <int CHUNKS> INLINE void keep_unit(uint4 *x, float *sums, u32 unit, bool valid, const float (&v)[8]) {
     uint4 packed;
     packed.x = to_half2(v[0], v[2]);
     packed.y = to_half2(v[1], v[3]);
@@ -191,11 +199,11 @@ INLINE void keep_unit(uint4 *x, float *sums, u32 unit, bool valid, const float (
     float sum = low_half(packed.x) + high_half(packed.x) + low_half(packed.y) + high_half(packed.y) +
                 low_half(packed.z) + high_half(packed.z) + low_half(packed.w) + high_half(packed.w);
     sum = valid ? sum : 0.f;
-    sum += __shfl_xor_sync(FULL_WARP, sum, 1);
-    sum += __shfl_xor_sync(FULL_WARP, sum, 2);
+#pragma unroll
+    for (int lane = 1; lane < CHUNKS * 4; lane *= 2) sum += __shfl_xor_sync(FULL_WARP, sum, lane);
     if (valid) {
         x[unit] = packed;
-        if (unit % 4 == 0) sums[unit / 4] = sum;
+        if (unit % (CHUNKS * 4) == 0) sums[unit / (CHUNKS * 4)] = sum;
     }
 }
 
@@ -206,7 +214,7 @@ INLINE void read8(float (&v)[8], const float *from) {
 }
 
 // x in shared memory, after the opening; the kernel in front is waited for on the way. A thread keeps its first eight columns.
-INLINE void open_one(const Linear &p, uint4 *x, float *sums, float *space) {
+template <int CHUNKS> INLINE void open_one(const Linear &p, uint4 *x, float *sums, float *space) {
     const float *from = (const float *)p.x;
     const u32 units = p.columns / 8, thread = threadIdx.x;
     const u32 whole = (units + 31) / 32 * 32, own = p.opening == GATED_NORM ? p.width : p.columns;
@@ -256,38 +264,24 @@ INLINE void open_one(const Linear &p, uint4 *x, float *sums, float *space) {
                 for (int i = 0; i < 8; i++) v[i] = v[i] * of_head * w[i] * silu(z[i]);
             }
         }
-        keep_unit(x, sums, unit, valid, v);
+        keep_unit<CHUNKS>(x, sums, unit, valid, v);
     }
     __syncthreads();
 }
 
 // A warp's own ring of units: a unit is a tile of 16 rows by a group of columns, with its scales and zero points.
 template <int CHUNKS, bool EIGHT> struct Unit {
-    static const u32 VALUES = CHUNKS * (EIGHT ? 512 : 256);
+    static const u32 CHUNK = EIGHT ? 512 : 256;
+    static const u32 VALUES = CHUNKS * CHUNK;
     static const u32 BYTES = VALUES + 64;
 
-    // Where 16 bytes of the values stand, so that the rows that a warp reads at once lie in different banks.
+    // Where 16 bytes of a chunk stand, so that the rows that a warp reads at once lie in different banks.
     METHOD static u32 place(u32 unit) { return (unit ^ ((unit >> 2) & 2)) * 16; }
-
-    METHOD static void fetch(u32 to, const Matrix &m, u32 tile, u32 group, u32 columns, int lane) {
-        const u8 *values = m.values + (size_t)tile * columns * (EIGHT ? 16 : 8) + (size_t)group * VALUES;
-#pragma unroll
-        for (u32 i = 0; i < (VALUES / 16 + 31) / 32; i++) {
-            const u32 unit = i * 32 + lane;
-            if (VALUES / 16 % 32 == 0 || unit < VALUES / 16) copy_async(to + place(unit), values + unit * 16, true);
-        }
-        const u32 at = tile * (columns / 32 / m.group) + group * CHUNKS / m.group;
-        if (lane < 2) copy_async(to + VALUES + lane * 16, (const u8 *)m.scales + (size_t)at * 32 + lane * 16, true);
-        if (!EIGHT && lane == 2 && m.zeros) copy_async_8(to + VALUES + 32, m.zeros + (size_t)at * 8);
-    }
-
-    METHOD static uint2 words(const char *from, int block, int row) {
-        return *(const uint2 *)(from + place(block * 4 + row / 2) + row % 2 * 8);
-    }
+    // Where a lane's rows of a block of columns stand in a chunk.
+    METHOD static u32 words(u32 block, u32 row) { return place(block * 4 + row / 2) + row % 2 * 8; }
 };
 
-const u32 ONE_WARPS = 16;
-const u32 ONE_TOGETHER = 8;
+const u32 ONE_WARPS = 12;
 
 // The matrix of the tile `number` of a call, and its place there. Tiles of a pair alternate.
 INLINE const Matrix &matrix_of_tile(const Linear &p, bool paired, u32 number, u32 &tile) {
@@ -295,22 +289,78 @@ INLINE const Matrix &matrix_of_tile(const Linear &p, bool paired, u32 number, u3
         tile = number / 2;
         return p.matrices[number % 2];
     }
+    if (p.count == 1) {
+        tile = number;
+        return p.matrices[0];
+    }
     u32 index = 0;
     while (index + 1 < p.count && p.matrices[index + 1].format < F16 && number >= p.matrices[index + 1].block) index++;
     tile = number - p.matrices[index].block;
     return p.matrices[index];
 }
 
-// The units of a warp: a tile and a group of columns after the other, ONE_WARPS units apart.
-struct Place {
+// The units that a warp reads, one after the other: neighbours in memory until the matrix changes.
+template <int CHUNKS, bool EIGHT> struct Reader {
+    typedef Unit<CHUNKS, EIGHT> Own;
+    const Linear &p;
+    // Where this lane's first 16 bytes of the next unit are, and what it brings beside them: lanes 0 and 1 scales, lane 2 zero points.
+    const u8 *values;
+    const u8 *side;
+    // Units until the matrix changes, and in all.
+    u32 run;
+    u32 left;
+    // The tile that the run ends in.
     u32 number;
-    u32 group;
+    u32 lane;
+    bool paired;
 
-    METHOD void advance(u32 units, u32 groups) {
-        group += units;
-        while (group >= groups) {
-            group -= groups;
-            number++;
+    METHOD Reader(const Linear &linear, bool is_paired, u32 groups, u32 first_tile, u32 first, u32 count)
+        : p(linear), left(count), number(first_tile + first / groups), lane(threadIdx.x % 32), paired(is_paired) {
+        enter(groups, first % groups);
+    }
+
+    // Goes to unit `group` of the tile `number`.
+    METHOD void enter(u32 groups, u32 group) {
+        if (left == 0) return;
+        u32 tile;
+        const Matrix &m = matrix_of_tile(p, paired, number, tile);
+        const u32 unit = tile * groups + group, ratio = m.group / CHUNKS;
+        values = m.values + (size_t)unit * Own::VALUES + lane * 16;
+        side = lane < 2 ? (const u8 *)m.scales + (size_t)(unit / ratio) * 32 + lane * 16
+                        : m.zeros + (size_t)(unit / ratio) * 8;
+        // Groups that are wider than a unit share scales: a run ends with each.
+        const u32 tiles = (m.rows + 15) / 16;
+        run = ratio > 1 ? ratio - unit % ratio : paired ? groups - group : tiles * groups - unit;
+    }
+
+    METHOD void fetch(u32 to, bool has_zeros) {
+        if (left > 0) {
+#pragma unroll
+            for (u32 i = 0; i < (Own::VALUES / 16 + 31) / 32; i++) {
+                if (Own::VALUES / 16 % 32 == 0 || lane < Own::VALUES / 16) copy_async(to + Own::place(lane) + i * 512, values + i * 512, true);
+            }
+            if (lane < 2) copy_async(to + Own::VALUES + lane * 16, side, true);
+            if (!EIGHT && lane == 2 && has_zeros) copy_async_8(to + Own::VALUES + 32, side);
+            values += Own::VALUES;
+            side += lane < 2 ? 32 : 8;
+            left--;
+            if (--run == 0) next();
+        }
+        close_copies();
+    }
+
+    // Behind the run: the next unit of the same tile, the next tile, or the next matrix.
+    METHOD void next() {
+        const u32 groups = p.columns / 32 / CHUNKS;
+        u32 tile;
+        const Matrix &m = matrix_of_tile(p, paired, number, tile);
+        const u32 unit = (u32)((values - lane * 16 - m.values) / Own::VALUES);
+        const u32 tiles = (m.rows + 15) / 16, tile_now = unit / groups;
+        if (tile_now == tile) {
+            enter(groups, unit % groups);
+        } else {
+            number = paired ? number + 1 : tile_now < tiles ? number - tile + tile_now : number - tile + tiles;
+            enter(groups, tile_now < tiles && !paired ? unit % groups : 0);
         }
     }
 };
@@ -320,136 +370,152 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
     char *space = (char *)shared;
     uint4 *x = shared;
     float *sums = (float *)(space + p.columns * 2);
-    float *reduce = sums + p.columns / 32;
+    float *reduce = sums + (p.columns / 32 + 3) / 4 * 4;
+    // [warp][first or last][matrix of a pair][row]
     float *partial = reduce + 32;
-    const u32 front = (p.columns * 2 + p.columns / 8 + 128 + ONE_TOGETHER * ONE_WARPS * 16 * 4 + 127) / 128 * 128;
+    const u32 front = (p.columns * 2 + (p.columns / 32 + 3) / 4 * 16 + 128 + ONE_WARPS * 2 * 2 * 16 * 4 + 127) / 128 * 128;
     const u32 warp = threadIdx.x / 32;
     const int lane = threadIdx.x % 32, row = lane / 4, quad = lane % 4;
     char *ring = space + front + warp * STAGES * Own::BYTES;
-    const u32 ring_at = shared_address(ring);
-    const bool paired = p.matrices[0].ending == SWIGLU;
-    // Tiles of this block: a run of neighbours, whole pairs.
-    const u32 grain = paired ? 2 : 1, grains = p.all / grain;
-    const u32 first = (u32)((u64)grains * blockIdx.x / gridDim.x) * grain;
-    const u32 end = (u32)((u64)grains * (blockIdx.x + 1) / gridDim.x) * grain;
-    const u32 groups = p.columns / 32 / CHUNKS;
+    const bool paired = p.matrices[0].ending == SWIGLU, bf16 = p.matrices[0].bf16_scales;
+    const bool has_zeros = !EIGHT && p.matrices[0].zeros;
+    // A grain is a tile, or a pair of tiles. Those of this block are neighbours, and its warps divide their units evenly.
+    const u32 tiles = paired ? 2 : 1, grains = p.all / tiles;
+    const u32 groups = p.columns / 32 / CHUNKS, of_grain = tiles * groups;
+    const u32 first_grain = (u32)((u64)grains * blockIdx.x / gridDim.x);
+    const u32 units = ((u32)((u64)grains * (blockIdx.x + 1) / gridDim.x) - first_grain) * of_grain;
+    const u32 first = units * warp / ONE_WARPS, end = units * (warp + 1) / ONE_WARPS;
 
-    Place ahead = {first, 0};
-    ahead.advance(warp, groups);
-    const auto fetch = [&](u32 stage) {
-        if (ahead.number < end) {
-            u32 tile;
-            const Matrix &m = matrix_of_tile(p, paired, ahead.number, tile);
-            Own::fetch(ring_at + stage * Own::BYTES, m, tile, ahead.group, p.columns, lane);
-            ahead.advance(ONE_WARPS, groups);
-        }
-        close_copies();
-    };
+    Reader<CHUNKS, EIGHT> reader(p, paired, groups, first_grain * tiles, first, end - first);
 #pragma unroll
-    for (u32 s = 0; s < STAGES; s++) fetch(s);
+    for (u32 s = 0; s < STAGES; s++) reader.fetch(shared_address(ring) + s * Own::BYTES, has_zeros);
     let_next_start();
+    // A warp without units, or with fewer parts than it has places for, leaves zeros.
+    for (u32 i = threadIdx.x; i < ONE_WARPS * 2 * 2 * 16; i += ONE_WARPS * 32) partial[i] = 0.f;
     // Weights are on their way; only now is the kernel before waited for.
-    open_one(p, x, sums, reduce);
+    open_one<CHUNKS>(p, x, sums, reduce);
 
+    // Rows 2 row and 2 row + 1 of a grain are done, by their sums.
+    const auto finish_rows = [&](u32 grain, u32 in_tile, float one, float other) {
+        u32 tile;
+        const Matrix &m = matrix_of_tile(p, paired, (first_grain + grain) * tiles, tile);
+        const u32 r = tile * 16 + in_tile;
+        if (r >= m.rows) return;
+        if (paired) {
+            p.matrices[0].out[r] = silu(one) * other;
+        } else {
+            finish(m, 0, r, one);
+        }
+    };
+    // The grain in hand, the tile in it, and the group in that.
+    u32 grain = first / of_grain, which = first % of_grain / groups, group = first % groups;
+    // Whether the warp has the grain in hand from its beginning, and whether it is its first.
+    bool from_beginning = first % of_grain == 0, is_first = true;
+    // Where this lane reads: its words of a stage, its columns of x.
+    const u32 words = Own::words(EIGHT ? 2 * quad : quad, row), others = EIGHT ? Own::words(2 * quad + 1, row) : 0;
+    const uint4 *of_x = x + group * CHUNKS * 4 + quad;
+    char *from = ring;
+    // Of the first tile and, in a pair, of the second.
+    float y[2] = {}, second[2] = {};
+    for (u32 unit = first; unit < end; unit++) {
+        wait_for_copies<STAGES - 1>();
+        __syncwarp();
+        // Two sums that do not wait for each other. All eight columns of the operand are x: one of them counts.
+        float acc[2][4] = {};
+#pragma unroll
+        for (int c = 0; c < CHUNKS; c++) {
+            const uint4 b = of_x[c * 4];
+            u32 a[2][4];
+            if (EIGHT) {
+                bytes(a[0], *(const uint2 *)(from + c * Own::CHUNK + words));
+                bytes(a[1], *(const uint2 *)(from + c * Own::CHUNK + others));
+            } else {
+                nibbles(a, *(const uint2 *)(from + c * Own::CHUNK + words));
+            }
+            multiply_add(acc[0], a[0], b.x, b.y);
+            multiply_add(acc[1], a[1], b.z, b.w);
+        }
+        const float sum = sums[group];
+        const u32 scales = *(const u32 *)(from + Own::VALUES + row * 4);
+        const u32 zeros = has_zeros ? *(const u8 *)(from + Own::VALUES + 32 + row) : 0x88;
+        const float bias0 = EIGHT ? 1152.f : 1024.f + (float)(zeros & 15);
+        const float bias1 = EIGHT ? 1152.f : 1024.f + (float)(zeros >> 4);
+        y[0] = fmaf(scale_of((u16)scales, bf16), acc[0][0] + acc[1][0] - bias0 * sum, y[0]);
+        y[1] = fmaf(scale_of((u16)(scales >> 16), bf16), acc[0][2] + acc[1][2] - bias1 * sum, y[1]);
+        // The warp has read its unit: its place is free.
+        __syncwarp();
+        reader.fetch(shared_address(from), has_zeros);
+        from += Own::BYTES;
+        if (from == ring + STAGES * Own::BYTES) from = ring;
+        of_x += CHUNKS * 4;
+        if (++group < groups && unit + 1 < end) continue;
+        // Its part of a tile is done; of a pair the first tile's is kept beside.
+        const bool tile_ends = group == groups;
+        if (tile_ends) {
+            group = 0;
+            of_x = x + quad;
+        }
+        if (paired && which == 0 && unit + 1 < end) {
+            second[0] = y[0];
+            second[1] = y[1];
+            y[0] = y[1] = 0.f;
+            which = 1;
+            continue;
+        }
+        if (!paired || which == 0) {
+            second[0] = y[0];
+            second[1] = y[1];
+            y[0] = y[1] = 0.f;
+        }
+        // `second` is what it has of the first tile, y of the other.
+        if (quad == 0) {
+            if (from_beginning && tile_ends && which == tiles - 1) {
+                finish_rows(grain, row * 2, second[0], y[0]);
+                finish_rows(grain, row * 2 + 1, second[1], y[1]);
+            } else {
+                float *to = partial + (warp * 2 + (is_first ? 0 : 1)) * 32 + row * 2;
+                *(float2 *)to = make_float2(second[0], second[1]);
+                *(float2 *)(to + 16) = make_float2(y[0], y[1]);
+            }
+        }
+        y[0] = y[1] = second[0] = second[1] = 0.f;
+        which = 0;
+        grain++;
+        from_beginning = true;
+        is_first = false;
+    }
+    wait_for_copies<0>();
+    __syncthreads();
+    // Grains that several warps have parts of.
+    const u32 in_tile = threadIdx.x % 16;
+    for (u32 g = threadIdx.x / 16; g * of_grain < units; g += ONE_WARPS * 2) {
+        const u32 from = (ONE_WARPS * (g * of_grain + 1) - 1) / units;
+        const u32 to = (ONE_WARPS * (g * of_grain + of_grain) - 1) / units;
+        if (from == to) continue;
+        float sum[2] = {};
+        for (u32 w = from; w <= to; w++) {
+            const float *part = partial + (w * 2 + (g == units * w / ONE_WARPS / of_grain ? 0 : 1)) * 32 + in_tile;
+            sum[0] += part[0];
+            sum[1] += part[16];
+        }
+        finish_rows(g, in_tile, sum[0], sum[1]);
+    }
     // Rows of dense matrices: a block has every grid's width one, its warps share the columns.
     for (u32 i = 0; i < p.count; i++) {
         const Matrix &m = p.matrices[i];
         if (m.format < F16) continue;
         for (u32 r = (gridDim.x - 1 - blockIdx.x + m.block) % gridDim.x; r < m.rows; r += gridDim.x) {
             const float part = dense_part(m, r, p.columns, x, warp, lane);
-            if (lane == 0) partial[warp] = part;
+            if (lane == 0) reduce[warp] = part;
             __syncthreads();
             if (threadIdx.x == 0) {
                 float y = 0.f;
-                for (u32 w = 0; w < ONE_WARPS; w++) y += partial[w];
+                for (u32 w = 0; w < ONE_WARPS; w++) y += reduce[w];
                 finish(m, 0, r, y);
             }
             __syncthreads();
         }
     }
-
-    Place now = {first, 0};
-    now.advance(warp, groups);
-    u32 used = 0;
-    for (u32 start = first; start < end; start += ONE_TOGETHER) {
-        const u32 stop = min(start + ONE_TOGETHER, end);
-        float y[2] = {};
-        while (now.number < stop) {
-            wait_for_copies<STAGES - 1>();
-            __syncwarp();
-            u32 tile;
-            const Matrix &m = matrix_of_tile(p, paired, now.number, tile);
-            const char *from = ring + used * Own::BYTES;
-            const uint4 *of_x = x + now.group * CHUNKS * 4 + quad;
-            // Two sums that do not wait for each other.
-            float acc[2][4] = {};
-            float sum = 0.f;
-#pragma unroll
-            for (int c = 0; c < CHUNKS; c++) {
-                uint4 b = make_uint4(0, 0, 0, 0);
-                if (lane < 4) b = of_x[c * 4];
-                sum += sums[now.group * CHUNKS + c];
-                u32 a[2][4];
-                if (EIGHT) {
-                    bytes(a[0], Own::words(from, c * 8 + 2 * quad, row));
-                    bytes(a[1], Own::words(from, c * 8 + 2 * quad + 1, row));
-                } else {
-                    nibbles(a, Own::words(from, c * 4 + quad, row));
-                }
-                multiply_add(acc[0], a[0], b.x, b.y);
-                multiply_add(acc[1], a[1], b.z, b.w);
-            }
-            const u32 scales = *(const u32 *)(from + Own::VALUES + row * 4);
-            const u32 zeros = EIGHT ? 0 : m.zeros ? *(const u8 *)(from + Own::VALUES + 32 + row) : 0x88;
-            const float bias0 = EIGHT ? 1152.f : 1024.f + (float)(zeros & 15);
-            const float bias1 = EIGHT ? 1152.f : 1024.f + (float)(zeros >> 4);
-            y[0] = fmaf(scale_of((u16)scales, m.bf16_scales), acc[0][0] + acc[1][0] - bias0 * sum, y[0]);
-            y[1] = fmaf(scale_of((u16)(scales >> 16), m.bf16_scales), acc[0][2] + acc[1][2] - bias1 * sum, y[1]);
-            // The warp has read its unit: its place is free.
-            __syncwarp();
-            fetch(used);
-            used = used + 1 == STAGES ? 0 : used + 1;
-            const u32 number = now.number;
-            now.advance(ONE_WARPS, groups);
-            if (now.number != number) {
-                // Its part of this tile is done.
-                if (quad == 0) {
-                    float *to = partial + ((number - start) * ONE_WARPS + warp) * 16 + row * 2;
-                    *(float2 *)to = make_float2(y[0], y[1]);
-                }
-                y[0] = y[1] = 0.f;
-            }
-        }
-        __syncthreads();
-        for (u32 place = threadIdx.x; place < (stop - start) * 16; place += ONE_WARPS * 32) {
-            const u32 of_pass = place / 16, in_tile = place % 16, number = start + of_pass;
-            if (paired && of_pass % 2) continue;
-            // The warps that had a part of a tile.
-            const auto whole = [&](u32 which) {
-                const u32 from = (number + which - first) * groups, count = min(groups, ONE_WARPS);
-                const float *parts = partial + (of_pass + which) * ONE_WARPS * 16 + in_tile;
-                float sum = 0.f;
-                if (count == ONE_WARPS) {
-#pragma unroll
-                    for (u32 i = 0; i < ONE_WARPS; i++) sum += parts[i * 16];
-                } else {
-                    for (u32 i = 0; i < count; i++) sum += parts[(from + i) % ONE_WARPS * 16];
-                }
-                return sum;
-            };
-            u32 tile;
-            const Matrix &m = matrix_of_tile(p, paired, number, tile);
-            const u32 r = tile * 16 + in_tile;
-            if (r >= m.rows) continue;
-            if (paired) {
-                p.matrices[0].out[r] = silu(whole(0)) * whole(1);
-            } else {
-                finish(m, 0, r, whole(0));
-            }
-        }
-        __syncthreads();
-    }
-    wait_for_copies<0>();
 }
 
 INLINE u32 matrix_of_block(const Linear &p, u32 block) {
@@ -458,15 +524,15 @@ INLINE u32 matrix_of_block(const Linear &p, u32 block) {
     return index;
 }
 
-#define ONE(NAME, CHUNKS, EIGHT, STAGES) \
-    KERNEL __launch_bounds__(ONE_WARPS * 32, 2) NAME(const __grid_constant__ Linear p) { one<CHUNKS, EIGHT, STAGES>(p); }
-ONE(linear_one_int4_128, 4, false, 4)
-ONE(linear_one_int4_64, 2, false, 4)
-ONE(linear_one_int4_32, 1, false, 4)
-// Its rings leave no room for a second block in any case.
-KERNEL __launch_bounds__(ONE_WARPS * 32, 1) linear_one_int8_128(const __grid_constant__ Linear p) { one<4, true, 3>(p); }
-ONE(linear_one_int8_64, 2, true, 4)
-ONE(linear_one_int8_32, 1, true, 4)
+#define ONE(NAME, CHUNKS, EIGHT, STAGES, BLOCKS) \
+    KERNEL __launch_bounds__(ONE_WARPS * 32, BLOCKS) NAME(const __grid_constant__ Linear p) { one<CHUNKS, EIGHT, STAGES>(p); }
+// The usual form leaves room for a block of the next kernel beside its own.
+ONE(linear_one_int4_128, 4, false, 5, 2)
+ONE(linear_one_int4_64, 2, false, 4, 1)
+ONE(linear_one_int4_32, 1, false, 4, 1)
+ONE(linear_one_int8_128, 4, true, 4, 1)
+ONE(linear_one_int8_64, 2, true, 4, 1)
+ONE(linear_one_int8_32, 1, true, 4, 1)
 
 // --- few tokens
 
@@ -671,7 +737,9 @@ template <int MT, bool EIGHT> INLINE void many(const Linear &p) {
     const u32 index = paired ? 0 : matrix_of_block(p, blockIdx.x);
     const u32 block = blockIdx.x - (paired ? 0 : p.matrices[index].block);
     const u32 first_token = blockIdx.y * TOKENS;
-    const u32 columns = p.columns, steps = (columns + MANY_COLUMNS - 1) / MANY_COLUMNS;
+    // Blocks of the third dimension divide the columns.
+    const u32 columns = p.columns, all_steps = (columns + MANY_COLUMNS - 1) / MANY_COLUMNS;
+    const u32 first_step = all_steps * blockIdx.z / gridDim.z, steps = all_steps * (blockIdx.z + 1) / gridDim.z;
     // Of both tiles: a pair is alike.
     const bool has_zeros = p.matrices[index].zeros != nullptr;
     const u32 bf16 = p.matrices[index].bf16_scales;
@@ -700,18 +768,18 @@ template <int MT, bool EIGHT> INLINE void many(const Linear &p) {
         }
     };
 #pragma unroll
-    for (int s = 0; s < MANY_STAGES - 1; s++) fetch_weights(s);
+    for (int s = 0; s < MANY_STAGES - 1; s++) fetch_weights(first_step + s);
     let_next_start();
     wait_for_previous();
 #pragma unroll
     for (int s = 0; s < MANY_STAGES - 1; s++) {
-        fetch_tokens(s);
+        fetch_tokens(first_step + s);
         close_copies();
     }
 
     const int row = lane / 4, quad = lane % 4;
     float acc[MT][4][4] = {};
-    for (u32 step = 0; step < steps; step++) {
+    for (u32 step = first_step; step < steps; step++) {
         wait_for_copies<MANY_STAGES - 2>();
         __syncthreads();
         fetch_weights(step + MANY_STAGES - 1);
@@ -757,8 +825,8 @@ template <int MT, bool EIGHT> INLINE void many(const Linear &p) {
                             low = __byte_perm(word, BIAS, 0x5250);
                             high = __byte_perm(word, BIAS, 0x5351);
                         } else {
-                            low = ((word >> (4 * s)) & NIBBLES) | BIAS;
-                            high = ((word >> (4 * s + 8)) & NIBBLES) | BIAS;
+                            low = biased(word >> (4 * s));
+                            high = biased(word >> (4 * s + 8));
                         }
                         b[t * 2 + r][0] = mul_half2(sub_half2(low, bias[t][r]), factor[t][r]);
                         b[t * 2 + r][1] = mul_half2(sub_half2(high, bias[t][r]), factor[t][r]);
@@ -811,6 +879,12 @@ template <int MT, bool EIGHT> INLINE void many(const Linear &p) {
 #pragma unroll
             for (int t = 0; t < 2; t++) {
                 const u32 row = tile[t] * 16 + quad * 4;
+                if (gridDim.z > 1) {
+                    // A part, for add_parts.
+                    float *part = (float *)p.extra + ((size_t)blockIdx.z * p.tokens + token) * m[t]->rows + row;
+                    if (row < m[t]->rows) *(float4 *)part = y[t];
+                    continue;
+                }
                 float *out = m[t]->out + (size_t)token * m[t]->stride + row;
                 if (row + 3 < m[t]->rows && m[t]->stride % 4 == 0) {
                     if (m[t]->ending == ADD) {
@@ -834,6 +908,20 @@ KERNEL __launch_bounds__(256, 2) linear_many_int4_128(const __grid_constant__ Li
 KERNEL __launch_bounds__(256, 2) linear_many_int4_64(const __grid_constant__ Linear p) { many<2, false>(p); }
 KERNEL __launch_bounds__(256, 2) linear_many_int8_128(const __grid_constant__ Linear p) { many<4, true>(p); }
 KERNEL __launch_bounds__(256, 2) linear_many_int8_64(const __grid_constant__ Linear p) { many<2, true>(p); }
+
+// What blocks along the columns have of a product, put together: `count` fours of numbers in each part.
+KERNEL __launch_bounds__(256) add_parts(const float4 *parts, float4 *out, u32 count, u32 number, u32 add) {
+    let_next_start();
+    wait_for_previous();
+    const u32 i = blockIdx.x * 256 + threadIdx.x;
+    if (i >= count) return;
+    float4 sum = add ? out[i] : make_float4(0.f, 0.f, 0.f, 0.f);
+    for (u32 part = 0; part < number; part++) {
+        const float4 v = parts[(size_t)part * count + i];
+        sum.x += v.x; sum.y += v.y; sum.z += v.z; sum.w += v.w;
+    }
+    out[i] = sum;
+}
 
 // --- dense
 

@@ -13,13 +13,14 @@ struct Table {
     u32 bf16_scales;
 };
 
-// Rows of a table as f32: one block a row.
+// Rows of a table as f32: blocks are [rows, parts of 256 columns].
 KERNEL __launch_bounds__(256) embed(const __grid_constant__ Table p) {
     let_next_start();
     wait_for_previous();
     const u32 row = p.ids[blockIdx.x], tile = row / 16, lane = row % 16;
     const u32 groups = p.format <= 1 ? p.columns / 32 / p.group : 1;
-    for (u32 c = threadIdx.x; c < p.columns; c += 256) {
+    const u32 c = blockIdx.y * 256 + threadIdx.x;
+    if (c < p.columns) {
         float y;
         if (p.format <= 1) {
             const size_t place = (size_t)tile * groups + c / 32 / p.group;
@@ -73,12 +74,13 @@ KERNEL __launch_bounds__(256) concat_rows(const float *left, const float *right,
     }
 }
 
-// What no row has: some score is no number.
+// What no row has: some score is no number or infinite, or all are minus infinity.
 const u32 NO_ROW = 0xffffffffu;
 
-// A value and its place as a number that is larger for a larger value, and for an earlier place among equals; all ones for NaN.
+// A value and its place as a number that is larger for a larger value, and for an earlier place among equals; all ones for NaN and
+// infinity.
 INLINE u64 ranked(float value, u32 place) {
-    if (isnan(value)) return ~0ull;
+    if (isnan(value) || value == INFINITY) return ~0ull;
     u32 bits = __float_as_uint(value == 0.f ? 0.f : value);
     bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
     return (u64)bits << 32 | (u32)~place;
@@ -122,7 +124,9 @@ KERNEL __launch_bounds__(256) argmax_rows(const u64 *largest, u32 parts, u32 *pl
         value = value > own ? value : own;
     }
     value = block_max(value, space);
-    if (threadIdx.x == 0) places[blockIdx.x] = value == ~0ull ? NO_ROW : ~(u32)value;
+    // Nothing is above minus infinity, whose bits are turned around.
+    const bool none = value == ~0ull || (u32)(value >> 32) <= ~0xff800000u;
+    if (threadIdx.x == 0) places[blockIdx.x] = none ? NO_ROW : ~(u32)value;
 }
 
 // Reads `count` times 16 bytes and keeps what nobody can foresee of them: what memory gives at most.

@@ -16,6 +16,15 @@ const THREADS: u32 = WARPS * 32;
 /// Rows of a tile.
 const TILE: u32 = 16;
 
+/// Parts of the columns that are multiplied apart, at most.
+pub(in crate::backend::cuda) const MOST_PARTS: u32 = 3;
+
+/// Bytes of the activations of `tokens` tokens in 16 bits with their sums.
+pub(in crate::backend::cuda) fn packed_bytes(tokens: u32, columns: u32) -> u64 {
+    let values = u64::from(tokens) * u64::from(columns);
+    (values * 2).next_multiple_of(16) + (values / 8).next_multiple_of(16)
+}
+
 /// What is done to the activations on their way in.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Opening {
@@ -342,18 +351,22 @@ impl Call {
         }
     }
 
-    /// One token: matrices of one format and group in one kernel, dense ones with the first of them.
+    /// One token: matrices that are stored alike in one kernel, dense ones with the first of them.
     fn one(&self, outputs: &[Output], program: &mut Program) {
-        let kind =
-            |it: &Output| (it.projection.matrix.format, chunks_together(it.projection.matrix.group_size));
-        let (quantised, mut dense): (Vec<Output>, Vec<Output>) =
+        let kind = |it: &Output| {
+            let matrix = it.projection.matrix;
+            (matrix.format, matrix.group_size, matrix.bf16_scales, matrix.zeros == 0)
+        };
+        let (mut rest, mut dense): (Vec<Output>, Vec<Output>) =
             outputs.iter().copied().partition(Output::is_quantised);
-        let mut rest = quantised;
         while !rest.is_empty() || !dense.is_empty() {
-            let (format, chunks) = rest.first().map_or((Format::Int4, 4), kind);
+            let first = rest.first().copied();
             let (mut together, others): (Vec<Output>, Vec<Output>) =
-                rest.into_iter().partition(|it| kind(it) == (format, chunks));
+                rest.into_iter().partition(|it| first.is_some_and(|first| kind(it) == kind(&first)));
             let tiles = together.iter().map(Output::tiles).sum();
+            let (format, chunks) = first.map_or((Format::Int4, 4), |first| {
+                (first.projection.matrix.format, chunks_together(first.projection.matrix.group_size))
+            });
             together.append(&mut dense);
             self.one_kind(&together, tiles, format, chunks, program);
             rest = others;
@@ -361,9 +374,7 @@ impl Call {
     }
 
     fn one_kind(&self, outputs: &[Output], tiles: u32, format: Format, chunks: u32, program: &mut Program) {
-        /// Warps of a block, and tiles whose parts it keeps at the same time.
-        const WARPS: u32 = 16;
-        const TOGETHER: u32 = 8;
+        const WARPS: u32 = 12;
         let mut linear = self.linear();
         self.opening.fill(&mut linear);
         let (mut tile, mut row) = (0, 0);
@@ -375,11 +386,13 @@ impl Call {
         (linear.count, linear.all) = (outputs.len() as u32, tiles);
         let grains = if outputs[0].ending == Ending::SwiGlu { tiles / 2 } else { tiles };
         let blocks = grains.max(row).clamp(1, self.gpu.processors);
-        let parts = TOGETHER * WARPS * TILE * 4;
-        let front = (self.columns * 2 + self.columns / 8 + 128 + parts).next_multiple_of(128);
+        // What warps have of a grain that they do not finish alone: a first and a last one each, of one or two tiles.
+        let parts = WARPS * 2 * 2 * TILE * 4;
+        let sums = (self.columns / 32).next_multiple_of(4) * 4;
+        let front = (self.columns * 2 + sums + 128 + parts).next_multiple_of(128);
         let unit = chunks * if format == Format::Int8 { 512 } else { 256 } + 64;
         // Stages of a warp's ring, as the kernels have them.
-        let stages = if (format, chunks) == (Format::Int8, 4) { 3 } else { 4 };
+        let stages = if (format, chunks) == (Format::Int4, 4) { 5 } else { 4 };
         let kernel = match (format, chunks) {
             (Format::Int8, 4) => Kernel::LinearOneInt8By128,
             (Format::Int8, 2) => Kernel::LinearOneInt8By64,
@@ -454,16 +467,49 @@ impl Call {
             if paired {
                 linear.extra = chosen[0].projection.out;
             }
-            let large = self.tokens > 64 && across * self.tokens.div_ceil(128) >= self.gpu.processors;
+            // As many parts of the columns as fill the GPU twice, where a product is one matrix of whole fours.
+            let blocks = across * self.tokens.div_ceil(128);
+            let single = match chosen[..] {
+                [Output { projection, ending: Ending::Store | Ending::Add, .. }] => {
+                    (projection.stride == projection.matrix.rows && projection.matrix.rows.is_multiple_of(4))
+                        .then_some(projection)
+                }
+                _ => None,
+            };
+            let parts = match single {
+                Some(_) => (2 * self.gpu.processors / blocks).clamp(1, MOST_PARTS).min(self.columns.div_ceil(512)),
+                None => 1,
+            };
+            let large = self.tokens > 64 && blocks * parts >= self.gpu.processors;
+            let parts = if large { parts } else { 1 };
             let (tile, bits, kernel) = match (large, format) {
                 (true, Format::Int4) => (128, 4, Kernel::LinearManyInt4By128),
                 (true, _) => (128, 8, Kernel::LinearManyInt8By128),
                 (false, Format::Int4) => (64, 4, Kernel::LinearManyInt4By64),
                 (false, _) => (64, 8, Kernel::LinearManyInt8By64),
             };
-            let grid = [across, self.tokens.div_ceil(tile), 1];
+            let beside = self.parts();
+            if parts > 1 {
+                linear.extra = beside;
+            }
+            let grid = [across, self.tokens.div_ceil(tile), parts];
             program.add(kernel, grid, THREADS, many_shared(tile, bits)).with(linear);
+            if let (Some(projection), 2..) = (single, parts) {
+                let count = self.tokens * projection.matrix.rows / 4;
+                program
+                    .add(Kernel::AddParts, [count.div_ceil(THREADS), 1, 1], THREADS, 0)
+                    .with(beside)
+                    .with(projection.out)
+                    .with(count)
+                    .with(parts)
+                    .with(u32::from(projection.add));
+            }
         }
+    }
+
+    /// Where parts of a product stand in the scratch memory: behind the activations.
+    fn parts(&self) -> Address {
+        self.scratch + packed_bytes(self.tokens, self.columns)
     }
 
     /// Matrices of plain numbers. `alone`: nobody has packed the activations yet.

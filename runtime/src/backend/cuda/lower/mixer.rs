@@ -28,45 +28,32 @@ const HEAD: usize = 128;
 struct View {
     x: Address,
     weight: Address,
+    cache: Address,
     heads: u32,
     token_stride: u32,
     head_stride: u32,
-    padding: u32,
+    keys: u32,
 }
 
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 struct HeadViews {
-    views: [View; 2],
+    views: [View; 3],
     cos: Address,
     sin: Address,
+    first: Address,
     count: u32,
     tokens: u32,
     width: u32,
     rotary: u32,
+    kv_heads: u32,
+    cache: u32,
     eps: f32,
     padding: u32,
 }
 
 // SAFETY: addresses and numbers; its padding has names.
 unsafe impl Argument for HeadViews {}
-
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Append {
-    keys: Address,
-    values: Address,
-    key_cache: Address,
-    value_cache: Address,
-    first: Address,
-    kv_heads: u32,
-    dim: u32,
-    cache: u32,
-    padding: u32,
-}
-
-// SAFETY: as above.
-unsafe impl Argument for Append {}
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -167,7 +154,7 @@ struct Recurrence {
     value_heads: u32,
     key_dim: u32,
     value_dim: u32,
-    padding: u32,
+    early: u32,
 }
 
 // SAFETY: as above.
@@ -230,49 +217,78 @@ fn number_of(cache: KvCacheType) -> u32 {
     }
 }
 
-/// Norms and rotations of heads: of queries and keys together where they follow each other.
+/// Norms and rotations of heads, of queries and keys together where they follow each other, and on to the caches.
 pub(super) fn heads<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
-    let view = |x, weight, heads: Heads| View {
-        x,
-        weight,
-        heads: heads.heads as u32,
-        token_stride: heads.token_stride as u32,
-        head_stride: heads.head_stride as u32,
-        padding: 0,
-    };
     let (mut views, used) = match *ops {
         [
             Op::NormHeads { x: q, heads: of_q, weight: q_weight, eps },
-            Op::NormHeads { x: k, heads: of_k, weight: k_weight, .. },
-            Op::Rope { x: q_turned, rotary, cos, sin, .. },
-            Op::Rope { x: k_turned, .. },
+            Op::NormHeads { x: k, heads: of_k, weight: k_weight, eps: of_keys },
+            Op::Rope { x: q_turned, heads: turned_q, rotary, cos, sin },
+            Op::Rope { x: k_turned, heads: turned_k, rotary: k_rotary, cos: k_cos, sin: k_sin },
             ..,
-        ] if (q, k) == (q_turned, k_turned) && (of_q.tokens, of_q.width) == (of_k.tokens, of_k.width) => {
-            let views = [view(q, q_weight, of_q), view(k, k_weight, of_k)];
+        ] if (q, k, of_q, of_k) == (q_turned, k_turned, turned_q, turned_k)
+            && (rotary, cos, sin) == (k_rotary, k_cos, k_sin)
+            && eps == of_keys
+            && (of_q.tokens, of_q.width) == (of_k.tokens, of_k.width) =>
+        {
+            let views = [view(q, q_weight, of_q), view(k, k_weight, of_k), View::default()];
             let (tokens, width) = (of_q.tokens as u32, of_q.width as u32);
-            (HeadViews { views, cos, sin, count: 2, tokens, width, rotary, eps, padding: 0 }, 4)
+            (HeadViews { views, cos, sin, count: 2, tokens, width, rotary, eps, ..HeadViews::default() }, 4)
         }
         [Op::NormHeads { x, heads, weight, eps }, ..] => {
-            let views = [view(x, weight, heads), View::default()];
+            let views = [view(x, weight, heads), View::default(), View::default()];
             let (tokens, width) = (heads.tokens as u32, heads.width as u32);
             (HeadViews { views, count: 1, tokens, width, eps, ..HeadViews::default() }, 1)
         }
         [Op::Rope { x, heads, rotary, cos, sin }, ..] => {
-            let views = [view(x, 0, heads), View::default()];
+            let views = [view(x, 0, heads), View::default(), View::default()];
             let (tokens, width) = (heads.tokens as u32, heads.width as u32);
             (HeadViews { views, cos, sin, count: 1, tokens, width, rotary, ..HeadViews::default() }, 1)
         }
         _ => unreachable!("called for heads"),
     };
-    if views.count == 1 {
-        views.views[1].heads = 1;
+    let rest = &ops[used..];
+    let [queries, keys, _] = views.views;
+    // Keys that have just been turned, of all tokens of the pass, and their values.
+    let rest = match *rest {
+        [Op::AppendKv { shape, cache, first, tokens, keys: x, values, key_cache, value_cache }, ref others @ ..]
+            if views.count == 2
+                && x == keys.x
+                && tokens == views.tokens
+                && (keys.heads, views.width) == (shape.kv_heads as u32, shape.head_dim as u32)
+                && keys.token_stride == keys.heads * keys.head_stride =>
+        {
+            let packed = Heads::packed(tokens as usize, shape.kv_heads, shape.head_dim);
+            let values = View { cache: value_cache, ..view(values, 0, packed) };
+            views.views = [queries, View { cache: key_cache, keys: 1, ..keys }, values];
+            (views.count, views.first) = (3, first);
+            (views.kv_heads, views.cache) = (shape.kv_heads as u32, number_of(cache));
+            others
+        }
+        _ => rest,
+    };
+    add_heads(views, program);
+    rest
+}
+
+fn view(x: Address, weight: Address, heads: Heads) -> View {
+    View {
+        x,
+        weight,
+        cache: 0,
+        heads: heads.heads as u32,
+        token_stride: heads.token_stride as u32,
+        head_stride: heads.head_stride as u32,
+        keys: 0,
     }
-    let total =
-        views.tokens * (views.views[0].heads + if views.count == 2 { views.views[1].heads } else { 0 });
+}
+
+fn add_heads(views: HeadViews, program: &mut Program) {
     /// Heads of a block, one a warp.
     const TOGETHER: u32 = 4;
-    program.add(Kernel::Heads, [total.div_ceil(TOGETHER), 1, 1], TOGETHER * 32, 0).with(views);
-    &ops[used..]
+    let heads: u32 = views.views.iter().take(views.count as usize).map(|view| view.heads).sum();
+    let blocks = (views.tokens * heads).div_ceil(TOGETHER);
+    program.add(Kernel::Heads, [blocks, 1, 1], TOGETHER * 32, 0).with(views);
 }
 
 /// Attention, with the gate of its output where that is next.
@@ -408,15 +424,22 @@ pub(super) fn convolution<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] 
     rest
 }
 
-/// Operators that nothing joins.
-pub(super) fn alone(op: &Op, program: &mut Program) {
+/// Operators that nothing joins. `early`: whether states may be read before the kernel in front has ended.
+pub(super) fn alone(op: &Op, early: bool, program: &mut Program) {
     match *op {
         Op::AppendKv { shape, cache, first, tokens, keys, values, key_cache, value_cache } => {
-            let (kv_heads, dim) = (shape.kv_heads as u32, shape.head_dim as u32);
+            let packed = Heads::packed(tokens as usize, shape.kv_heads, shape.head_dim);
+            // No rotation: the angles' width is 0.
+            let views = [
+                View { cache: key_cache, keys: 1, ..view(keys, 0, packed) },
+                View { cache: value_cache, ..view(values, 0, packed) },
+                View::default(),
+            ];
+            let (kv_heads, width) = (shape.kv_heads as u32, shape.head_dim as u32);
             let cache = number_of(cache);
-            let append =
-                Append { keys, values, key_cache, value_cache, first, kv_heads, dim, cache, padding: 0 };
-            program.add(Kernel::AppendKv, [tokens, kv_heads, 1], dim, 0).with(append);
+            let views =
+                HeadViews { views, first, count: 2, tokens, width, kv_heads, cache, ..HeadViews::default() };
+            add_heads(views, program);
         }
         Op::OutputGate { x, gate, heads } => {
             let gate = Gate {
@@ -444,8 +467,9 @@ pub(super) fn alone(op: &Op, program: &mut Program) {
             program.add(Kernel::DeltaGates, [row::blocks(count.into()), 1, 1], THREADS, 0).with(gates);
         }
         Op::Delta { shape, tokens, qkv, decay, beta, state, log, out, .. } => {
-            let recurrence =
-                recurrence(&shape, tokens, Recurrence { qkv, decay, beta, state, log, out, ..NOTHING });
+            let early = early.into();
+            let operands = Recurrence { qkv, decay, beta, state, log, out, early, ..NOTHING };
+            let recurrence = recurrence(&shape, tokens, operands);
             program.add(Kernel::DeltaRecurrent, grid_of(&shape), 128, 0).with(recurrence);
         }
         Op::CommitDelta { shape, tokens, log, state } => {
@@ -468,7 +492,7 @@ const NOTHING: Recurrence = Recurrence {
     value_heads: 0,
     key_dim: 0,
     value_dim: 0,
-    padding: 0,
+    early: 0,
 };
 
 fn recurrence(shape: &DeltaShape, tokens: u32, operands: Recurrence) -> Recurrence {

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::error::CudaError;
 use super::launch::Program;
 use super::op::Op;
+pub(super) use linear::{MOST_PARTS, packed_bytes};
 use linear::Opening;
 pub(super) use row::ARGMAX_PARTS;
 
@@ -32,6 +33,8 @@ impl Gpu {
 
 /// Adds the kernels of `ops` to `program`, for `gpu`.
 pub(super) fn lower(ops: &[Op], gpu: Gpu, program: &mut Program) -> Result<(), CudaError> {
+    // A state is written once a pass, by whoever reads it, unless updates of the pass before are applied in this one.
+    let early = !ops.iter().any(|op| matches!(op, Op::CommitDelta { .. }));
     let mut rest = ops;
     while let [first, others @ ..] = rest {
         rest = match *first {
@@ -69,11 +72,11 @@ pub(super) fn lower(ops: &[Op], gpu: Gpu, program: &mut Program) -> Result<(), C
             Op::Convolve { .. } => mixer::convolution(rest, program),
             other => {
                 match other {
-                    Op::AppendKv { .. } | Op::OutputGate { .. } => mixer::alone(&other, program),
+                    Op::AppendKv { .. } | Op::OutputGate { .. } => mixer::alone(&other, early, program),
                     Op::CommitConvolution { .. }
                     | Op::DeltaGates { .. }
                     | Op::Delta { .. }
-                    | Op::CommitDelta { .. } => mixer::alone(&other, program),
+                    | Op::CommitDelta { .. } => mixer::alone(&other, early, program),
                     _ => row::lower(&other, program),
                 }
                 others

@@ -9,7 +9,7 @@ use super::super::op::Op;
 pub(super) const THREADS: u32 = 256;
 
 /// Parts of a row in which its largest value is searched for.
-pub(in crate::backend::cuda) const ARGMAX_PARTS: u32 = 64;
+pub(in crate::backend::cuda) const ARGMAX_PARTS: u32 = 256;
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -81,7 +81,7 @@ pub(super) fn lower(op: &Op, program: &mut Program) {
                 group,
                 bf16_scales: table.bf16_scales.into(),
             };
-            program.add(Kernel::Embed, [tokens, 1, 1], THREADS, 0).with(argument);
+            program.add(Kernel::Embed, [tokens, table.columns.div_ceil(THREADS), 1], THREADS, 0).with(argument);
         }
         Op::RopeAngles { first, rows, rotary, theta, cos, sin } => {
             let block = (rotary / 2).next_multiple_of(32).max(32);

@@ -17,7 +17,7 @@ const OUT: [u64; 4] = [0x10_0000, 0x20_0000, 0x30_0000, 0x40_0000];
 
 fn kernels(ops: &[Op]) -> Vec<Kernel> {
     let mut program = Program::default();
-    lower(ops, Gpu { processors: 16, shared: 164 << 10 }, &mut program).unwrap();
+    lower(ops, Gpu { processors: 16 }, &mut program).unwrap();
     program.launches.iter().map(|launch| launch.kernel).collect()
 }
 
@@ -141,7 +141,7 @@ fn queries_and_keys_are_normed_and_turned_at_once() {
 #[test]
 fn attention_joins_the_gate_of_its_output() {
     let shape = AttentionShape { heads: 8, kv_heads: 2, head_dim: 128 };
-    for (tokens, kernel) in [(1, Kernel::AttendFew128By4), (70, Kernel::AttendMany128)] {
+    for (tokens, kernel) in [(1, Kernel::AttendFewF16Of128By4), (70, Kernel::AttendMany128)] {
         let heads = Heads::interleaved(tokens as usize, 8, 128);
         let attend = Op::Attention {
             shape,
