@@ -282,12 +282,12 @@ fn pair(outputs: &mut [Output], of_call: u32, rest: &[Op]) -> bool {
         && gate.projection.stride == g.rows;
     let these = *elements == u64::from(of_call) * u64::from(g.rows)
         && (*at, *up_at) == (gate.projection.out, up.projection.out);
-    // For many tokens the product is only written for the next projection.
-    let next = of_call <= FEW
-        || matches!(others, [Op::Linear { x, tokens, columns, projections, .. }, ..]
-            if (*x, *tokens, *columns) == (gate.projection.out, of_call, g.rows)
-                && projections.iter().flatten().all(|it| it.matrix.format.is_quantised())
-                && g.rows.is_multiple_of(32));
+    // The product is read next, and for many tokens it is only written for that.
+    let next = matches!(others, [Op::Linear { x, tokens, columns, projections, .. }, ..]
+        if (*x, *tokens, *columns) == (gate.projection.out, of_call, g.rows)
+            && (of_call <= FEW
+                || g.rows.is_multiple_of(32)
+                    && projections.iter().flatten().all(|it| it.matrix.format.is_quantised())));
     let joins = alike && these && next;
     if joins {
         (gate.ending, up.ending) = (Ending::SwiGlu, Ending::SwiGlu);
@@ -477,7 +477,9 @@ impl Call {
                 _ => None,
             };
             let parts = match single {
-                Some(_) => (2 * self.gpu.processors / blocks).clamp(1, MOST_PARTS).min(self.columns.div_ceil(512)),
+                Some(_) => {
+                    (2 * self.gpu.processors / blocks).clamp(1, MOST_PARTS).min(self.columns.div_ceil(512))
+                }
                 None => 1,
             };
             let large = self.tokens > 64 && blocks * parts >= self.gpu.processors;
