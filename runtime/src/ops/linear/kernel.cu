@@ -44,13 +44,13 @@ struct Linear {
     u32 count;
     u32 columns;
     u32 tokens;
-    // linear_few: tiles that a block works on: 1, 2, 4 or 8; SWIGLU: 2, one of each matrix.
+    // linear_few: tiles that a block works on: 1, 2, 4 or 8; SWIGLU: 2, one of each matrix. linear_one: grains of every block.
     u32 tiles;
     u32 opening;
     float eps;
     // Width of a head in GATED_NORM.
     u32 width;
-    // linear_one: tiles of all matrices.
+    // linear_one: blocks that have one more.
     u32 all;
     // linear_one: [columns] f32. linear_few, linear_many: packed f16 [tokens, columns].
     const void *x;
@@ -314,9 +314,9 @@ template <int CHUNKS, bool EIGHT> struct Reader {
     u32 number;
     bool paired;
 
-    METHOD Reader(const Linear &linear, bool is_paired, u32 groups, u32 first_tile, u32 first, u32 count)
-        : p(linear), left(count), number(first_tile + first / groups), paired(is_paired) {
-        enter(groups, first % groups);
+    METHOD Reader(const Linear &linear, bool is_paired, u32 groups, u32 tile, u32 group, u32 count)
+        : p(linear), left(count), number(tile), paired(is_paired) {
+        enter(groups, group);
     }
 
     // Goes to unit `group` of the tile `number`.
@@ -325,10 +325,9 @@ template <int CHUNKS, bool EIGHT> struct Reader {
         const u32 lane = threadIdx.x % 32;
         u32 tile;
         const Matrix &m = matrix_of_tile(p, paired, number, tile);
-        const u32 unit = tile * groups + group, ratio = m.group / CHUNKS;
+        const u32 unit = tile * groups + group, ratio = m.group / CHUNKS, of_scales = ratio == 1 ? unit : unit / ratio;
         values = m.values + (size_t)unit * Own::VALUES + lane * 16;
-        side = lane < 2 ? (const u8 *)m.scales + (size_t)(unit / ratio) * 32 + lane * 16
-                        : m.zeros + (size_t)(unit / ratio) * 8;
+        side = lane < 2 ? (const u8 *)m.scales + (size_t)of_scales * 32 + lane * 16 : m.zeros + (size_t)of_scales * 8;
         side_step = ratio > 1 ? 0 : lane < 2 ? 32 : 8;
         // Groups that are wider than a unit share scales: a run ends with each.
         const u32 tiles = (m.rows + 15) / 16;
@@ -382,17 +381,26 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
     char *ring = space + front + warp * STAGES * Own::BYTES;
     const bool paired = p.matrices[0].ending == SWIGLU, bf16 = p.matrices[0].bf16_scales;
     const bool has_zeros = !EIGHT && p.matrices[0].zeros;
-    // A grain is a tile, or a pair of tiles. Those of this block are neighbours, and its warps divide their units evenly.
-    const u32 tiles = paired ? 2 : 1, grains = p.all / tiles;
-    const u32 groups = p.columns / 32 / CHUNKS, of_grain = tiles * groups;
-    const u32 first_grain = (u32)((u64)grains * blockIdx.x / gridDim.x);
-    const u32 units = ((u32)((u64)grains * (blockIdx.x + 1) / gridDim.x) - first_grain) * of_grain;
-    const u32 first = units * warp / ONE_WARPS, end = units * (warp + 1) / ONE_WARPS;
-
-    Reader<CHUNKS, EIGHT> reader(p, paired, groups, first_grain * tiles, first, end - first);
-#pragma unroll
-    for (u32 s = 0; s < STAGES; s++) reader.fetch(shared_address(ring) + s * Own::BYTES, has_zeros);
+    // Before anything else: what comes before the wait is on the way from kernel to kernel.
     let_next_start();
+    // A grain is a tile, or a pair of tiles. Those of this block are neighbours, and its warps divide their units evenly.
+    const u32 tiles = paired ? 2 : 1;
+    const u32 groups = p.columns / 32 / CHUNKS, of_grain = tiles * groups;
+    const u32 first_grain = blockIdx.x * p.tiles + min(blockIdx.x, p.all);
+    const u32 units = (p.tiles + (blockIdx.x < p.all ? 1 : 0)) * of_grain;
+    const u32 first = units * warp / ONE_WARPS, end = units * (warp + 1) / ONE_WARPS;
+    // The grain in hand, the tile in it, and the group in that.
+    u32 grain = first / of_grain, group = first - grain * of_grain, which = 0;
+    // Whether the warp has the grain in hand from its beginning.
+    bool from_beginning = group == 0;
+    if (group >= groups) {
+        group -= groups;
+        which = 1;
+    }
+
+    Reader<CHUNKS, EIGHT> reader(p, paired, groups, (first_grain + grain) * tiles + which, group, end - first);
+#pragma unroll 1
+    for (u32 s = 0; s < STAGES; s++) reader.fetch(shared_address(ring) + s * Own::BYTES, has_zeros);
     // A warp without units, or with fewer parts than it has places for, leaves zeros.
     for (u32 i = threadIdx.x; i < ONE_WARPS * 2 * 2 * 16; i += ONE_WARPS * 32) partial[i] = 0.f;
     // Weights are on their way; only now is the kernel before waited for.
@@ -410,10 +418,6 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
             finish(m, 0, r, one);
         }
     };
-    // The grain in hand, the tile in it, and the group in that.
-    u32 grain = first / of_grain, which = first % of_grain / groups, group = first % groups;
-    // Whether the warp has the grain in hand from its beginning.
-    bool from_beginning = first % of_grain == 0;
     // Where this lane reads: its words of a stage, its columns of x.
     const u32 words = Own::words(EIGHT ? 2 * quad : quad, row), others = EIGHT ? Own::words(2 * quad + 1, row) : 0;
     const uint4 *of_x = x + group * CHUNKS * 4 + quad;

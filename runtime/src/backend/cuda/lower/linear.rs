@@ -383,9 +383,10 @@ impl Call {
             *matrix = output.matrix(*next);
             *next += if output.is_quantised() { output.tiles() } else { output.projection.matrix.rows };
         }
-        (linear.count, linear.all) = (outputs.len() as u32, tiles);
+        linear.count = outputs.len() as u32;
         let grains = if outputs[0].ending == Ending::SwiGlu { tiles / 2 } else { tiles };
         let blocks = grains.max(row).clamp(1, self.gpu.processors);
+        (linear.tiles, linear.all) = (grains / blocks, grains % blocks);
         // What warps have of a grain that they do not finish alone: a first and a last one each, of one or two tiles.
         let parts = WARPS * 2 * 2 * TILE * 4;
         let sums = (self.columns / 32).next_multiple_of(4) * 4;
