@@ -18,6 +18,9 @@ use crate::ops::{Heads, Store};
 /// Bytes of an f32.
 const WIDTH: u64 = 4;
 
+/// Contexts up to so many blocks of the cache are divided alike, so that a conversation's first passes are one graph.
+const FEWEST_BLOCKS: usize = 8;
+
 /// A GPU with the memory of one engine.
 #[derive(Debug)]
 pub struct CudaDevice {
@@ -191,7 +194,8 @@ impl Operators for CudaDevice {
         let out = row(out, rows.start, shape.heads * shape.head_dim);
         let (keys, values) = (cache.keys.start(), cache.values.start());
         let heads = Heads { tokens: rows.len(), ..heads };
-        let blocks = (first + rows.len()).div_ceil(attention::BLOCK_TOKENS).next_power_of_two() as u32;
+        let blocks = (first + rows.len()).div_ceil(attention::BLOCK_TOKENS).next_power_of_two();
+        let blocks = blocks.max(FEWEST_BLOCKS) as u32;
         let (tokens, cache, scratch) = (rows.len() as u32, self.kv_cache_type, scratch.start());
         self.queue.record_with(&[first as u32], |first| Op::Attention {
             shape,

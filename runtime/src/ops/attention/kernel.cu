@@ -197,7 +197,7 @@ template <int TYPE> INLINE void read_cache(float (&v)[8], const u8 *from, size_t
 
 const int FEW_WARPS = 4;
 const u32 QUARTER = BLOCK / FEW_WARPS;
-const u32 MOST_SPLITS = 64;
+const u32 MOST_SPLITS = 32;
 const float LOG2_E = 1.4426950408889634f;
 
 // The larger of two, NaN if one is.
@@ -228,6 +228,8 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
     const int LANES = DIM / 8;       // lanes that hold one vector
     const int TOGETHER = 32 / LANES; // tokens whose values a warp reads at once
     const int OF_ROW = 32 / R;       // lanes that know one row's scores
+    // Whether a thread has room for what it reads of a block. Single precision is for comparisons.
+    const bool AHEAD = TYPE != CACHE_F32;
     __shared__ __align__(16) float queries[DIM][R];
     __shared__ __align__(16) float weights[FEW_WARPS][QUARTER][R];
     __shared__ __align__(16) float merged[FEW_WARPS][R][DIM];
@@ -241,8 +243,28 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
     const u32 head = kv_head * p.group + blockIdx.y % parts * R;
     const u32 rows = min((u32)R, (kv_head + 1) * p.group - head);
     let_next_start();
-    wait_for_previous();
+    const size_t head_block = head_block_bytes(TYPE, DIM);
+    const int vector = lane / LANES, place = lane % LANES;
+    const int across = lane % 2, down = lane / 2, row = lane / OF_ROW;
+    Eight<TYPE> of_keys[AHEAD ? DIM / 16 : 1], of_values[AHEAD ? QUARTER / TOGETHER : 1];
+    const auto fetch = [&](u32 block) {
+        if (!AHEAD) return;
+        const size_t at = ((size_t)block * p.kv_heads + kv_head) * head_block;
+#pragma unroll
+        for (int j = 0; j < DIM / 16; j++) {
+            of_keys[AHEAD ? j : 0].load(p.keys + at, (down + 16 * j) * BLOCK + warp * QUARTER + across * 8);
+        }
+        // Values are on their way while keys are looked at.
+#pragma unroll
+        for (int j = 0; j < QUARTER / TOGETHER; j++) {
+            of_values[AHEAD ? j : 0].load(p.values + at, (warp * QUARTER + j * TOGETHER + vector) * DIM + place * 8);
+        }
+    };
+    // Positions are sent before the pass, and of a single token's context only the last block is written in it: by this kernel.
     const u32 length = *p.first + token + 1, blocks = (length + BLOCK - 1) / BLOCK;
+    const bool is_ahead = AHEAD && p.query_norm && split + 1 < blocks;
+    if (is_ahead) fetch(split);
+    wait_for_previous();
     const float scale = rsqrtf((float)DIM) * LOG2_E;
     if (p.query_norm) {
         // Whoever has the last block of the context brings the new key and value into it.
@@ -274,30 +296,21 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
     // Of the row that this lane knows.
     float most = -INFINITY, total = 0.f;
     float sum[R][8] = {};
-    const size_t head_block = head_block_bytes(TYPE, DIM);
-    const int across = lane % 2, down = lane / 2, row = lane / OF_ROW;
     for (u32 block = split; block < blocks; block += p.splits) {
         const u32 start = block * BLOCK + warp * QUARTER;
         if (start >= length) break;
         const u32 held = min(QUARTER, length - start);
         const size_t at = ((size_t)block * p.kv_heads + kv_head) * head_block;
         const u8 *keys = p.keys + at, *values = p.values + at;
-        const int vector = lane / LANES, place = lane % LANES;
-        Eight<TYPE> of_keys[DIM / 16], of_values[QUARTER / TOGETHER];
-#pragma unroll
-        for (int j = 0; j < DIM / 16; j++) of_keys[j].load(keys, (down + 16 * j) * BLOCK + warp * QUARTER + across * 8);
-        // Values are on their way while keys are looked at.
-#pragma unroll
-        for (int j = 0; j < QUARTER / TOGETHER; j++) {
-            of_values[j].load(values, (warp * QUARTER + j * TOGETHER + vector) * DIM + place * 8);
-        }
+        if (!is_ahead || block != split) fetch(block);
         // Scores of tokens 8 across .. + 7 of the warp's 16, from a sixteenth of the dimensions.
         float scores[R][8] = {};
 #pragma unroll
         for (int j = 0; j < DIM / 16; j++) {
             const int d = down + 16 * j;
             float k[8];
-            of_keys[j].values(k);
+            if (!AHEAD) of_keys[0].load(keys, d * BLOCK + warp * QUARTER + across * 8);
+            of_keys[AHEAD ? j : 0].values(k);
 #pragma unroll
             for (int r = 0; r < R; r++) {
                 const float q = queries[d][r];
@@ -374,7 +387,8 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
             const u32 t = j * TOGETHER + vector;
             if (t < held) {
                 float v[8];
-                of_values[j].values(v);
+                if (!AHEAD) of_values[0].load(values, (warp * QUARTER + t) * DIM + place * 8);
+                of_values[AHEAD ? j : 0].values(v);
 #pragma unroll
                 for (int r = 0; r < R; r++) {
                     const float w = weights[warp][t][r];
@@ -453,32 +467,22 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
     __threadfence();
     if (warp < R) {
         // A warp a row.
-        float tops_of[2], weights_of[2], highest = -INFINITY;
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            const u32 s = i * 32 + lane;
-            const float *from = partial + s * length_of_part + R * DIM + warp;
-            tops_of[i] = s < p.splits ? __ldcg(from) : -INFINITY;
-            weights_of[i] = s < p.splits ? __ldcg(from + R) : 0.f;
-            highest = larger(highest, tops_of[i]);
-        }
+        const float *from = partial + lane * length_of_part + R * DIM + warp;
+        const float top = lane < p.splits ? __ldcg(from) : -INFINITY;
+        const float own = lane < p.splits ? __ldcg(from + R) : 0.f;
+        float highest = top;
 #pragma unroll
         for (int step = 1; step < 32; step *= 2) highest = larger(highest, __shfl_xor_sync(FULL_WARP, highest, step));
-        float weight = 0.f;
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            const float factor = tops_of[i] == -INFINITY ? 0.f : exp2f(tops_of[i] - highest);
-            factors[warp][i * 32 + lane] = factor;
-            weight += factor * weights_of[i];
-        }
-        weight = warp_sum(weight);
+        const float factor = top == -INFINITY ? 0.f : exp2f(top - highest);
+        factors[warp][lane] = factor;
+        const float weight = warp_sum(factor * own);
         if (lane == 0) whole[warp] = weight;
     }
     __syncthreads();
     for (u32 i = threadIdx.x; i < rows * DIM / 4; i += FEW_WARPS * 32) {
         const u32 r = i / (DIM / 4), d = i % (DIM / 4) * 4;
         float4 value = make_float4(0.f, 0.f, 0.f, 0.f);
-#pragma unroll 8
+#pragma unroll 16
         for (u32 s = 0; s < p.splits; s++) {
             const float4 v = __ldcg((const float4 *)(partial + s * length_of_part + r * DIM + d));
             const float factor = factors[r][s];

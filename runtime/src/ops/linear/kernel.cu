@@ -367,6 +367,18 @@ template <int CHUNKS, bool EIGHT> struct Reader {
     }
 };
 
+// Has on its way what a row is finished with: before the wait what nobody writes in this pass, after it what it is added to.
+INLINE void prefetch_for(const Matrix &m, u32 row, bool waited) {
+    if (row >= m.rows) return;
+    if (m.ending == ADD && waited) prefetch(m.out + row);
+    if (m.ending == CONVOLVE && !waited) {
+#pragma unroll
+        for (u32 j = 0; j < 4; j++) prefetch(m.first + (size_t)j * m.rows + row);
+#pragma unroll
+        for (u32 j = 0; j < 3; j++) prefetch(m.window + (size_t)j * m.rows + row);
+    }
+}
+
 template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
     typedef Unit<CHUNKS, EIGHT> Own;
     char *space = (char *)shared;
@@ -401,10 +413,19 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
     Reader<CHUNKS, EIGHT> reader(p, paired, groups, (first_grain + grain) * tiles + which, group, end - first);
 #pragma unroll 1
     for (u32 s = 0; s < STAGES; s++) reader.fetch(shared_address(ring) + s * Own::BYTES, has_zeros);
+    const auto prefetch_rows = [&](bool waited) {
+        const u32 of_thread = threadIdx.x / 16;
+        if (paired || of_thread * of_grain >= units) return;
+        u32 tile;
+        const Matrix &m = matrix_of_tile(p, false, first_grain + of_thread, tile);
+        prefetch_for(m, tile * 16 + threadIdx.x % 16, waited);
+    };
+    prefetch_rows(false);
     // A warp without units, or with fewer parts than it has places for, leaves zeros.
     for (u32 i = threadIdx.x; i < ONE_WARPS * 2 * 2 * 16; i += ONE_WARPS * 32) partial[i] = 0.f;
     // Weights are on their way; only now is the kernel before waited for.
     open_one<CHUNKS>(p, x, sums, reduce);
+    prefetch_rows(true);
 
     // Rows 2 row and 2 row + 1 of a grain are done, by their sums.
     const auto finish_rows = [&](u32 grain, u32 in_tile, float one, float other) {

@@ -14,7 +14,7 @@ use crate::ops::gated_delta_rule::Shape as DeltaShape;
 /// The most tokens of which each is attended to by itself.
 const FEW: u32 = 8;
 /// Parts of a context that one block puts together at most.
-const MOST_SPLITS: u32 = 64;
+const MOST_SPLITS: u32 = 32;
 /// Queries and heads of a group that `attend_many` has in a block.
 const ROWS: u32 = 64;
 /// The fewest tokens for which the chunked delta rule is worth its preparation.
