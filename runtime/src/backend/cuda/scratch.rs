@@ -28,7 +28,8 @@ pub fn scratch(
     let fc = if options.mtp { 2 * config.hidden_size } else { 0 };
     let columns = widths.mixed.max(config.intermediate_size).max(config.hidden_size).max(fc);
     // Parts of a product stand behind its activations, which only go back to the residual stream.
-    let parts = if tokens > 64 { u64::from(MOST_PARTS) * (tokens * config.hidden_size * 4) as u64 } else { 0 };
+    let parts =
+        if tokens > 64 { u64::from(MOST_PARTS) * (tokens * config.hidden_size * 4) as u64 } else { 0 };
     let packed = Bytes(packed_bytes(tokens as u32, columns as u32) + parts);
     let of_a_row = config.attention.head_dim as u64 + 2;
     let attention = u64::from(ATTENTION_PARTS) * ROWS_OF_A_PART * of_a_row * 4;

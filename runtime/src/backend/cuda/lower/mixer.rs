@@ -251,12 +251,14 @@ pub(super) fn heads<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
     let [queries, keys, _] = views.views;
     // Keys that have just been turned, of all tokens of the pass, and their values.
     let rest = match *rest {
-        [Op::AppendKv { shape, cache, first, tokens, keys: x, values, key_cache, value_cache }, ref others @ ..]
-            if views.count == 2
-                && x == keys.x
-                && tokens == views.tokens
-                && (keys.heads, views.width) == (shape.kv_heads as u32, shape.head_dim as u32)
-                && keys.token_stride == keys.heads * keys.head_stride =>
+        [
+            Op::AppendKv { shape, cache, first, tokens, keys: x, values, key_cache, value_cache },
+            ref others @ ..,
+        ] if views.count == 2
+            && x == keys.x
+            && tokens == views.tokens
+            && (keys.heads, views.width) == (shape.kv_heads as u32, shape.head_dim as u32)
+            && keys.token_stride == keys.heads * keys.head_stride =>
         {
             let packed = Heads::packed(tokens as usize, shape.kv_heads, shape.head_dim);
             let values = View { cache: value_cache, ..view(values, 0, packed) };

@@ -14,8 +14,8 @@ use super::context::Context;
 use super::error::CudaError;
 use super::launch::Program;
 use super::op::Op;
-pub(super) use linear::{MOST_PARTS, packed_bytes};
 use linear::Opening;
+pub(super) use linear::{MOST_PARTS, packed_bytes};
 pub(super) use row::ARGMAX_PARTS;
 
 /// What kernels are shaped by.

@@ -81,7 +81,9 @@ pub(super) fn lower(op: &Op, program: &mut Program) {
                 group,
                 bf16_scales: table.bf16_scales.into(),
             };
-            program.add(Kernel::Embed, [tokens, table.columns.div_ceil(THREADS), 1], THREADS, 0).with(argument);
+            program
+                .add(Kernel::Embed, [tokens, table.columns.div_ceil(THREADS), 1], THREADS, 0)
+                .with(argument);
         }
         Op::RopeAngles { first, rows, rotary, theta, cos, sin } => {
             let block = (rotary / 2).next_multiple_of(32).max(32);

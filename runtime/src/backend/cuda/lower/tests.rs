@@ -11,6 +11,7 @@ const HIDDEN: u32 = 256;
 const X: u64 = 0x1000;
 const NORMED: u64 = 0x2000;
 const SCRATCH: u64 = 0x3000;
+const ROOM: u64 = 1 << 30;
 const WEIGHT: u64 = 0x4000;
 /// Where the outputs of projections are.
 const OUT: [u64; 4] = [0x10_0000, 0x20_0000, 0x30_0000, 0x40_0000];
@@ -41,7 +42,7 @@ fn linear(x: u64, tokens: u32, columns: u32, outputs: &[(u32, Format)]) -> Op {
         };
         projections[index] = Some(ProjectionAt { matrix, out: OUT[index], stride: rows, add: false });
     }
-    Op::Linear { x, tokens, columns, projections, scratch: SCRATCH }
+    Op::Linear { x, tokens, columns, projections, scratch: SCRATCH, room: ROOM }
 }
 
 #[test]
