@@ -409,6 +409,37 @@ mod tests {
         assert_eq!(Streaming::choose(&segments, &options(WeightStreaming::Unset)), None);
     }
 
+    /// A device has few slots of its own, in whole pages of it, and they alone count.
+    #[test]
+    fn on_a_device_budgets_are_followed_with_its_own_slots() {
+        let segments = segments("Qwen3.5-4B", true);
+        let on = |device, budget| {
+            let mut options = options(budget);
+            options.device = device;
+            Streaming::choose(&segments, &options).unwrap()
+        };
+        let gpu = Device::Cuda { ordinal: 0 };
+        let [cpu, least] = [Device::Cpu, gpu].map(|device| on(device, WeightStreaming::Min));
+        let (ring, on_cpu) = (*least.ring().unwrap(), *cpu.ring().unwrap());
+        assert_eq!((ring.host_bytes(), on_cpu.bytes()), (on_cpu.host_bytes(), on_cpu.host_bytes()));
+        assert_eq!(ring.bytes(), Bytes(4 * ring.slot.0).round_up(2 << 20));
+        assert_eq!((least.resident, least.kept), (least.floor, cpu.kept));
+        assert_eq!(least.floor, least.kept + ring.bytes());
+        assert_eq!(least.streamed_per_token, cpu.streamed_per_token);
+        let below = WeightStreaming::Budget(Bytes(least.floor.0 - 1));
+        assert!(matches!(
+            on(gpu, below).check(below),
+            Err(OptionsError::BudgetBelowFloor { floor, .. }) if floor == least.floor
+        ));
+        for mib in [64, 200, 1000, 2000] {
+            let budget = Bytes::mib(mib);
+            let streaming = on(gpu, WeightStreaming::Budget(budget));
+            let pages = PAGE * segments.len() as u64;
+            let left = budget.0.checked_sub(streaming.resident.0).unwrap();
+            assert!(left <= ring.slot.0 + pages, "{budget}: {}", streaming.resident);
+        }
+    }
+
     #[test]
     fn a_model_that_is_smaller_than_its_ring_stays_whole() {
         let segments = segments("Qwen3-0.6B", true);

@@ -212,3 +212,65 @@ impl Drop for Slots<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{SyntheticCheckpoint, SyntheticOptions};
+    use crate::config::ModelConfig;
+    use crate::engine_dir::{BuildOptions, layout};
+    use crate::plan::{Device, WeightStreaming};
+    use crate::weights::RowSource;
+    use ledger::Tokens;
+
+    /// Every row that stays comes to stand where its placement says, and nothing else is read.
+    #[test]
+    fn what_stays_is_read_to_its_place() {
+        let config = ModelConfig::published("Qwen3.5-0.8B").unwrap();
+        let source = SyntheticCheckpoint::new("small", config, SyntheticOptions::default()).unwrap();
+        let segments = layout(&source, &BuildOptions::default()).unwrap();
+        let sizes = [100, 300].map(|mib| WeightStreaming::Budget(Bytes::mib(mib)));
+        for budget in [WeightStreaming::Off, WeightStreaming::Min].into_iter().chain(sizes) {
+            let mut options = RuntimeOptions::new(Tokens(64), 1);
+            (options.device, options.weight_streaming_budget) = (Device::Cuda { ordinal: 0 }, budget);
+            let streaming = Streaming::choose(&segments, &options).unwrap();
+            for (index, record) in segments.iter().enumerate() {
+                if let Some(placement) = streaming.segment(index) {
+                    check_segment(record, placement);
+                }
+            }
+        }
+    }
+
+    fn check_segment(record: &SegmentRecord, placement: &SegmentPlacement) {
+        let ranges = ranges(record, Some(placement));
+        let mut end = 0;
+        for range in &ranges {
+            assert!(range.to >= end && range.bytes > 0, "{} {range:?}", record.name);
+            end = range.to + range.bytes;
+        }
+        assert!(end <= placement.pinned().0);
+        let (mut stripes, mut streamed) = (Vec::new(), 0);
+        for (tensor, placed) in record.tensors.iter().zip(&placement.tensors) {
+            for run in rows_of(record.offset, tensor, placed, &mut stripes) {
+                let pieces = Pieces::of(record.offset, tensor, &run.rows);
+                let RowSource::Pinned { offset } = run.source else {
+                    let is_read =
+                        |from| ranges.iter().any(|it| (it.from..it.from + it.bytes).contains(&from));
+                    assert!(!pieces.parts().any(|piece| is_read(piece.offset)), "{}", tensor.name);
+                    streamed += 1;
+                    continue;
+                };
+                for (piece, at) in pieces.parts().zip(pieces.offsets(offset)) {
+                    let holds = |it: &Range| {
+                        it.from <= piece.offset
+                            && piece.offset + piece.bytes <= it.from + it.bytes
+                            && at.checked_sub(it.to) == Some(piece.offset - it.from)
+                    };
+                    assert!(ranges.iter().any(holds), "{} {:?}", tensor.name, piece.kind);
+                }
+            }
+        }
+        assert_eq!(stripes.len(), streamed);
+    }
+}
