@@ -39,7 +39,12 @@ fn main() -> Result<(), Failure> {
     if std::env::var_os("SWEEP_SHAPES").is_some() {
         shapes(&directory, &options)?;
     }
-    models(&directory, &options)
+    models(&directory, &options)?;
+    if std::env::var_os("SWEEP_MTP").is_some() {
+        options.mtp = true;
+        drafts(&directory, &options)?;
+    }
+    Ok(())
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -126,6 +131,34 @@ fn shapes(directory: &EngineDir, options: &RuntimeOptions) -> Result<(), Failure
     Ok(())
 }
 
+/// Tokens in rounds of three drafts.
+fn drafts(directory: &EngineDir, options: &RuntimeOptions) -> Result<(), Failure> {
+    let engine = Engine::<CudaDevice>::load(directory, options)?;
+    let mut sequence = engine.open_sequence()?;
+    let mut sampler = Sampler::new(Sampling::GREEDY);
+    engine.prefill(&mut sequence, &[1], &mut || Flow::Continue)?;
+    let mut token = engine.sample(&sequence, &mut sampler)?;
+    let (mut start, mut rounds, mut tokens) = (Instant::now(), 0, 0);
+    for step in 0..64 {
+        if step == 8 {
+            (start, rounds, tokens) = (Instant::now(), 0, 0);
+        }
+        let drafts = Drafts::Head(3);
+        let turn = Turn { sequence: &mut sequence, token, drafts, sampler: &mut sampler };
+        let round = &engine.round(&mut [turn])?[0];
+        token = round.emitted.last().copied().unwrap_or(token);
+        (rounds, tokens) = (rounds + 1, tokens + round.emitted.len());
+    }
+    let each = start.elapsed().as_secs_f64() / f64::from(rounds);
+    println!(
+        "rounds of 3 drafts: {:.3} ms, {:.2} tokens each: {:.1} tok/s",
+        each * 1e3,
+        tokens as f64 / f64::from(rounds),
+        tokens as f64 / f64::from(rounds) / each
+    );
+    Ok(())
+}
+
 /// Prompts and tokens of a whole model.
 fn models(directory: &EngineDir, options: &RuntimeOptions) -> Result<(), Failure> {
     let start = Instant::now();
@@ -181,5 +214,8 @@ fn models(directory: &EngineDir, options: &RuntimeOptions) -> Result<(), Failure
     let device: Bytes =
         held.entries.iter().filter(|entry| entry.memory == MemoryKind::Device).map(|entry| entry.peak).sum();
     println!("device buffers, each at its peak: {device}; {resident}");
+    if let Some(witness) = engine.device_witness() {
+        println!("{}", serde_json::to_string(&witness.report())?);
+    }
     Ok(())
 }

@@ -49,7 +49,9 @@ fn products<S: Subject>(report: &mut Report, matrices: &[Matrix], tokens: &[usiz
             bench.device.linear(&on_device, tokens, &mut [projection], &mut scratch);
             report.at(format!("linear {} t{tokens}", matrix.words()));
             let found = bench.take(report, &out, expected.len());
-            report.within("", limit(report, matrix, tokens), &found, &expected);
+            // A single number may be small by chance, and its error is not.
+            let chance = if expected.len() < 4 { 10.0 } else { 1.0 };
+            report.within("", chance * limit(report, matrix, tokens), &found, &expected);
             bench.check_scratch(report, &scratch, tokens, matrix.columns);
         }
     }

@@ -68,11 +68,6 @@ impl Matrix {
         format!("{format} {}x{}", self.rows, self.columns)
     }
 
-    /// Whether its products are those of plain numbers.
-    pub(super) fn is_dense(&self) -> bool {
-        matches!(self.format, TensorFormat::Dense { .. })
-    }
-
     /// One row.
     pub(super) fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.columns..][..self.columns]

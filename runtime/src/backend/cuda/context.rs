@@ -191,6 +191,11 @@ impl Module {
         // SAFETY: the module is loaded, and the name ends with a zero.
         let answer = unsafe { sys::cuModuleGetFunction(&raw mut function, self.module, name.as_ptr()) };
         check("find a kernel", answer)?;
+        // The same division of first-level cache and shared memory for all: a processor must be idle to change it, and kernels of
+        // different divisions could not be there at the same time.
+        let carveout = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
+        // SAFETY: a function of a loaded module; 100 is per cent.
+        check("divide a processor's memory", unsafe { sys::cuFuncSetAttribute(function, carveout, 100) })?;
         /// What a block may use without asking.
         const USUAL: u32 = 48 << 10;
         if shared > USUAL {

@@ -140,27 +140,59 @@ struct Attend {
     u32 type;
     // Blocks along the context.
     u32 splits;
+    // attend_few of one token: null, or norms, rotation and the new key and value are still to be done, and these are what they need.
+    // [dim] each.
+    const float *query_norm;
+    const float *key_norm;
+    // [rotary / 2] each.
+    const float *cos;
+    const float *sin;
+    // [kv heads, dim] each.
+    const float *new_keys;
+    const float *new_values;
+    u32 rotary;
+    float eps;
 };
 
-// Eight neighbouring values of the cache.
-template <int TYPE> INLINE void read_cache(float (&v)[8], const u8 *from, size_t at) {
-    if (TYPE == CACHE_F16) {
-        const uint4 w = *(const uint4 *)(from + at * 2);
-        const u32 words[4] = {w.x, w.y, w.z, w.w};
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            v[2 * i] = low_half(words[i]);
-            v[2 * i + 1] = high_half(words[i]);
+// Eight neighbouring values of the cache, as they are stored.
+template <int TYPE> struct Eight {
+    uint4 words[TYPE == CACHE_F32 ? 2 : 1];
+
+    METHOD void load(const u8 *from, size_t at) {
+        if (TYPE == CACHE_INT8) {
+            const uint2 w = *(const uint2 *)(from + at);
+            words[0].x = w.x;
+            words[0].y = w.y;
+        } else {
+            const uint4 *source = (const uint4 *)(from + at * (TYPE == CACHE_F16 ? 2 : 4));
+            words[0] = source[0];
+            if (TYPE == CACHE_F32) words[TYPE == CACHE_F32 ? 1 : 0] = source[1];
         }
-    } else if (TYPE == CACHE_F32) {
-        const float4 a = *(const float4 *)(from + at * 4), b = *(const float4 *)(from + at * 4 + 16);
-        v[0] = a.x; v[1] = a.y; v[2] = a.z; v[3] = a.w;
-        v[4] = b.x; v[5] = b.y; v[6] = b.z; v[7] = b.w;
-    } else {
-        const uint2 w = *(const uint2 *)(from + at);
-#pragma unroll
-        for (int i = 0; i < 8; i++) v[i] = (float)(i8)((i < 4 ? w.x : w.y) >> (8 * (i % 4)));
     }
+
+    METHOD void values(float (&v)[8]) const {
+        if (TYPE == CACHE_F16) {
+            const u32 w[4] = {words[0].x, words[0].y, words[0].z, words[0].w};
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                v[2 * i] = low_half(w[i]);
+                v[2 * i + 1] = high_half(w[i]);
+            }
+        } else if (TYPE == CACHE_F32) {
+            const uint4 a = words[0], b = words[TYPE == CACHE_F32 ? 1 : 0];
+            v[0] = __uint_as_float(a.x); v[1] = __uint_as_float(a.y); v[2] = __uint_as_float(a.z); v[3] = __uint_as_float(a.w);
+            v[4] = __uint_as_float(b.x); v[5] = __uint_as_float(b.y); v[6] = __uint_as_float(b.z); v[7] = __uint_as_float(b.w);
+        } else {
+#pragma unroll
+            for (int i = 0; i < 8; i++) v[i] = (float)(i8)((i < 4 ? words[0].x : words[0].y) >> (8 * (i % 4)));
+        }
+    }
+};
+
+template <int TYPE> INLINE void read_cache(float (&v)[8], const u8 *from, size_t at) {
+    Eight<TYPE> eight;
+    eight.load(from, at);
+    eight.values(v);
 }
 
 const int FEW_WARPS = 4;
@@ -170,6 +202,26 @@ const float LOG2_E = 1.4426950408889634f;
 
 // The larger of two, NaN if one is.
 INLINE float larger(float a, float b) { return b < a ? a : b; }
+
+// A head in shared memory, `step` values apart, normed and turned by a warp.
+INLINE void prepare(float *vector, u32 step, u32 dim, const float *from, const float *weight, const Attend &p) {
+    const u32 lane = threadIdx.x % 32, half = p.rotary / 2;
+    float squares = 0.f;
+    for (u32 i = lane; i < dim; i += 32) {
+        const float v = from[i];
+        vector[i * step] = v;
+        squares += v * v;
+    }
+    const float factor = rsqrtf(warp_sum(squares) / (float)dim + p.eps);
+    for (u32 i = lane; i < dim; i += 32) vector[i * step] *= factor * weight[i];
+    __syncwarp();
+    for (u32 j = lane; j < half; j += 32) {
+        const float a = vector[j * step], b = vector[(j + half) * step];
+        vector[j * step] = a * p.cos[j] - b * p.sin[j];
+        vector[(j + half) * step] = b * p.cos[j] + a * p.sin[j];
+    }
+    __syncwarp();
+}
 
 // Query rows R of one token and KV head; a warp has 16 tokens of a block of the cache at a time. Exponents are powers of two.
 template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
@@ -192,10 +244,31 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
     wait_for_previous();
     const u32 length = *p.first + token + 1, blocks = (length + BLOCK - 1) / BLOCK;
     const float scale = rsqrtf((float)DIM) * LOG2_E;
-    for (u32 i = threadIdx.x; i < DIM * R; i += FEW_WARPS * 32) {
-        const u32 r = i / DIM, d = i % DIM;
-        const float q = r < rows ? p.queries[(size_t)token * p.token_stride + (head + r) * p.head_stride + d] : 0.f;
-        queries[d][r] = q * scale;
+    if (p.query_norm) {
+        // Whoever has the last block of the context brings the new key and value into it.
+        if (split == (blocks - 1) % p.splits && warp >= FEW_WARPS - 2) {
+            const bool is_key = warp == FEW_WARPS - 1;
+            float *vector = &merged[warp][0][0];
+            if (is_key) {
+                prepare(vector, 1, DIM, p.new_keys + kv_head * DIM, p.key_norm, p);
+            } else {
+                for (u32 i = lane; i < DIM; i += 32) vector[i] = p.new_values[kv_head * DIM + i];
+                __syncwarp();
+            }
+            keep((u8 *)(is_key ? p.keys : p.values), TYPE, p.kv_heads, kv_head, DIM, length - 1, is_key, vector, lane);
+        }
+        if (warp < R) {
+            if (warp < rows) {
+                prepare(&queries[0][warp], R, DIM, p.queries + (size_t)token * p.token_stride + (head + warp) * p.head_stride, p.query_norm, p);
+            }
+            for (u32 d = lane; d < DIM; d += 32) queries[d][warp] = warp < rows ? queries[d][warp] * scale : 0.f;
+        }
+    } else {
+        for (u32 i = threadIdx.x; i < DIM * R; i += FEW_WARPS * 32) {
+            const u32 r = i / DIM, d = i % DIM;
+            const float q = r < rows ? p.queries[(size_t)token * p.token_stride + (head + r) * p.head_stride + d] : 0.f;
+            queries[d][r] = q * scale;
+        }
     }
     __syncthreads();
     // Of the row that this lane knows.
@@ -209,13 +282,22 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
         const u32 held = min(QUARTER, length - start);
         const size_t at = ((size_t)block * p.kv_heads + kv_head) * head_block;
         const u8 *keys = p.keys + at, *values = p.values + at;
+        const int vector = lane / LANES, place = lane % LANES;
+        Eight<TYPE> of_keys[DIM / 16], of_values[QUARTER / TOGETHER];
+#pragma unroll
+        for (int j = 0; j < DIM / 16; j++) of_keys[j].load(keys, (down + 16 * j) * BLOCK + warp * QUARTER + across * 8);
+        // Values are on their way while keys are looked at.
+#pragma unroll
+        for (int j = 0; j < QUARTER / TOGETHER; j++) {
+            of_values[j].load(values, (warp * QUARTER + j * TOGETHER + vector) * DIM + place * 8);
+        }
         // Scores of tokens 8 across .. + 7 of the warp's 16, from a sixteenth of the dimensions.
         float scores[R][8] = {};
-#pragma unroll 8
+#pragma unroll
         for (int j = 0; j < DIM / 16; j++) {
             const int d = down + 16 * j;
             float k[8];
-            read_cache<TYPE>(k, keys, d * BLOCK + warp * QUARTER + across * 8);
+            of_keys[j].values(k);
 #pragma unroll
             for (int r = 0; r < R; r++) {
                 const float q = queries[d][r];
@@ -287,13 +369,12 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
             for (int i = 0; i < 8; i++) sum[r][i] *= of_row;
         }
         __syncwarp();
-        const int vector = lane / LANES, place = lane % LANES;
-#pragma unroll 8
+#pragma unroll
         for (int j = 0; j < QUARTER / TOGETHER; j++) {
             const u32 t = j * TOGETHER + vector;
             if (t < held) {
                 float v[8];
-                read_cache<TYPE>(v, values, (warp * QUARTER + t) * DIM + place * 8);
+                of_values[j].values(v);
 #pragma unroll
                 for (int r = 0; r < R; r++) {
                     const float w = weights[warp][t][r];
@@ -410,7 +491,7 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
 }
 
 #define FEW(TYPE, NAME, DIM, R) \
-    KERNEL __launch_bounds__(FEW_WARPS * 32, 4) attend_few_##NAME##_##DIM##_##R(const __grid_constant__ Attend p) { \
+    KERNEL __launch_bounds__(FEW_WARPS * 32, DIM == 256 || TYPE == CACHE_F32 ? 2 : 3) attend_few_##NAME##_##DIM##_##R(const __grid_constant__ Attend p) { \
         attend_few<TYPE, DIM, R>(p);                                                                             \
     }
 #define FEW_OF(TYPE, NAME) \

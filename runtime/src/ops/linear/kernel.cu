@@ -44,13 +44,13 @@ struct Linear {
     u32 count;
     u32 columns;
     u32 tokens;
-    // linear_few: tiles that a block works on: 1, 2, 4 or 8; SWIGLU: 2, one of each matrix.
+    // linear_few: tiles that a block works on: 1, 2, 4 or 8; SWIGLU: 2, one of each matrix. linear_one: grains of every block.
     u32 tiles;
     u32 opening;
     float eps;
     // Width of a head in GATED_NORM.
     u32 width;
-    // linear_one: tiles of all matrices.
+    // linear_one: blocks that have one more.
     u32 all;
     // linear_one: [columns] f32. linear_few, linear_many: packed f16 [tokens, columns].
     const void *x;
@@ -306,28 +306,29 @@ template <int CHUNKS, bool EIGHT> struct Reader {
     // Where this lane's first 16 bytes of the next unit are, and what it brings beside them: lanes 0 and 1 scales, lane 2 zero points.
     const u8 *values;
     const u8 *side;
+    u32 side_step;
     // Units until the matrix changes, and in all.
     u32 run;
     u32 left;
     // The tile that the run ends in.
     u32 number;
-    u32 lane;
     bool paired;
 
-    METHOD Reader(const Linear &linear, bool is_paired, u32 groups, u32 first_tile, u32 first, u32 count)
-        : p(linear), left(count), number(first_tile + first / groups), lane(threadIdx.x % 32), paired(is_paired) {
-        enter(groups, first % groups);
+    METHOD Reader(const Linear &linear, bool is_paired, u32 groups, u32 tile, u32 group, u32 count)
+        : p(linear), left(count), number(tile), paired(is_paired) {
+        enter(groups, group);
     }
 
     // Goes to unit `group` of the tile `number`.
     METHOD void enter(u32 groups, u32 group) {
         if (left == 0) return;
+        const u32 lane = threadIdx.x % 32;
         u32 tile;
         const Matrix &m = matrix_of_tile(p, paired, number, tile);
-        const u32 unit = tile * groups + group, ratio = m.group / CHUNKS;
+        const u32 unit = tile * groups + group, ratio = m.group / CHUNKS, of_scales = ratio == 1 ? unit : unit / ratio;
         values = m.values + (size_t)unit * Own::VALUES + lane * 16;
-        side = lane < 2 ? (const u8 *)m.scales + (size_t)(unit / ratio) * 32 + lane * 16
-                        : m.zeros + (size_t)(unit / ratio) * 8;
+        side = lane < 2 ? (const u8 *)m.scales + (size_t)of_scales * 32 + lane * 16 : m.zeros + (size_t)of_scales * 8;
+        side_step = ratio > 1 ? 0 : lane < 2 ? 32 : 8;
         // Groups that are wider than a unit share scales: a run ends with each.
         const u32 tiles = (m.rows + 15) / 16;
         run = ratio > 1 ? ratio - unit % ratio : paired ? groups - group : tiles * groups - unit;
@@ -335,6 +336,7 @@ template <int CHUNKS, bool EIGHT> struct Reader {
 
     METHOD void fetch(u32 to, bool has_zeros) {
         if (left > 0) {
+            const u32 lane = threadIdx.x % 32;
 #pragma unroll
             for (u32 i = 0; i < (Own::VALUES / 16 + 31) / 32; i++) {
                 if (Own::VALUES / 16 % 32 == 0 || lane < Own::VALUES / 16) copy_async(to + Own::place(lane) + i * 512, values + i * 512, true);
@@ -342,7 +344,7 @@ template <int CHUNKS, bool EIGHT> struct Reader {
             if (lane < 2) copy_async(to + Own::VALUES + lane * 16, side, true);
             if (!EIGHT && lane == 2 && has_zeros) copy_async_8(to + Own::VALUES + 32, side);
             values += Own::VALUES;
-            side += lane < 2 ? 32 : 8;
+            side += side_step;
             left--;
             if (--run == 0) next();
         }
@@ -354,7 +356,7 @@ template <int CHUNKS, bool EIGHT> struct Reader {
         const u32 groups = p.columns / 32 / CHUNKS;
         u32 tile;
         const Matrix &m = matrix_of_tile(p, paired, number, tile);
-        const u32 unit = (u32)((values - lane * 16 - m.values) / Own::VALUES);
+        const u32 unit = (u32)((values - threadIdx.x % 32 * 16 - m.values) / Own::VALUES);
         const u32 tiles = (m.rows + 15) / 16, tile_now = unit / groups;
         if (tile_now == tile) {
             enter(groups, unit % groups);
@@ -371,7 +373,7 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
     uint4 *x = shared;
     float *sums = (float *)(space + p.columns * 2);
     float *reduce = sums + (p.columns / 32 + 3) / 4 * 4;
-    // [warp][first or last][matrix of a pair][row]
+    // [warp][not from its beginning, or from it][matrix of a pair][row]: of grains that several warps have parts of.
     float *partial = reduce + 32;
     const u32 front = (p.columns * 2 + (p.columns / 32 + 3) / 4 * 16 + 128 + ONE_WARPS * 2 * 2 * 16 * 4 + 127) / 128 * 128;
     const u32 warp = threadIdx.x / 32;
@@ -379,17 +381,26 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
     char *ring = space + front + warp * STAGES * Own::BYTES;
     const bool paired = p.matrices[0].ending == SWIGLU, bf16 = p.matrices[0].bf16_scales;
     const bool has_zeros = !EIGHT && p.matrices[0].zeros;
-    // A grain is a tile, or a pair of tiles. Those of this block are neighbours, and its warps divide their units evenly.
-    const u32 tiles = paired ? 2 : 1, grains = p.all / tiles;
-    const u32 groups = p.columns / 32 / CHUNKS, of_grain = tiles * groups;
-    const u32 first_grain = (u32)((u64)grains * blockIdx.x / gridDim.x);
-    const u32 units = ((u32)((u64)grains * (blockIdx.x + 1) / gridDim.x) - first_grain) * of_grain;
-    const u32 first = units * warp / ONE_WARPS, end = units * (warp + 1) / ONE_WARPS;
-
-    Reader<CHUNKS, EIGHT> reader(p, paired, groups, first_grain * tiles, first, end - first);
-#pragma unroll
-    for (u32 s = 0; s < STAGES; s++) reader.fetch(shared_address(ring) + s * Own::BYTES, has_zeros);
+    // Before anything else: what comes before the wait is on the way from kernel to kernel.
     let_next_start();
+    // A grain is a tile, or a pair of tiles. Those of this block are neighbours, and its warps divide their units evenly.
+    const u32 tiles = paired ? 2 : 1;
+    const u32 groups = p.columns / 32 / CHUNKS, of_grain = tiles * groups;
+    const u32 first_grain = blockIdx.x * p.tiles + min(blockIdx.x, p.all);
+    const u32 units = (p.tiles + (blockIdx.x < p.all ? 1 : 0)) * of_grain;
+    const u32 first = units * warp / ONE_WARPS, end = units * (warp + 1) / ONE_WARPS;
+    // The grain in hand, the tile in it, and the group in that.
+    u32 grain = first / of_grain, group = first - grain * of_grain, which = 0;
+    // Whether the warp has the grain in hand from its beginning.
+    bool from_beginning = group == 0;
+    if (group >= groups) {
+        group -= groups;
+        which = 1;
+    }
+
+    Reader<CHUNKS, EIGHT> reader(p, paired, groups, (first_grain + grain) * tiles + which, group, end - first);
+#pragma unroll 1
+    for (u32 s = 0; s < STAGES; s++) reader.fetch(shared_address(ring) + s * Own::BYTES, has_zeros);
     // A warp without units, or with fewer parts than it has places for, leaves zeros.
     for (u32 i = threadIdx.x; i < ONE_WARPS * 2 * 2 * 16; i += ONE_WARPS * 32) partial[i] = 0.f;
     // Weights are on their way; only now is the kernel before waited for.
@@ -407,17 +418,13 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
             finish(m, 0, r, one);
         }
     };
-    // The grain in hand, the tile in it, and the group in that.
-    u32 grain = first / of_grain, which = first % of_grain / groups, group = first % groups;
-    // Whether the warp has the grain in hand from its beginning, and whether it is its first.
-    bool from_beginning = first % of_grain == 0, is_first = true;
     // Where this lane reads: its words of a stage, its columns of x.
     const u32 words = Own::words(EIGHT ? 2 * quad : quad, row), others = EIGHT ? Own::words(2 * quad + 1, row) : 0;
     const uint4 *of_x = x + group * CHUNKS * 4 + quad;
     char *from = ring;
     // Of the first tile and, in a pair, of the second.
     float y[2] = {}, second[2] = {};
-    for (u32 unit = first; unit < end; unit++) {
+    for (u32 left = end - first; left > 0; left--) {
         wait_for_copies<STAGES - 1>();
         __syncwarp();
         // Two sums that do not wait for each other. All eight columns of the operand are x: one of them counts.
@@ -448,14 +455,14 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
         from += Own::BYTES;
         if (from == ring + STAGES * Own::BYTES) from = ring;
         of_x += CHUNKS * 4;
-        if (++group < groups && unit + 1 < end) continue;
+        if (++group < groups && left > 1) continue;
         // Its part of a tile is done; of a pair the first tile's is kept beside.
         const bool tile_ends = group == groups;
         if (tile_ends) {
             group = 0;
             of_x = x + quad;
         }
-        if (paired && which == 0 && unit + 1 < end) {
+        if (paired && which == 0 && left > 1) {
             second[0] = y[0];
             second[1] = y[1];
             y[0] = y[1] = 0.f;
@@ -473,7 +480,7 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
                 finish_rows(grain, row * 2, second[0], y[0]);
                 finish_rows(grain, row * 2 + 1, second[1], y[1]);
             } else {
-                float *to = partial + (warp * 2 + (is_first ? 0 : 1)) * 32 + row * 2;
+                float *to = partial + (warp * 2 + (from_beginning ? 1 : 0)) * 32 + row * 2;
                 *(float2 *)to = make_float2(second[0], second[1]);
                 *(float2 *)(to + 16) = make_float2(y[0], y[1]);
             }
@@ -482,7 +489,6 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
         which = 0;
         grain++;
         from_beginning = true;
-        is_first = false;
     }
     wait_for_copies<0>();
     __syncthreads();
@@ -494,7 +500,7 @@ template <int CHUNKS, bool EIGHT, int STAGES> INLINE void one(const Linear &p) {
         if (from == to) continue;
         float sum[2] = {};
         for (u32 w = from; w <= to; w++) {
-            const float *part = partial + (w * 2 + (g == units * w / ONE_WARPS / of_grain ? 0 : 1)) * 32 + in_tile;
+            const float *part = partial + (w * 2 + (units * w / ONE_WARPS <= g * of_grain ? 1 : 0)) * 32 + in_tile;
             sum[0] += part[0];
             sum[1] += part[16];
         }
@@ -706,11 +712,13 @@ template <bool EIGHT> struct Slab {
             copy_async(stage + to + i * (256 / UNITS) * CHUNK, values[i] + (valid ? (size_t)step * 2 * CHUNK : 0), valid);
         }
         const u32 at = step * 2 + side_chunk;
-        if (side_group && at * 32 < columns) {
-            const size_t group = at / side_group;
+        if (side_group) {
+            const bool inside = at * 32 < columns;
+            const size_t group = inside ? at / side_group : 0;
             if (thread < 32) {
-                copy_async(stage + side_to, side + group * 32, true);
-            } else {
+                // Scales of 0 behind the last column: what stands for weights there is multiplied by them.
+                copy_async(stage + side_to, side + group * 32, inside);
+            } else if (inside) {
                 copy_async_8(stage + side_to, side + group * 8);
             }
         }

@@ -282,12 +282,12 @@ fn pair(outputs: &mut [Output], of_call: u32, rest: &[Op]) -> bool {
         && gate.projection.stride == g.rows;
     let these = *elements == u64::from(of_call) * u64::from(g.rows)
         && (*at, *up_at) == (gate.projection.out, up.projection.out);
-    // For many tokens the product is only written for the next projection.
-    let next = of_call <= FEW
-        || matches!(others, [Op::Linear { x, tokens, columns, projections, .. }, ..]
-            if (*x, *tokens, *columns) == (gate.projection.out, of_call, g.rows)
-                && projections.iter().flatten().all(|it| it.matrix.format.is_quantised())
-                && g.rows.is_multiple_of(32));
+    // The product is read next, and for many tokens it is only written for that.
+    let next = matches!(others, [Op::Linear { x, tokens, columns, projections, .. }, ..]
+        if (*x, *tokens, *columns) == (gate.projection.out, of_call, g.rows)
+            && (of_call <= FEW
+                || g.rows.is_multiple_of(32)
+                    && projections.iter().flatten().all(|it| it.matrix.format.is_quantised())));
     let joins = alike && these && next;
     if joins {
         (gate.ending, up.ending) = (Ending::SwiGlu, Ending::SwiGlu);
@@ -384,9 +384,10 @@ impl Call {
             *matrix = output.matrix(*next);
             *next += if output.is_quantised() { output.tiles() } else { output.projection.matrix.rows };
         }
-        (linear.count, linear.all) = (outputs.len() as u32, tiles);
+        linear.count = outputs.len() as u32;
         let grains = if outputs[0].ending == Ending::SwiGlu { tiles / 2 } else { tiles };
         let blocks = grains.max(row).clamp(1, self.gpu.processors);
+        (linear.tiles, linear.all) = (grains / blocks, grains % blocks);
         // What warps have of a grain that they do not finish alone: a first and a last one each, of one or two tiles.
         let parts = WARPS * 2 * 2 * TILE * 4;
         let sums = (self.columns / 32).next_multiple_of(4) * 4;

@@ -74,6 +74,21 @@ struct Attend {
     head_stride: u32,
     cache: u32,
     splits: u32,
+    prepare: Prepare,
+}
+
+/// What a kernel needs that norms and turns queries and keys itself; nothing where that has been done.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Prepare {
+    query_norm: Address,
+    key_norm: Address,
+    cos: Address,
+    sin: Address,
+    new_keys: Address,
+    new_values: Address,
+    rotary: u32,
+    eps: f32,
 }
 
 // SAFETY: as above.
@@ -217,8 +232,9 @@ fn number_of(cache: KvCacheType) -> u32 {
     }
 }
 
-/// Norms and rotations of heads, of queries and keys together where they follow each other, and on to the caches.
-pub(super) fn heads<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
+/// Norms and rotations of heads, of queries and keys together where they follow each other, on to the caches, and of a single token
+/// into attention itself.
+pub(super) fn heads<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &'a [Op] {
     let (mut views, used) = match *ops {
         [
             Op::NormHeads { x: q, heads: of_q, weight: q_weight, eps },
@@ -260,6 +276,24 @@ pub(super) fn heads<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
             && (keys.heads, views.width) == (shape.kv_heads as u32, shape.head_dim as u32)
             && keys.token_stride == keys.heads * keys.head_stride =>
         {
+            // Of a single token, attention does it all: nobody else reads its queries.
+            if let [Op::Attention { queries: read, keys: of_keys, values: of_values, tokens: 1, .. }, ..] =
+                others
+                && (*read, *of_keys, *of_values) == (queries.x, key_cache, value_cache)
+                && tokens == 1
+            {
+                let prepare = Prepare {
+                    query_norm: queries.weight,
+                    key_norm: keys.weight,
+                    cos: views.cos,
+                    sin: views.sin,
+                    new_keys: x,
+                    new_values: values,
+                    rotary: views.rotary,
+                    eps: views.eps,
+                };
+                return attend(others, prepare, gpu, program);
+            }
             let packed = Heads::packed(tokens as usize, shape.kv_heads, shape.head_dim);
             let values = View { cache: value_cache, ..view(values, 0, packed) };
             views.views = [queries, View { cache: key_cache, keys: 1, ..keys }, values];
@@ -295,6 +329,10 @@ fn add_heads(views: HeadViews, program: &mut Program) {
 
 /// Attention, with the gate of its output where that is next.
 pub(super) fn attention<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &'a [Op] {
+    attend(ops, Prepare::default(), gpu, program)
+}
+
+fn attend<'a>(ops: &'a [Op], prepare: Prepare, gpu: Gpu, program: &mut Program) -> &'a [Op] {
     let [
         Op::Attention { shape, cache, first, blocks, tokens, queries, heads, keys, values, out, scratch },
         rest @ ..,
@@ -328,6 +366,7 @@ pub(super) fn attention<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &
         head_stride: heads.head_stride as u32,
         cache: number_of(*cache),
         splits: 1,
+        prepare,
     };
     if *tokens <= FEW || group > ROWS {
         let rows = if group <= 2 { 2 } else { 4 };
@@ -335,7 +374,7 @@ pub(super) fn attention<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &
         let across = kv_heads * group.div_ceil(rows);
         // A block of the cache each, where the GPU has room for so many.
         let wanted = (*blocks).min(MOST_SPLITS);
-        let fill = (2 * gpu.processors / (across * tokens)).max(1);
+        let fill = (4 * gpu.processors / (across * tokens)).max(1);
         let room = (ATTENTION_PARTS / (across * tokens)).max(1);
         attend.splits = wanted.min(fill).min(room);
         program.add(kernel, [attend.splits, across, *tokens], 128, 0).with(attend);
@@ -352,7 +391,7 @@ pub(super) fn attention<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &
 }
 
 /// A convolution; for many tokens that the delta rule reads next, both in chunks.
-pub(super) fn convolution<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] {
+pub(super) fn convolution<'a>(ops: &'a [Op], written: &mut Vec<Address>, program: &mut Program) -> &'a [Op] {
     let [Op::Convolve { channels, tokens, undecided, taps, kernel, x, window }, rest @ ..] = ops else {
         unreachable!("called for a convolution")
     };
@@ -365,6 +404,7 @@ pub(super) fn convolution<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] 
         && *tokens >= CHUNKED
         && (shape.key_dim, shape.value_dim) == (HEAD, HEAD)
     {
+        written.push(*state);
         let parts = delta_scratch(shape, *tokens as usize);
         let at = |part: usize| scratch + ATTENTION_COUNTERS * 4 + parts[part].0;
         let (key_heads, value_heads) = (shape.key_heads as u32, shape.value_heads as u32);
@@ -426,8 +466,9 @@ pub(super) fn convolution<'a>(ops: &'a [Op], program: &mut Program) -> &'a [Op] 
     rest
 }
 
-/// Operators that nothing joins. `early`: whether states may be read before the kernel in front has ended.
-pub(super) fn alone(op: &Op, early: bool, program: &mut Program) {
+/// Operators that nothing joins. `written` are states that the pass has changed: they must not be read before the kernel in front has
+/// ended. Passes wait for each other.
+pub(super) fn alone(op: &Op, written: &mut Vec<Address>, program: &mut Program) {
     match *op {
         Op::AppendKv { shape, cache, first, tokens, keys, values, key_cache, value_cache } => {
             let packed = Heads::packed(tokens as usize, shape.kv_heads, shape.head_dim);
@@ -469,12 +510,14 @@ pub(super) fn alone(op: &Op, early: bool, program: &mut Program) {
             program.add(Kernel::DeltaGates, [row::blocks(count.into()), 1, 1], THREADS, 0).with(gates);
         }
         Op::Delta { shape, tokens, qkv, decay, beta, state, log, out, .. } => {
-            let early = early.into();
+            let early = u32::from(!written.contains(&state));
+            written.push(state);
             let operands = Recurrence { qkv, decay, beta, state, log, out, early, ..NOTHING };
             let recurrence = recurrence(&shape, tokens, operands);
             program.add(Kernel::DeltaRecurrent, grid_of(&shape), 128, 0).with(recurrence);
         }
         Op::CommitDelta { shape, tokens, log, state } => {
+            written.push(state);
             let recurrence = recurrence(&shape, tokens, Recurrence { log, state, ..NOTHING });
             program.add(Kernel::CommitDeltaRule, grid_of(&shape), 128, 0).with(recurrence);
         }

@@ -33,8 +33,8 @@ impl Gpu {
 
 /// Adds the kernels of `ops` to `program`, for `gpu`.
 pub(super) fn lower(ops: &[Op], gpu: Gpu, program: &mut Program) -> Result<(), CudaError> {
-    // A state is written once a pass, by whoever reads it, unless updates of the pass before are applied in this one.
-    let early = !ops.iter().any(|op| matches!(op, Op::CommitDelta { .. }));
+    // States that are written in this pass; a state may be read early by the first kernel that does.
+    let mut written = Vec::new();
     let mut rest = ops;
     while let [first, others @ ..] = rest {
         rest = match *first {
@@ -67,16 +67,18 @@ pub(super) fn lower(ops: &[Op], gpu: Gpu, program: &mut Program) -> Result<(), C
                 }
             },
             Op::Linear { x, .. } => linear::lower(Opening::Plain { x }, rest, gpu, program),
-            Op::NormHeads { .. } | Op::Rope { .. } => mixer::heads(rest, program),
+            Op::NormHeads { .. } | Op::Rope { .. } => mixer::heads(rest, gpu, program),
             Op::Attention { .. } => mixer::attention(rest, gpu, program),
-            Op::Convolve { .. } => mixer::convolution(rest, program),
+            Op::Convolve { .. } => mixer::convolution(rest, &mut written, program),
             other => {
                 match other {
-                    Op::AppendKv { .. } | Op::OutputGate { .. } => mixer::alone(&other, early, program),
+                    Op::AppendKv { .. } | Op::OutputGate { .. } => {
+                        mixer::alone(&other, &mut written, program)
+                    }
                     Op::CommitConvolution { .. }
                     | Op::DeltaGates { .. }
                     | Op::Delta { .. }
-                    | Op::CommitDelta { .. } => mixer::alone(&other, early, program),
+                    | Op::CommitDelta { .. } => mixer::alone(&other, &mut written, program),
                     _ => row::lower(&other, program),
                 }
                 others

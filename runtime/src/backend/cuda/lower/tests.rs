@@ -103,7 +103,7 @@ fn one_token_of_a_linear_layer_is_one_kernel_before_its_recurrence() {
     };
     assert_eq!(kernels(&ops(1)), [Kernel::LinearOneInt4By128]);
     let gates_joined =
-        [Kernel::PackActivations, Kernel::LinearFew8, Kernel::LinearDense, Kernel::CausalConv1d];
+        [Kernel::PackActivations, Kernel::LinearFew8, Kernel::LinearHalf, Kernel::CausalConv1d];
     assert_eq!(kernels(&ops(4)), gates_joined);
 }
 
