@@ -34,6 +34,8 @@ pub mod keys {
     pub const LOGITS: &str = "rows";
     /// Slots for stripes of streamed weights.
     pub const SLOTS: &str = "slots";
+    /// The same in main memory, where a device has slots of its own.
+    pub const HOST_SLOTS: &str = "slots on the host";
     /// Slots for rows of a streamed embedding table.
     pub const LOOK_UPS: &str = "look-ups";
     /// Slots through which files are read into a device.
@@ -71,8 +73,11 @@ pub fn plan(
             None => weights(segment, weights_mode(options), &mut buffers),
         }
     }
-    if let Some(ring) = streaming.as_ref().and_then(Streaming::ring) {
-        self::ring(ring, &mut buffers);
+    let ring = streaming.as_ref().and_then(Streaming::ring);
+    match ring {
+        Some(ring) if ring.on_device > 0 => device_ring(ring, &mut buffers),
+        Some(ring) => host_ring(ring, keys::SLOTS, &mut buffers),
+        None => {}
     }
     for sequence in 0..options.max_batch_size {
         let start = buffers.len();
@@ -88,6 +93,9 @@ pub fn plan(
         parameters(options, &mut buffers);
         buffers.iter_mut().for_each(place_on_device);
         staging(&mut buffers);
+        if let Some(ring) = ring {
+            host_ring(ring, keys::HOST_SLOTS, &mut buffers);
+        }
     }
     let tables = [
         (keys::TOKENIZER, tables.tokenizer, "vocabulary, merges and added tokens, as compiled"),
@@ -299,21 +307,28 @@ fn alignment(segment: &SegmentRecord, bytes: Bytes, backing: Backing, buffers: &
     }
 }
 
-fn ring(ring: &Ring, buffers: &mut Vec<PlannedBuffer>) {
-    for (name, slots, slot, what) in [
-        (keys::SLOTS, ring.slots, ring.slot, "streamed weights pass through"),
-        (keys::LOOK_UPS, ring.look_ups, ring.look_up, "rows of the embedding table pass through"),
-    ] {
-        if slots > 0 {
-            buffers.push(anonymous(
-                BufferClass::StreamRing,
-                Lifetime::Resident,
-                name,
-                ElementType::U8,
-                vec![slots as u64, slot.0],
-                format!("{slots} slots · {slot}: {what}"),
-            ));
-        }
+/// The slots that readers fill; `slots` is the name of those for stripes.
+fn host_ring(ring: &Ring, slots: &str, buffers: &mut Vec<PlannedBuffer>) {
+    self::slots(slots, ring.slots, ring.slot, "streamed weights pass through", buffers);
+    let what = "rows of the embedding table pass through";
+    self::slots(keys::LOOK_UPS, ring.look_ups, ring.look_up, what, buffers);
+}
+
+/// The slots that a device multiplies from.
+fn device_ring(ring: &Ring, buffers: &mut Vec<PlannedBuffer>) {
+    slots(keys::SLOTS, ring.on_device, ring.slot, "streamed weights are multiplied with", buffers);
+}
+
+fn slots(name: &str, count: usize, slot: Bytes, what: &str, buffers: &mut Vec<PlannedBuffer>) {
+    if count > 0 {
+        buffers.push(anonymous(
+            BufferClass::StreamRing,
+            Lifetime::Resident,
+            name,
+            ElementType::U8,
+            vec![count as u64, slot.0],
+            format!("{count} slots · {slot}: {what}"),
+        ));
     }
 }
 

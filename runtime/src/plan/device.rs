@@ -81,8 +81,13 @@ pub(super) fn place_on_device(buffer: &mut PlannedBuffer) {
     buffer.backing = Backing::Anonymous;
     if !is_weights(buffer.class) && buffer.bytes >= Bytes(SMALLEST_PAGED) {
         buffer.page = Bytes(DEVICE_PAGE);
-        buffer.bytes = buffer.bytes.round_up(DEVICE_PAGE);
+        buffer.bytes = on_device(buffer.bytes);
     }
+}
+
+/// What a buffer of `bytes` takes on a device.
+pub(super) fn on_device(bytes: Bytes) -> Bytes {
+    if bytes >= Bytes(SMALLEST_PAGED) { bytes.round_up(DEVICE_PAGE) } else { bytes }
 }
 
 fn is_weights(class: BufferClass) -> bool {

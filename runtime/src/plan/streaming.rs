@@ -8,13 +8,18 @@ use std::ops::Range;
 
 use ledger::{BufferClass, Bytes, Role};
 
+use super::device::on_device;
 use super::stripes::{BLOCK, Pieces, is_streamable, stripes};
-use super::{OptionsError, RuntimeOptions, WeightStreaming, is_loaded};
+use super::{Device, OptionsError, RuntimeOptions, WeightStreaming, is_loaded};
 use crate::engine_dir::{SegmentRecord, TensorRecord};
 use crate::memory::{PAGE, whole_pages};
 
 /// Slots for rows of a streamed table: enough to keep every reader busy.
 const LOOK_UPS: usize = 16;
+
+/// Slots of a device: one is filled while the ones before it are multiplied with. Storage is slower than the way to the device, so
+/// what is read ahead waits in main memory.
+const DEVICE_SLOTS: usize = 4;
 
 /// Where the rows of a tensor are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,12 +80,22 @@ pub struct Ring {
     pub look_ups: usize,
     /// Bytes of each.
     pub look_up: Bytes,
+    /// Slots of a device's own, as large as those for stripes, where weights are multiplied with on one.
+    pub on_device: usize,
 }
 
 impl Ring {
-    /// All slots together.
-    pub fn bytes(&self) -> Bytes {
+    /// All slots in main memory.
+    pub fn host_bytes(&self) -> Bytes {
         Bytes(self.slots as u64 * self.slot.0 + self.look_ups as u64 * self.look_up.0)
+    }
+
+    /// What counts towards the budget: slots where weights are multiplied with.
+    pub fn bytes(&self) -> Bytes {
+        match self.on_device {
+            0 => self.host_bytes(),
+            slots => on_device(Bytes(slots as u64 * self.slot.0)),
+        }
     }
 }
 
@@ -91,9 +106,9 @@ pub struct Streaming {
     ring: Option<Ring>,
     /// What can be streamed.
     pub streamable: Bytes,
-    /// The smallest budget: what is never streamed, and the ring.
+    /// The smallest budget: what is never streamed, and the ring. On a device all that counts is in its memory.
     pub floor: Bytes,
-    /// Weights and ring in memory.
+    /// Weights and ring in the memory that the budget is for.
     pub resident: Bytes,
     /// Bytes that a pass of the target reads, its head included.
     pub streamed_per_token: Bytes,
@@ -292,6 +307,7 @@ fn ring(segments: &[SegmentRecord], candidates: &[Candidate], options: &RuntimeO
         slot: slot.unwrap_or_default(),
         look_ups: if look_up.is_some() { LOOK_UPS } else { 0 },
         look_up: look_up.unwrap_or_default(),
+        on_device: if options.device == Device::Cpu { 0 } else { DEVICE_SLOTS },
     }
 }
 
@@ -391,6 +407,37 @@ mod tests {
         let off = Streaming::choose(&segments, &options(WeightStreaming::Off)).unwrap();
         assert_eq!((off.resident, off.streamed_per_token, off.ring()), (all, Bytes::ZERO, None));
         assert_eq!(Streaming::choose(&segments, &options(WeightStreaming::Unset)), None);
+    }
+
+    /// A device has few slots of its own, in whole pages of it, and they alone count.
+    #[test]
+    fn on_a_device_budgets_are_followed_with_its_own_slots() {
+        let segments = segments("Qwen3.5-4B", true);
+        let on = |device, budget| {
+            let mut options = options(budget);
+            options.device = device;
+            Streaming::choose(&segments, &options).unwrap()
+        };
+        let gpu = Device::Cuda { ordinal: 0 };
+        let [cpu, least] = [Device::Cpu, gpu].map(|device| on(device, WeightStreaming::Min));
+        let (ring, on_cpu) = (*least.ring().unwrap(), *cpu.ring().unwrap());
+        assert_eq!((ring.host_bytes(), on_cpu.bytes()), (on_cpu.host_bytes(), on_cpu.host_bytes()));
+        assert_eq!(ring.bytes(), Bytes(4 * ring.slot.0).round_up(2 << 20));
+        assert_eq!((least.resident, least.kept), (least.floor, cpu.kept));
+        assert_eq!(least.floor, least.kept + ring.bytes());
+        assert_eq!(least.streamed_per_token, cpu.streamed_per_token);
+        let below = WeightStreaming::Budget(Bytes(least.floor.0 - 1));
+        assert!(matches!(
+            on(gpu, below).check(below),
+            Err(OptionsError::BudgetBelowFloor { floor, .. }) if floor == least.floor
+        ));
+        for mib in [64, 200, 1000, 2000] {
+            let budget = Bytes::mib(mib);
+            let streaming = on(gpu, WeightStreaming::Budget(budget));
+            let pages = PAGE * segments.len() as u64;
+            let left = budget.0.checked_sub(streaming.resident.0).unwrap();
+            assert!(left <= ring.slot.0 + pages, "{budget}: {}", streaming.resident);
+        }
     }
 
     #[test]

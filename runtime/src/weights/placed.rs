@@ -8,9 +8,9 @@ use super::segment::{committed, enter};
 use super::stream::{DirectFile, Stream};
 use super::weight::{RowSource, WeightRows};
 use super::{LoadError, Segment, Weight};
-use crate::engine_dir::{EngineDir, SegmentRecord};
+use crate::engine_dir::{EngineDir, SegmentRecord, TensorRecord};
 use crate::memory::{Allocator, MemoryError, PAGE, Region, Slot};
-use crate::plan::{Pieces, Place, Ring, SegmentPlacement, Streaming, keys};
+use crate::plan::{Pieces, Place, Ring, SegmentPlacement, Streaming, TensorPlacement, keys};
 
 /// Bytes of one request while a segment is read whole.
 const STEP: usize = 8 << 20;
@@ -58,17 +58,8 @@ pub fn load_placed(
         };
         let segment = Arc::new(Segment::resident(region, accounts));
         for (tensor, placed) in record.tensors.iter().zip(&placement.tensors) {
-            let runs = placed.runs.iter().map(|run| {
-                let source = match run.place {
-                    Place::Pinned { offset } => RowSource::Pinned { offset },
-                    Place::Streamed => {
-                        stripes.push(Pieces::of(record.offset, tensor, &run.rows));
-                        RowSource::Streamed { stripe: stripes.len() - 1 }
-                    }
-                };
-                WeightRows { rows: run.rows.clone(), counted: run.rows.len(), source }
-            });
-            let weight = Weight::placed(segment.clone(), tensor.clone(), record.offset, runs.collect());
+            let rows = rows_of(record.offset, tensor, placed, &mut stripes);
+            let weight = Weight::placed(segment.clone(), tensor.clone(), record.offset, rows);
             weights.push((tensor.name.clone(), weight));
         }
     }
@@ -78,6 +69,26 @@ pub fn load_placed(
     let stream = Stream::start(engine.weights_path(), file, stripes, slots, look_ups, readers);
     let stream = stream.map_err(|cause| LoadError::Reader { cause })?;
     Ok(Placed { weights, stream: Some(stream) })
+}
+
+/// Where the rows of `tensor` are, whose segment starts at `offset` in the file. What is streamed is added to `stripes`.
+pub(crate) fn rows_of(
+    offset: u64,
+    tensor: &TensorRecord,
+    placed: &TensorPlacement,
+    stripes: &mut Vec<Pieces>,
+) -> Vec<WeightRows> {
+    let runs = placed.runs.iter().map(|run| {
+        let source = match run.place {
+            Place::Pinned { offset } => RowSource::Pinned { offset },
+            Place::Streamed => {
+                stripes.push(Pieces::of(offset, tensor, &run.rows));
+                RowSource::Streamed { stripe: stripes.len() - 1 }
+            }
+        };
+        WeightRows { rows: run.rows.clone(), counted: run.rows.len(), source }
+    });
+    runs.collect()
 }
 
 /// The slots of the planned ring: for stripes, and for look-ups.

@@ -56,7 +56,7 @@ enum Storage {
 
 impl Segment {
     /// The resident part of a segment, where there is any.
-    pub(super) fn resident(region: Option<Region>, accounts: Vec<Account>) -> Segment {
+    pub(crate) fn resident(region: Option<Region>, accounts: Vec<Account>) -> Segment {
         Segment { storage: region.map_or(Storage::Nothing, Storage::Resident), _accounts: accounts }
     }
 

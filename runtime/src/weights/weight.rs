@@ -68,7 +68,7 @@ impl Weight {
     }
 
     /// A tensor of the segment that starts at `offset` in the file, and where its rows are.
-    pub(super) fn placed(
+    pub(crate) fn placed(
         segment: Arc<Segment>,
         mut record: TensorRecord,
         offset: u64,
@@ -205,6 +205,15 @@ impl Weight {
         let part = self.record.parts.iter().find(|part| part.kind == kind).expect(CHECKED);
         &self.segment.bytes()[part.offset as usize..][..part.bytes as usize]
     }
+}
+
+/// The stripes of `weights`, in the order in which they are multiplied with.
+pub(crate) fn stripes_of<'a>(weights: impl Iterator<Item = &'a Weight>) -> impl Iterator<Item = usize> {
+    let parts = weights.filter_map(Weight::streamed).flatten();
+    parts.filter_map(|part| match part.source {
+        RowSource::Pinned { .. } => None,
+        RowSource::Streamed { stripe } => Some(stripe),
+    })
 }
 
 /// One part of some rows in what they were read into.

@@ -1,6 +1,6 @@
 //! A whole tiny model: a synthetic checkpoint, built, loaded, and run against the CPU's exact arithmetic.
 
-use ledger::Tokens;
+use ledger::{Bytes, Tokens};
 
 use super::report::Report;
 use super::subject::{Subject, THREADS};
@@ -13,7 +13,7 @@ use crate::engine_dir::{BuildFlow, BuildOptions, EngineDir, LmHead, build};
 use crate::generate::sample::{Sampler, Sampling};
 use crate::ops::linear::Precision;
 use crate::ops::testing::wide;
-use crate::plan::{KvCacheType, RuntimeOptions};
+use crate::plan::{DraftVocab, KvCacheType, RingShape, RuntimeOptions, Streaming, WeightStreaming};
 
 /// An engine in a folder of its own.
 struct Built {
@@ -153,8 +153,67 @@ fn greedy(engine: &Engine<CpuDevice>, ids: &[u32], count: usize, limit: f64) -> 
     }
 }
 
+/// What is streamed with a budget: everything that can be, or about half of it.
+#[derive(Debug, Clone, Copy)]
+enum Streamed {
+    Most,
+    Half,
+}
+
+impl Streamed {
+    /// Weights in stripes of a few tiles, under the budget. Parts of one matrix are kept, and a ring is gone round many times.
+    fn apply(self, built: &Built, options: &mut RuntimeOptions) {
+        options.ring =
+            RingShape { stripe: Bytes::kib(4), slots: 3, readers: 2, smallest_dense: Bytes::kib(2) };
+        let placed = |options: &RuntimeOptions| {
+            Streaming::choose(&built.directory.manifest().segments, options).unwrap()
+        };
+        options.weight_streaming_budget = WeightStreaming::Min;
+        let least = placed(options);
+        if let Streamed::Half = self {
+            options.weight_streaming_budget = WeightStreaming::Off;
+            let all = placed(options).resident;
+            options.weight_streaming_budget = WeightStreaming::Budget(Bytes(least.floor.0.midpoint(all.0)));
+        }
+        let (streamed, most) = (placed(options).streamed_per_token, least.streamed_per_token);
+        assert!(streamed > Bytes(most.0 / 4), "{self:?}: {streamed} of {most}");
+    }
+}
+
+/// The whole model with weights that are read for each pass, against the same device with resident ones.
+pub(super) fn model_streamed<S: Subject>(report: &mut Report) {
+    let (ids, then) = (prompt(1, 150), prompt(2, 6));
+    for (name, built) in models() {
+        for chunk in [256, 100, 17, 1] {
+            let mut options = options(KvCacheType::F16);
+            (options.device, options.gdn_prefill_max_seq) = (S::DEVICE, Tokens(chunk));
+            let expected = scores(&load::<S>(&built, &options), &ids, &then);
+            for streamed in [Streamed::Most, Streamed::Half] {
+                streamed.apply(&built, &mut options);
+                let engine = load::<S>(&built, &options);
+                report.at(format!("model {name} in chunks of {chunk} with {streamed:?} of it streamed"));
+                compare(report, report.limits.model, &scores(&engine, &ids, &then), &expected);
+                // Nothing of one sequence is left in the ring for the next.
+                compare(report, report.limits.model, &scores(&engine, &ids, &then), &expected);
+            }
+        }
+    }
+}
+
 /// Rounds of three sequences at once, with drafts of the head, with right ones and with wrong ones.
 pub(super) fn model_in_rounds<S: Subject>(report: &mut Report) {
+    let kinds = [(4, "the head's"), (8, "the head's"), (4, "right"), (8, "right"), (5, "wrong")];
+    in_rounds::<S>(report, &kinds, None);
+}
+
+/// The same with weights that are read for each pass. The draft scores rows that end amid a stripe.
+pub(super) fn model_in_rounds_streamed<S: Subject>(report: &mut Report) {
+    for streamed in [Streamed::Most, Streamed::Half] {
+        in_rounds::<S>(report, &[(4, "the head's"), (8, "right"), (5, "wrong")], Some(streamed));
+    }
+}
+
+fn in_rounds<S: Subject>(report: &mut Report, kinds: &[(u32, &str)], streamed: Option<Streamed>) {
     const TOKENS: usize = 24;
     let prompts = [prompt(1, 70), prompt(4, 5), prompt(6, 131)];
     for (name, built) in models() {
@@ -166,10 +225,14 @@ pub(super) fn model_in_rounds<S: Subject>(report: &mut Report) {
         if expected.iter().all(Vec::is_empty) {
             report.fail("no token of this model is clear, so that none was compared");
         }
-        for (tree, kind) in [(4, "the head's"), (8, "the head's"), (4, "right"), (8, "right"), (5, "wrong")] {
+        for &(tree, kind) in kinds {
             let mut options = options(KvCacheType::F16);
             (options.device, options.mtp, options.max_verify_tree_size) = (S::DEVICE, true, tree);
             options.max_batch_size = prompts.len() as u32;
+            if let Some(streamed) = streamed {
+                options.draft_vocab = DraftVocab::Rows(555);
+                streamed.apply(&built, &mut options);
+            }
             let engine = load::<S>(&built, &options);
             let mut sequences: Vec<Sequence<S>> =
                 prompts.iter().map(|_| engine.open_sequence().unwrap()).collect();

@@ -5,15 +5,14 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use super::Cpu;
-use super::streaming::stripes_of;
 use crate::memory::{Allocator, Buffer, MemoryError};
 use crate::model::operators::{Keep, KvCache, LogRows, Operators, Projection, Tensor};
 use crate::ops::attention::{self, KvSlice, KvSliceMut};
 use crate::ops::gated_delta_rule::{self, Inputs};
 use crate::ops::{Heads, causal_conv1d, largest, linear, rms_norm, rope, swiglu};
 use crate::plan::{KvCacheType, Precision};
-use crate::weights::Weight;
 use crate::weights::stream::{Stream, StreamError};
+use crate::weights::{Weight, stripes_of};
 
 /// The CPU with the memory of one engine.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::memory::Buffer;
 use crate::model::operators::Projection;
 use crate::ops::linear::{self, Inputs, Matrix, Rows};
 use crate::weights::stream::{Stream, StreamError};
-use crate::weights::{RowSource, Weight, WeightRows};
+use crate::weights::{RowSource, Weight, WeightRows, look_up};
 
 /// What the shapes and the workspace of a pass follow from.
 const PLANNED: &str = "shapes and workspace follow from one configuration";
@@ -78,7 +78,7 @@ impl CpuDevice {
         Ok(())
     }
 
-    /// Rows `ids` of a table into `out`. Ids whose rows stand in one tile share its read.
+    /// Rows `ids` of a table into `out`.
     pub(super) fn embed_streamed(
         &self,
         stream: &Stream,
@@ -102,26 +102,9 @@ impl CpuDevice {
                 RowSource::Streamed { .. } => in_storage.push(place),
             }
         }
-        in_storage.sort_unstable_by_key(|place| ids[*place]);
-        let around = |place: usize| table.rows_around(ids[place] as usize);
-        let groups: Vec<&[usize]> = in_storage.chunk_by(|a, b| around(*a) == around(*b)).collect();
-        let wanted: Vec<_> = groups.iter().map(|group| table.pieces(&around(group[0]))).collect();
-        stream.look_up(&wanted, |number, pieces, slot| {
-            let rows = around(groups[number][0]);
-            let matrix = table.looked_up(&rows, pieces, slot);
-            for &place in groups[number] {
-                let out = &mut out[place * hidden..(place + 1) * hidden];
-                matrix.dequantise_row(ids[place] as usize - rows.start, out).expect(CHECKED);
-            }
+        look_up(stream, table, ids, in_storage, |place, matrix, row| {
+            let out = &mut out[place * hidden..(place + 1) * hidden];
+            matrix.dequantise_row(row, out).expect(CHECKED);
         })
     }
-}
-
-/// The stripes of `weights`, in the order in which they are multiplied with.
-pub(super) fn stripes_of(weights: &mut dyn Iterator<Item = &Weight>) -> impl Iterator<Item = usize> {
-    let parts = weights.filter_map(Weight::streamed).flatten();
-    parts.filter_map(|part| match part.source {
-        RowSource::Pinned { .. } => None,
-        RowSource::Streamed { stripe } => Some(stripe),
-    })
 }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use super::memory::{Address, DeviceAllocator, DeviceBuffer};
 use super::op::{Op, PROJECTIONS, ProjectionAt};
 use super::queue::Queue;
+use super::streaming::{Streamed, projection_at};
 use super::weight::CudaWeight;
 use super::witness::CudaWitness;
 use crate::memory::MemoryError;
 use crate::model::operators::{Keep, KvCache, LogRows, Operators, Projection};
+use crate::ops::Heads;
 use crate::ops::attention::{self, KvCacheType};
 use crate::ops::gated_delta_rule;
-use crate::ops::{Heads, Store};
+use crate::weights::stripes_of;
 
 /// Bytes of an f32.
 const WIDTH: u64 = 4;
@@ -32,6 +34,8 @@ pub struct CudaDevice {
     pub(super) largest: Address,
     /// Rows that it has room for.
     pub(super) largest_rows: usize,
+    /// Brings the weights that are not resident, where there are any.
+    pub(super) streamed: Option<Streamed>,
 }
 
 /// `rows` of `width` elements, from the start of a buffer.
@@ -42,6 +46,26 @@ fn row(buffer: &DeviceBuffer, row: usize, width: usize) -> Address {
 impl CudaDevice {
     fn record(&self, op: Op) {
         self.queue.record(op);
+    }
+
+    /// `x` times matrices that are resident, which may come to several operators.
+    pub(super) fn linear_resident(
+        &self,
+        x: &DeviceBuffer,
+        tokens: usize,
+        projections: impl Iterator<Item = ProjectionAt>,
+        scratch: &DeviceBuffer,
+    ) {
+        let (x, tokens) = (x.start(), tokens as u32);
+        let (scratch, room) = (scratch.start(), scratch.committed());
+        let mut projections = projections.peekable();
+        while let Some(columns) = projections.peek().map(|first| first.matrix.columns) {
+            let mut together = [None; PROJECTIONS];
+            for (place, projection) in together.iter_mut().zip(&mut projections) {
+                *place = Some(projection);
+            }
+            self.record(Op::Linear { x, tokens, columns, projections: together, scratch, room });
+        }
     }
 
     /// Reads the first `bytes` of the run of memory that `weight` stands in, which is that of all weights: to measure what the
@@ -64,7 +88,16 @@ impl Operators for CudaDevice {
         self.allocator.allocate(key)
     }
 
+    fn upcoming(&self, weights: &mut dyn Iterator<Item = &CudaWeight>) {
+        if let Some(streamed) = &self.streamed {
+            streamed.announce(stripes_of(weights.filter_map(CudaWeight::streamed)));
+        }
+    }
+
     fn embed(&self, table: &CudaWeight, ids: &[u32], out: &mut DeviceBuffer) {
+        if let Some(rows) = table.streamed() {
+            return self.embed_streamed(table, rows, ids, out);
+        }
         let (table, tokens, out) = (table.matrix(), ids.len() as u32, out.start());
         self.queue.record_with(ids, |ids| Op::Embed { table, ids, tokens, out });
     }
@@ -106,17 +139,10 @@ impl Operators for CudaDevice {
         projections: &mut [Projection<'_, CudaWeight, DeviceBuffer>],
         scratch: &mut DeviceBuffer,
     ) {
-        for together in projections.chunks_mut(PROJECTIONS) {
-            let mut all = [None; PROJECTIONS];
-            for (place, projection) in all.iter_mut().zip(together.iter()) {
-                let matrix = projection.weight.matrix();
-                let add = projection.store == Store::Add;
-                *place = Some(ProjectionAt { matrix, out: projection.out.start(), stride: matrix.rows, add });
-            }
-            let Some(columns) = all[0].map(|first: ProjectionAt| first.matrix.columns) else { return };
-            let (x, tokens, scratch) = (x.start(), tokens as u32, scratch.start());
-            self.record(Op::Linear { x, tokens, columns, projections: all, scratch });
+        if projections.iter().any(|projection| projection.weight.streamed().is_some()) {
+            return self.linear_streamed(x, tokens, projections, scratch);
         }
+        self.linear_resident(x, tokens, projections.iter().map(projection_at), scratch);
     }
 
     fn rope_angles(

@@ -1,34 +1,33 @@
-//! A GPU as a device that engines are loaded on: weights are read past the page cache, through pinned slots, into its memory.
+//! A GPU as a device that engines are loaded on.
 
 use std::sync::Arc;
 
-use cudarc::driver::sys::{self, CUevent};
 use ledger::{BufferClass, MemoryPlan};
 
 use super::context::Context;
 use super::device::CudaDevice;
-use super::error::{CudaError, check};
+use super::error::CudaError;
+use super::fill::{Loaded, load_weights};
 use super::kernel_set::KernelSet;
 use super::kernels;
-use super::memory::{DeviceAllocator, Space};
-use super::parameters::{Parameters, Pinned};
+use super::memory::DeviceAllocator;
+use super::parameters::{Parameters, Pinned, Registration};
 use super::probe::probe;
 use super::queue::Queue;
+use super::ring::Ring as DeviceRing;
 use super::scratch;
-use super::weight::{CudaWeight, WeightMemory};
+use super::streaming::Streamed;
+use super::weight::CudaWeight;
 use super::witness::{Before, CudaWitness};
 use crate::backend::{Backend, DeviceError, DeviceWitness, NamedWeights, NoDevice};
 use crate::config::ModelConfig;
 use crate::engine::EngineLoadError;
 use crate::engine_dir::EngineDir;
-use crate::memory::{Allocator, DEVICE_PAGE, MemoryError};
+use crate::memory::{Allocator, Slot};
 use crate::ops::gated_delta_rule;
-use crate::plan::{Device, RuntimeOptions, Streaming, is_loaded, keys};
-use crate::weights::stream::DirectFile;
-use crate::weights::{LoadError, enter};
-
-/// Memory is taken in parts of so much: a board may have no single run of two gigabytes, and many of these.
-const PART: u64 = 64 << 20;
+use crate::plan::{Device, Pieces, Ring, RuntimeOptions, Streaming, keys};
+use crate::weights::LoadError;
+use crate::weights::stream::{DirectFile, Stream};
 
 impl Backend for CudaDevice {
     fn load(
@@ -43,7 +42,7 @@ impl Backend for CudaDevice {
             Device::Cpu => 0,
         };
         probe(ordinal).map_err(|reason| NoDevice { ordinal, reason })?;
-        supported(&directory.manifest().config, options, streaming)?;
+        supported(&directory.manifest().config)?;
         let before = Before::now();
         let context = Context::new(ordinal)?;
         let images = kernels::images(context.architecture)?;
@@ -55,7 +54,16 @@ impl Backend for CudaDevice {
         let device_allocator = DeviceAllocator::new(&queue, plan, allocator)?;
         let key = |class, name| format!("target/{class}/{name}");
         let mut staging = Pinned::new(allocator.allocate(&key(BufferClass::StreamRing, keys::STAGING))?)?;
-        let weights = load_weights(directory, options, plan, allocator, &context, &mut staging)?;
+        let Loaded { weights, stripes } =
+            load_weights(directory, options, streaming, plan, allocator, &context, &mut staging)?;
+        let streamed = match streaming.and_then(Streaming::ring) {
+            Some(ring) => {
+                let device_slots = device_allocator.allocate(&key(BufferClass::StreamRing, keys::SLOTS))?;
+                let own = DeviceRing::new(&context, device_slots, ring.on_device, ring.slot.0)?;
+                Some(stream(directory, options, stripes, ring, own, allocator)?)
+            }
+            None => None,
+        };
 
         let (room, _) = scratch::parameters(options);
         let numbers = device_allocator.allocate(&key(BufferClass::DecodeWorkspace, keys::PARAMETERS))?;
@@ -68,6 +76,7 @@ impl Backend for CudaDevice {
             kv_cache_type: options.kv_cache_type,
             largest,
             largest_rows: options.decode_tokens().max(1),
+            streamed,
         };
         Ok((device, weights))
     }
@@ -81,16 +90,14 @@ impl Backend for CudaDevice {
     }
 
     fn check(&self) -> Result<(), DeviceError> {
-        self.queue.failure().map_or(Ok(()), |error| Err(error.into()))
+        let failed = self.queue.failure().map(DeviceError::from);
+        let not_brought = self.streamed.as_ref().and_then(Streamed::failure);
+        not_brought.or(failed).map_or(Ok(()), Err)
     }
 }
 
 /// Refuses, by name, what the kernels are not written for.
-fn supported(
-    config: &ModelConfig,
-    options: &RuntimeOptions,
-    streaming: Option<&Streaming>,
-) -> Result<(), CudaError> {
+fn supported(config: &ModelConfig) -> Result<(), CudaError> {
     let refuse = |what: String| Err(CudaError::Unsupported { what });
     let dim = config.attention.head_dim;
     if ![64, 128, 256].contains(&dim) {
@@ -104,129 +111,34 @@ fn supported(
             return refuse(format!("a convolution of {} taps (up to 8 can)", linear.conv_kernel));
         }
     }
-    if streaming.is_some_and(|streaming| streaming.ring().is_some()) {
-        return refuse(format!("weightStreamingBudget {}", options.weight_streaming_budget));
-    }
     Ok(())
 }
 
-/// Reads every segment that the plan lists.
-fn load_weights(
+/// Starts the readers of what is streamed, who fill pinned slots of this process.
+fn stream(
     directory: &EngineDir,
     options: &RuntimeOptions,
-    plan: &MemoryPlan,
+    stripes: Vec<Pieces>,
+    ring: &Ring,
+    device_ring: DeviceRing,
     allocator: &Allocator,
-    context: &Arc<Context>,
-    staging: &mut Pinned,
-) -> Result<NamedWeights<CudaDevice>, EngineLoadError> {
+) -> Result<Streamed, EngineLoadError> {
     let path = directory.weights_path();
-    let failed = |segment: &str| {
-        let (path, segment) = (path.clone(), segment.to_owned());
-        move |cause| LoadError::Read { path, segment, cause }
+    let file = DirectFile::open(&path).map_err(|cause| LoadError::Read {
+        path: path.clone(),
+        segment: "all".to_owned(),
+        cause,
+    })?;
+    let buffer = |name| allocator.allocate(&format!("target/{}/{name}", BufferClass::StreamRing));
+    let mut slots = buffer(keys::HOST_SLOTS)?;
+    let pinned = Registration::new(&mut slots)?;
+    let look_ups = match ring.look_ups {
+        0 => Vec::new(),
+        // Their rows are made into numbers here, so that the GPU never reads them.
+        _ => Slot::divide(buffer(keys::LOOK_UPS)?, ring.look_up.0 as usize),
     };
-    let file = DirectFile::open(&path).map_err(failed("all"))?;
-    let segments = &directory.manifest().segments;
-    let loaded = || segments.iter().filter(|segment| is_loaded(segment, options));
-    let total: u64 = loaded().map(|segment| segment.bytes.0).sum();
-    let no_memory = |cause: CudaError| MemoryError::OutOfMemory {
-        action: "take",
-        bytes: ledger::Bytes(total),
-        key: "weights".to_owned(),
-        cause: Box::new(cause),
-    };
-    let mut space = Space::reserve(context, total).map_err(no_memory)?;
-    let mut mapped = 0;
-    while mapped < total {
-        mapped += PART;
-        space.map(mapped.min(total)).map_err(no_memory)?;
-    }
-    let (mut accounts, mut at) = (Vec::new(), space.start());
-    let mut slots = Slots::new(context, staging)?;
-    for record in loaded() {
-        accounts.extend(enter(record, plan, allocator).map_err(LoadError::from)?);
-        let mut done = 0;
-        while done < record.bytes.0 {
-            let bytes = (record.bytes.0 - done).min(DEVICE_PAGE);
-            let read = |into: &mut [u8]| file.read(record.offset + done, into);
-            slots.copy(bytes as usize, at + done, read).map_err(|error| match error {
-                CopyError::Read(cause) => failed(&record.name)(cause).into(),
-                CopyError::Device(cause) => EngineLoadError::from(cause),
-            })?;
-            done += bytes;
-        }
-        at += record.bytes.0;
-    }
-    context.wait()?;
-    drop(slots);
-    let memory = Arc::new(WeightMemory { space, _accounts: accounts });
-    let mut start = memory.space.start();
-    let mut weights = Vec::new();
-    for record in loaded() {
-        for tensor in &record.tensors {
-            weights.push((tensor.name.clone(), CudaWeight::new(&memory, start, tensor)));
-        }
-        start += record.bytes.0;
-    }
-    Ok(weights)
-}
-
-/// Pinned slots that are filled and copied in turn: reading goes on while the device takes what was read.
-struct Slots<'a> {
-    context: &'a Context,
-    staging: &'a mut Pinned,
-    /// When the last copy out of each slot has ended.
-    copied: Vec<CUevent>,
-    next: usize,
-}
-
-enum CopyError {
-    Read(std::io::Error),
-    Device(CudaError),
-}
-
-impl<'a> Slots<'a> {
-    fn new(context: &'a Context, staging: &'a mut Pinned) -> Result<Slots<'a>, CudaError> {
-        let mut slots = Slots { context, copied: Vec::new(), next: 0, staging };
-        for _ in 0..slots.staging.bytes() as u64 / DEVICE_PAGE {
-            let mut event = std::ptr::null_mut();
-            // SAFETY: a place to write to; 2 is an event without a clock.
-            check("make an event", unsafe { sys::cuEventCreate(&raw mut event, 2) })?;
-            slots.copied.push(event);
-        }
-        Ok(slots)
-    }
-
-    /// Fills the next slot with `bytes` bytes and has them copied to `to`.
-    fn copy(
-        &mut self,
-        bytes: usize,
-        to: super::memory::Address,
-        read: impl FnOnce(&mut [u8]) -> std::io::Result<()>,
-    ) -> Result<(), CopyError> {
-        let slot = self.next;
-        self.next = (slot + 1) % self.copied.len();
-        let event = self.copied[slot];
-        // SAFETY: an event of this context; one that was never recorded has ended.
-        check("wait for a copy", unsafe { sys::cuEventSynchronize(event) }).map_err(CopyError::Device)?;
-        let start = slot * DEVICE_PAGE as usize;
-        let slot = &mut self.staging.bytes_mut()[start..start + bytes];
-        read(slot).map_err(CopyError::Read)?;
-        let stream = self.context.stream();
-        // SAFETY: `bytes` bytes are pinned at the source and mapped at the destination; the slot is written again after the event.
-        let copied = unsafe {
-            check("copy to the GPU", sys::cuMemcpyHtoDAsync_v2(to, slot.as_ptr().cast(), bytes, stream))
-                .and_then(|()| check("mark a copy", sys::cuEventRecord(event, stream)))
-        };
-        copied.map_err(CopyError::Device)
-    }
-}
-
-impl Drop for Slots<'_> {
-    fn drop(&mut self) {
-        let _ = self.context.wait();
-        for event in self.copied.drain(..) {
-            // SAFETY: made by `new`.
-            unsafe { sys::cuEventDestroy_v2(event) };
-        }
-    }
+    let slots = Slot::divide(slots, ring.slot.0 as usize);
+    let stream = Stream::start(path, file, stripes, slots, look_ups, options.ring.readers)
+        .map_err(|cause| LoadError::Reader { cause })?;
+    Ok(Streamed::new(pinned, stream, device_ring))
 }

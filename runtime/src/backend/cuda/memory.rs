@@ -220,6 +220,11 @@ pub struct DeviceBuffer {
 }
 
 impl DeviceBuffer {
+    /// Bytes with memory behind them.
+    pub(super) fn committed(&self) -> u64 {
+        self.committed
+    }
+
     /// Where it starts.
     pub(super) fn start(&self) -> Address {
         match &self.place {

@@ -4,12 +4,14 @@
 //! - `probe`: whether a GPU can be used. `context`, `error`: the driver. `memory`: address space and pages of the GPU.
 //! - `op`: operators as they are recorded; `lower`: from those to kernels; `launch`, `kernel_set`: kernels with their arguments;
 //!   `queue`: running them, as graphs where that pays; `parameters`: numbers that change from pass to pass.
-//! - `device`: the operators of a model. `weight`, `load`: from an engine directory into the GPU. `scratch`: what operators need.
+//! - `streaming`: operators on weights that are partly in storage; `ring`: the slots that those pass through.
+//! - `device`: the operators of a model. `weight`, `load`, `fill`: from an engine directory into the GPU. `scratch`: what operators need.
 //!   `witness`: what a GPU says of its memory.
 
 mod context;
 mod device;
 mod error;
+mod fill;
 mod kernel_set;
 pub mod kernels;
 mod launch;
@@ -20,7 +22,9 @@ mod op;
 mod parameters;
 mod probe;
 mod queue;
+mod ring;
 mod scratch;
+mod streaming;
 #[cfg(test)]
 mod subject;
 mod weight;

@@ -88,6 +88,8 @@ pub(super) enum Op {
         columns: u32,
         projections: [Option<ProjectionAt>; PROJECTIONS],
         scratch: Address,
+        /// Bytes of `scratch`.
+        room: u64,
     },
     RopeAngles {
         first: Address,

@@ -42,6 +42,16 @@ struct State {
     failed: Option<CudaError>,
 }
 
+/// How much of a pass is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// Some of it, between weights that are brought one after the other: launched kernel by kernel, because a pass has too many
+    /// pieces to keep each as a graph.
+    Piece,
+    /// All that is left, which mostly is all there is.
+    Rest,
+}
+
 /// A pass that has been seen, its kernels, and its graph once it has been seen twice.
 #[derive(Debug)]
 struct Graph {
@@ -120,27 +130,29 @@ impl Queue {
         }
     }
 
-    /// Starts what is recorded. Whoever calls it waits for the end: the numbers of the next pass take the place of these.
-    fn start(&self, state: &mut State) {
+    /// Starts what is recorded. Its numbers stay where they are until somebody has waited for the end.
+    fn start(&self, state: &mut State, share: Share) {
         if state.ops.is_empty() {
             return;
         }
         if state.failed.is_none()
-            && let Err(error) = self.run(state)
+            && let Err(error) = self.run(state, share)
         {
             state.failed = Some(error);
         }
         state.ops.clear();
-        if let Some(parameters) = &mut state.parameters {
-            parameters.clear();
-        }
     }
 
-    fn run(&self, state: &mut State) -> Result<(), CudaError> {
+    fn run(&self, state: &mut State, share: Share) -> Result<(), CudaError> {
         self.context.enter()?;
         let State { ops, parameters, program, graphs, clock, .. } = state;
         if let Some(parameters) = parameters {
             parameters.send(&self.context)?;
+        }
+        if share == Share::Piece {
+            program.clear();
+            lower(ops, Gpu::of(&self.context), program)?;
+            return self.launch_all(program);
         }
         *clock += 1;
         if let Some(known) = graphs.iter_mut().find(|known| known.ops == *ops) {
@@ -166,11 +178,16 @@ impl Queue {
         self.launch_all(program)
     }
 
+    /// Launches all kernels. The first waits for everything in front of it: what it reads before the kernel in front has ended may
+    /// have been written by another piece of the pass.
     fn launch_all(&self, program: &Program) -> Result<(), CudaError> {
-        program.launches.iter().try_for_each(|launch| self.launch(program, launch))
+        let mut launches = program.launches.iter().enumerate();
+        launches.try_for_each(|(place, launch)| self.launch(program, launch, place > 0))
     }
 
-    fn launch(&self, program: &Program, launch: &Launch) -> Result<(), CudaError> {
+    /// `early`: whether it may start before the kernel in front has ended.
+    fn launch(&self, program: &Program, launch: &Launch, early: bool) -> Result<(), CudaError> {
+        let early_allowed = early && self.context.starts_early();
         // SAFETY: all zeros is a valid value.
         let mut value: CUlaunchAttributeValue = unsafe { std::mem::zeroed() };
         value.programmaticStreamSerializationAllowed = 1;
@@ -189,7 +206,7 @@ impl Queue {
             sharedMemBytes: launch.shared,
             hStream: self.context.stream(),
             attrs: &raw mut early,
-            numAttrs: u32::from(self.context.starts_early()),
+            numAttrs: u32::from(early_allowed),
         };
         let mut arguments: [*mut c_void; 8] = [std::ptr::null_mut(); 8];
         for (argument, range) in arguments.iter_mut().zip(&launch.arguments) {
@@ -224,19 +241,47 @@ impl Queue {
         Ok(Executable(executable))
     }
 
+    /// Starts what is recorded of a pass, and does not wait: the host goes on with the rest of it.
+    pub(super) fn start_piece(&self) {
+        self.start(&mut self.state(), Share::Piece);
+    }
+
     /// Starts what is recorded and waits for it.
     ///
     /// # Errors
     /// What failed since the last time; it is kept for [`Queue::failure`], too.
     pub(super) fn finish(&self) -> Result<(), CudaError> {
         let mut state = self.state();
-        self.start(&mut state);
-        if state.failed.is_none()
-            && let Err(error) = self.context.wait()
-        {
-            state.failed = Some(error);
-        }
+        self.start(&mut state, Share::Rest);
+        self.wait(&mut state);
         state.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Waits for all that was started, failed or not: nobody reads the numbers of the pass any more.
+    fn wait(&self, state: &mut State) {
+        if let Err(error) = self.context.wait() {
+            state.failed.get_or_insert(error);
+        }
+        if let Some(parameters) = &mut state.parameters {
+            parameters.clear();
+        }
+    }
+
+    /// Whether something has failed since it was last asked for.
+    pub(super) fn has_failed(&self) -> bool {
+        self.state().failed.is_some()
+    }
+
+    /// Writes `row` to the device at `to`, behind all that is recorded.
+    pub(super) fn write_row(&self, to: super::memory::Address, row: &[f32]) {
+        let mut state = self.state();
+        self.start(&mut state, Share::Piece);
+        let State { parameters, failed, .. } = &mut *state;
+        if let (None, Some(parameters)) = (&failed, parameters)
+            && let Err(error) = parameters.write_row(&self.context, to, row)
+        {
+            *failed = Some(error);
+        }
     }
 
     /// As [`Queue::finish`], and forgets what failed.
@@ -251,7 +296,10 @@ impl Queue {
     /// What failed.
     pub(super) fn read(&self, from: super::memory::Address, into: &mut [u8]) -> Result<(), CudaError> {
         let mut state = self.state();
-        self.start(&mut state);
+        self.start(&mut state, Share::Rest);
+        if state.failed.is_some() {
+            self.wait(&mut state);
+        }
         let State { parameters, failed, .. } = &mut *state;
         let read = match (failed.clone(), parameters) {
             (Some(error), _) => Err(error),

@@ -180,7 +180,7 @@ impl Output {
 
 /// Lowers the [`Op::Linear`] that `ops` begins with and what joins it. Returns what is left.
 pub(super) fn lower<'a>(opening: Opening, ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &'a [Op] {
-    let [Op::Linear { tokens, columns, projections, scratch, .. }, rest @ ..] = ops else {
+    let [Op::Linear { tokens, columns, projections, scratch, room, .. }, rest @ ..] = ops else {
         unreachable!("called for a projection")
     };
     let (tokens, columns, mut rest) = (*tokens, *columns, rest);
@@ -205,7 +205,7 @@ pub(super) fn lower<'a>(opening: Opening, ops: &'a [Op], gpu: Gpu, program: &mut
         1 => (outputs, Vec::new()),
         _ => outputs.into_iter().partition(Output::is_quantised),
     };
-    let call = Call { opening, tokens, columns, scratch: *scratch, gpu };
+    let call = Call { opening, tokens, columns, scratch: *scratch, room: *room, gpu };
     match tokens {
         1 => call.one(&quantised, program),
         2..=FEW => call.few(&quantised, program),
@@ -310,6 +310,7 @@ struct Call {
     tokens: u32,
     columns: u32,
     scratch: Address,
+    room: u64,
     gpu: Gpu,
 }
 
@@ -478,9 +479,10 @@ impl Call {
                 _ => None,
             };
             let parts = match single {
-                Some(_) => {
-                    (2 * self.gpu.processors / blocks).clamp(1, MOST_PARTS).min(self.columns.div_ceil(512))
-                }
+                Some(projection) => (2 * self.gpu.processors / blocks)
+                    .min(self.columns.div_ceil(512))
+                    .min(self.room_for(projection.matrix.rows))
+                    .clamp(1, MOST_PARTS),
                 None => 1,
             };
             let large = self.tokens > 64 && blocks * parts >= self.gpu.processors;
@@ -508,6 +510,13 @@ impl Call {
                     .with(u32::from(projection.add));
             }
         }
+    }
+
+    /// How many parts of a product with `rows` outputs the scratch memory holds behind the activations.
+    fn room_for(&self, rows: u32) -> u32 {
+        let part = u64::from(self.tokens) * u64::from(rows) * 4;
+        let left = self.room.saturating_sub(packed_bytes(self.tokens, self.columns));
+        u32::try_from(left / part.max(1)).unwrap_or(u32::MAX)
     }
 
     /// Where parts of a product stand in the scratch memory: behind the activations.

@@ -11,6 +11,7 @@ const HIDDEN: u32 = 256;
 const X: u64 = 0x1000;
 const NORMED: u64 = 0x2000;
 const SCRATCH: u64 = 0x3000;
+const ROOM: u64 = 1 << 30;
 const WEIGHT: u64 = 0x4000;
 /// Where the outputs of projections are.
 const OUT: [u64; 4] = [0x10_0000, 0x20_0000, 0x30_0000, 0x40_0000];
@@ -41,7 +42,7 @@ fn linear(x: u64, tokens: u32, columns: u32, outputs: &[(u32, Format)]) -> Op {
         };
         projections[index] = Some(ProjectionAt { matrix, out: OUT[index], stride: rows, add: false });
     }
-    Op::Linear { x, tokens, columns, projections, scratch: SCRATCH }
+    Op::Linear { x, tokens, columns, projections, scratch: SCRATCH, room: ROOM }
 }
 
 #[test]
@@ -187,4 +188,66 @@ fn a_chunked_delta_rule_begins_with_its_convolution() {
     assert_eq!(kernels(&ops(16, 0)), chunked);
     assert_eq!(kernels(&ops(15, 0)), [Kernel::CausalConv1d, Kernel::DeltaRecurrent]);
     assert_eq!(kernels(&ops(16, 0xb000)), [Kernel::CausalConv1d, Kernel::DeltaRecurrent]);
+}
+
+/// Some rows of a matrix, whose outputs stand between those of others.
+#[test]
+fn rows_of_a_larger_matrix_are_never_multiplied_in_parts() {
+    let many = |rows: u32, stride: u32, room: u64| {
+        let mut op = linear(X, 128, 1024, &[(rows, Format::Int4)]);
+        let Op::Linear { projections: [Some(projection), ..], room: in_scratch, .. } = &mut op else {
+            unreachable!("just made")
+        };
+        (projection.stride, *in_scratch) = (stride, room);
+        kernels(&[op])
+    };
+    let activations = packed_bytes(128, 1024);
+    let (alone, of_many) = (1024, 4096);
+    let parts = 2 * 128 * u64::from(alone) * 4;
+    for (stride, room, in_parts) in [
+        (alone, ROOM, true),
+        (alone, activations + parts, true),
+        // What no scratch memory was planned for.
+        (alone, activations + parts - 1, false),
+        (alone, activations, false),
+        (of_many, ROOM, false),
+    ] {
+        let kernels = many(alone, stride, room);
+        assert_eq!(kernels.contains(&Kernel::AddParts), in_parts, "{stride} {room}: {kernels:?}");
+    }
+}
+
+#[test]
+fn what_follows_rows_of_a_larger_matrix_does_not_join_them() {
+    for tokens in [1, 8, 40] {
+        let mut part = linear(X, tokens, HIDDEN, &[(64, Format::Int4)]);
+        if let Op::Linear { projections: [Some(projection), ..], .. } = &mut part {
+            projection.stride = 640;
+        }
+        let alone = kernels(&[part]);
+        let window = 0x9000;
+        for next in [
+            Op::SwiGlu { elements: u64::from(tokens * 640), gate: OUT[0], up: OUT[1] },
+            Op::Convolve {
+                channels: 640,
+                tokens,
+                undecided: false,
+                taps: WEIGHT,
+                kernel: 4,
+                x: OUT[0],
+                window,
+            },
+            Op::DeltaGates {
+                a: OUT[0],
+                b: OUT[1],
+                negated_decay: WEIGHT,
+                dt_bias: WEIGHT,
+                heads: 640,
+                tokens,
+            },
+        ] {
+            let both = kernels(&[part, next]);
+            assert_eq!((&both[..alone.len()], both.len() > alone.len()), (&alone[..], true), "{next:?}");
+        }
+    }
 }
