@@ -66,7 +66,7 @@ cases! {
         linear_int4, linear_int4_zero_points, linear_int4_bf16_scales, linear_int4_bf16_scales_and_zero_points,
         linear_int8, linear_f16, linear_bf16, linear_f32, linear_of_large_matrices, linear_that_adds,
         linear_of_several_matrices, linear_of_the_first_rows;
-    model: model, model_in_rounds, model_streamed, model_in_rounds_streamed;
+    model: model, model_in_rounds, model_streamed, model_in_rounds_streamed, model_streamed_from_a_cut_file;
     norms: norm_of_rows, norm_of_heads, gated_norm, swiglu;
     heads: rotary_angles, turned_heads, normed_and_turned_heads;
     attention:
