@@ -4,7 +4,7 @@
 //! - `subject`: what a backend has to add to be tested. `bench`: a device with the weights and tensors of a case; `engine`: the engine
 //!   directory that those weights are loaded from; `matrix`: weights in every format. `report`: errors, measured and judged.
 //! - `linear`, `norms`, `rows`, `heads`, `attention`, `convolution`, `delta_rule`: the operators. `fused`: sequences of operators that
-//!   a backend may join. `model`: a whole tiny model.
+//!   a backend may join. `model`: a whole tiny model. `streamed`: the same with weights in storage.
 //!
 //! The tests are `conformance::<device>::<case>`. Where a device cannot be used, its cases say why and pass. They need no files but a
 //! folder for temporary ones, and on a GPU its kernels, so that the test program alone can be taken to a board:
@@ -29,6 +29,7 @@ mod model;
 mod norms;
 mod report;
 mod rows;
+mod streamed;
 mod subject;
 
 pub(in crate::backend) use subject::{Limits, Subject};
@@ -66,7 +67,8 @@ cases! {
         linear_int4, linear_int4_zero_points, linear_int4_bf16_scales, linear_int4_bf16_scales_and_zero_points,
         linear_int8, linear_f16, linear_bf16, linear_f32, linear_of_large_matrices, linear_that_adds,
         linear_of_several_matrices, linear_of_the_first_rows;
-    model: model, model_in_rounds, model_streamed, model_in_rounds_streamed;
+    model: model, model_in_rounds;
+    streamed: model_streamed, model_in_rounds_streamed, model_streamed_from_a_cut_file;
     norms: norm_of_rows, norm_of_heads, gated_norm, swiglu;
     heads: rotary_angles, turned_heads, normed_and_turned_heads;
     attention:

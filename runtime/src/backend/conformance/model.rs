@@ -1,8 +1,9 @@
 //! A whole tiny model: a synthetic checkpoint, built, loaded, and run against the CPU's exact arithmetic.
 
-use ledger::{Bytes, Tokens};
+use ledger::Tokens;
 
 use super::report::Report;
+use super::streamed::Streamed;
 use super::subject::{Subject, THREADS};
 use crate::backend::Backend;
 use crate::backend::cpu::CpuDevice;
@@ -13,11 +14,11 @@ use crate::engine_dir::{BuildFlow, BuildOptions, EngineDir, LmHead, build};
 use crate::generate::sample::{Sampler, Sampling};
 use crate::ops::linear::Precision;
 use crate::ops::testing::wide;
-use crate::plan::{DraftVocab, KvCacheType, RingShape, RuntimeOptions, Streaming, WeightStreaming};
+use crate::plan::{DraftVocab, KvCacheType, RuntimeOptions};
 
 /// An engine in a folder of its own.
-struct Built {
-    directory: EngineDir,
+pub(super) struct Built {
+    pub(super) directory: EngineDir,
     _folder: tempfile::TempDir,
 }
 
@@ -49,7 +50,7 @@ fn built(linear_dim: usize, head_dim: usize, quantization: SyntheticQuantization
 }
 
 /// The models: what of the delta rule, of attention and of the table differs between kernels.
-fn models() -> [(&'static str, Built); 3] {
+pub(super) fn models() -> [(&'static str, Built); 3] {
     let int4 = |group_size, zero_points| SyntheticQuantization::Int4 { group_size, zero_points };
     [
         ("128 int4", built(128, 64, int4(32, true), LmHead::Int8)),
@@ -58,28 +59,28 @@ fn models() -> [(&'static str, Built); 3] {
     ]
 }
 
-fn options(kv_cache_type: KvCacheType) -> RuntimeOptions {
+pub(super) fn options(kv_cache_type: KvCacheType) -> RuntimeOptions {
     let mut options = RuntimeOptions::new(Tokens(512), THREADS);
     (options.precision, options.kv_cache_type) = (Precision::Exact, kv_cache_type);
     options
 }
 
-fn load<B: Backend>(built: &Built, options: &RuntimeOptions) -> Engine<B> {
+pub(super) fn load<B: Backend>(built: &Built, options: &RuntimeOptions) -> Engine<B> {
     Engine::load(&built.directory, options).unwrap()
 }
 
-fn prompt(seed: usize, length: usize) -> Vec<u32> {
+pub(super) fn prompt(seed: usize, length: usize) -> Vec<u32> {
     (0..length).map(|place| ((place * 131 + seed * 977 + place * place * 7) % VOCABULARY) as u32).collect()
 }
 
-fn prefilled<B: Backend>(engine: &Engine<B>, ids: &[u32]) -> Sequence<B> {
+pub(super) fn prefilled<B: Backend>(engine: &Engine<B>, ids: &[u32]) -> Sequence<B> {
     let mut sequence = engine.open_sequence().unwrap();
     assert_eq!(engine.prefill(&mut sequence, ids, &mut || Flow::Continue).unwrap(), ids.len());
     sequence
 }
 
 /// Scores behind a prompt, and behind each of the tokens that follow it.
-fn scores<B: Backend>(engine: &Engine<B>, ids: &[u32], then: &[u32]) -> Vec<Vec<f32>> {
+pub(super) fn scores<B: Backend>(engine: &Engine<B>, ids: &[u32], then: &[u32]) -> Vec<Vec<f32>> {
     let mut sequence = prefilled(engine, ids);
     let mut all = vec![engine.logits(&sequence)];
     for token in then {
@@ -102,7 +103,7 @@ fn is_clear(scores: &[f32], limit: f64) -> bool {
     f64::from(margin) > 8.0 * limit * (squares / scores.len() as f64).sqrt()
 }
 
-fn compare(report: &mut Report, limit: f64, found: &[Vec<f32>], expected: &[Vec<f32>]) {
+pub(super) fn compare(report: &mut Report, limit: f64, found: &[Vec<f32>], expected: &[Vec<f32>]) {
     let mut clear = 0;
     for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
         report.within(&format!("scores {place}"), limit, found, &wide(expected));
@@ -153,67 +154,14 @@ fn greedy(engine: &Engine<CpuDevice>, ids: &[u32], count: usize, limit: f64) -> 
     }
 }
 
-/// What is streamed with a budget: everything that can be, or about half of it.
-#[derive(Debug, Clone, Copy)]
-enum Streamed {
-    Most,
-    Half,
-}
-
-impl Streamed {
-    /// Weights in stripes of a few tiles, under the budget. Parts of one matrix are kept, and a ring is gone round many times.
-    fn apply(self, built: &Built, options: &mut RuntimeOptions) {
-        options.ring =
-            RingShape { stripe: Bytes::kib(4), slots: 3, readers: 2, smallest_dense: Bytes::kib(2) };
-        let placed = |options: &RuntimeOptions| {
-            Streaming::choose(&built.directory.manifest().segments, options).unwrap()
-        };
-        options.weight_streaming_budget = WeightStreaming::Min;
-        let least = placed(options);
-        if let Streamed::Half = self {
-            options.weight_streaming_budget = WeightStreaming::Off;
-            let all = placed(options).resident;
-            options.weight_streaming_budget = WeightStreaming::Budget(Bytes(least.floor.0.midpoint(all.0)));
-        }
-        let (streamed, most) = (placed(options).streamed_per_token, least.streamed_per_token);
-        assert!(streamed > Bytes(most.0 / 4), "{self:?}: {streamed} of {most}");
-    }
-}
-
-/// The whole model with weights that are read for each pass, against the same device with resident ones.
-pub(super) fn model_streamed<S: Subject>(report: &mut Report) {
-    let (ids, then) = (prompt(1, 150), prompt(2, 6));
-    for (name, built) in models() {
-        for chunk in [256, 100, 17, 1] {
-            let mut options = options(KvCacheType::F16);
-            (options.device, options.gdn_prefill_max_seq) = (S::DEVICE, Tokens(chunk));
-            let expected = scores(&load::<S>(&built, &options), &ids, &then);
-            for streamed in [Streamed::Most, Streamed::Half] {
-                streamed.apply(&built, &mut options);
-                let engine = load::<S>(&built, &options);
-                report.at(format!("model {name} in chunks of {chunk} with {streamed:?} of it streamed"));
-                compare(report, report.limits.model, &scores(&engine, &ids, &then), &expected);
-                // Nothing of one sequence is left in the ring for the next.
-                compare(report, report.limits.model, &scores(&engine, &ids, &then), &expected);
-            }
-        }
-    }
-}
-
 /// Rounds of three sequences at once, with drafts of the head, with right ones and with wrong ones.
 pub(super) fn model_in_rounds<S: Subject>(report: &mut Report) {
     let kinds = [(4, "the head's"), (8, "the head's"), (4, "right"), (8, "right"), (5, "wrong")];
     in_rounds::<S>(report, &kinds, None);
 }
 
-/// The same with weights that are read for each pass. The draft scores rows that end amid a stripe.
-pub(super) fn model_in_rounds_streamed<S: Subject>(report: &mut Report) {
-    for streamed in [Streamed::Most, Streamed::Half] {
-        in_rounds::<S>(report, &[(4, "the head's"), (8, "right"), (5, "wrong")], Some(streamed));
-    }
-}
-
-fn in_rounds<S: Subject>(report: &mut Report, kinds: &[(u32, &str)], streamed: Option<Streamed>) {
+/// Rounds with trees and drafts of several `kinds`, where some weights may be `streamed`.
+pub(super) fn in_rounds<S: Subject>(report: &mut Report, kinds: &[(u32, &str)], streamed: Option<Streamed>) {
     const TOKENS: usize = 24;
     let prompts = [prompt(1, 70), prompt(4, 5), prompt(6, 131)];
     for (name, built) in models() {

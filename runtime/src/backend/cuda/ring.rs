@@ -75,7 +75,8 @@ impl Ring {
         slots: usize,
         slot: u64,
     ) -> Result<Ring, CudaError> {
-        context.enter()?;
+        // New memory is cleared in the stream of the kernels, which copies do not wait for.
+        context.wait()?;
         let mut stream = std::ptr::null_mut();
         // SAFETY: a place to write to; 1 is a stream that does not wait for the default one.
         check("make a stream", unsafe { sys::cuStreamCreate(&raw mut stream, 1) })?;
