@@ -139,6 +139,18 @@ fn cells_without_an_engine_make_a_run_incomplete_and_it_can_be_judged_again() {
     assert_eq!((code(&output), error(&output).contains("there is no cell `nonsense`")), (2, true));
 }
 
+#[test]
+fn cells_for_a_device_that_is_missing_are_refused_before_anything_is_run() {
+    let folder = empty();
+    let scenario = NO_ENGINE.replace("axes:", "settings: {device: \"cuda:4000\"}\naxes:");
+    std::fs::write(folder.path().join("s.yaml"), scenario).expect("writable");
+    let output = sweep(folder.path(), &["run", "s.yaml"]);
+    assert_eq!(code(&output), 6, "{}", error(&output));
+    assert!(error(&output).contains("cuda:4000 cannot be used: "), "{}", error(&output));
+    assert!(error(&output).contains("\nhint: "), "{}", error(&output));
+    assert!(!folder.path().join("reports").exists(), "a run that cannot be made leaves nothing");
+}
+
 /// The `name` of each of the values that `sweep explain KNOB --json` printed, and one of its numbers.
 fn column<'a>(explained: &'a serde_json::Value, name: &str) -> Vec<(&'a str, f64)> {
     let values = explained["values"].as_array().expect("a list");

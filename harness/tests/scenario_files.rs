@@ -33,7 +33,7 @@ fn every_committed_scenario_is_valid_and_its_cells_differ() {
             seen += 1;
         }
     }
-    assert!(seen >= 3, "quick, footprint and reported-case are missing");
+    assert!(seen >= 4, "quick, footprint, reported-case and gpu are missing");
 }
 
 #[test]

@@ -197,6 +197,19 @@ fn outcomes_outrank_budgets() {
 }
 
 #[test]
+fn a_target_that_gave_up_has_the_last_word() {
+    let mut run = with(one_cell(), vec![total(Bytes::mib(1))]);
+    let record = &mut run.trials[0].record;
+    record.outcome = Outcome::Crashed { phase: Phase::Idle, signal: None, exit_code: Some(6) };
+    record.log_tail = ["starting", "error: no driver ", ""].map(str::to_owned).to_vec();
+    let reason = judge(&run).cells[0].reason.clone().expect("there is one");
+    assert!(reason.contains("exited in idle with code 6: error: no driver"), "{reason}");
+    run.trials[0].record.log_tail.clear();
+    let reason = judge(&run).cells[0].reason.clone().expect("there is one");
+    assert!(reason.contains("exited in idle with code 6"), "{reason}");
+}
+
+#[test]
 fn swapped_pages_make_a_pass_inconclusive_only_where_they_could_decide() {
     let mut run = one_cell();
     let limit = peak(&run) + Bytes::mib(10);

@@ -122,6 +122,9 @@ impl CliError {
                 "`sweep list` shows the scenarios; relative paths start at the current folder"
             }
             CliError::Sweep(SweepError::UnknownCell { .. }) => "`sweep plan` shows the cells of a scenario",
+            CliError::Sweep(SweepError::Refused { .. }) => {
+                "`--cell` runs some of a scenario's cells; `sweep plan` shows all of them, also for devices that are not here"
+            }
             CliError::NoNvrtc(_) => {
                 "it comes with the CUDA toolkit, and as the Python wheel nvidia-cuda-nvrtc-cu12; `--nvrtc PATH` or SWEEP_NVRTC names \
                  its library. Where kernels are shipped with the program, it is not needed"

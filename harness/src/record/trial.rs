@@ -304,4 +304,9 @@ impl TrialRecord {
     pub fn peak_resident(&self) -> Option<Bytes> {
         self.phases.iter().filter_map(|phase| phase.peak_resident_bytes.measured().copied()).max()
     }
+
+    /// The last thing that the target wrote.
+    pub fn last_words(&self) -> Option<&str> {
+        self.log_tail.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty())
+    }
 }

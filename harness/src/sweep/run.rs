@@ -74,6 +74,16 @@ pub enum SweepError {
         /// The scenario's name.
         scenario: String,
     },
+    /// This machine cannot run a cell.
+    #[error("cell {cell} of the scenario {scenario}: {why}")]
+    Refused {
+        /// The cell's id.
+        cell: String,
+        /// The scenario's name.
+        scenario: String,
+        /// What is missing here.
+        why: String,
+    },
     /// The run folder cannot be written.
     #[error("write the run folder {}: {source}", folder.display())]
     Folder {
@@ -97,6 +107,15 @@ pub enum SweepError {
 pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let Expansion { cells, excluded } = sweep.scenario.expand();
     let cells = chosen(cells, sweep.only, sweep.scenario)?;
+    for cell in &cells {
+        if let Some(why) = sweep.target.refusal(&cell.settings) {
+            return Err(SweepError::Refused {
+                cell: cell.id.0.clone(),
+                scenario: sweep.scenario.name.clone(),
+                why,
+            });
+        }
+    }
     let program_sha256 = program_sha256().map_err(SweepError::Program)?;
     let name = &sweep.scenario.name;
     let mut earlier = if sweep.fresh { None } else { unfinished(sweep.runs, name, &program_sha256) };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::{Launch, Target};
+use crate::scenario::Settings;
 
 /// `sweep serve`.
 #[derive(Debug, Clone)]
@@ -26,6 +27,10 @@ impl Target for Builtin {
 
     fn can_wait(&self) -> bool {
         true
+    }
+
+    fn refusal(&self, settings: &Settings) -> Option<String> {
+        runtime::backend::resolve(settings.device).err().map(|refusal| refusal.to_string())
     }
 
     fn command(&self, launch: &Launch<'_>) -> io::Result<Command> {

@@ -48,6 +48,11 @@ pub trait Target {
     /// True where it can listen without an engine until it is told to load: such a target has an idle phase.
     fn can_wait(&self) -> bool;
 
+    /// Why this machine cannot run it with these settings; asked before anything is started.
+    fn refusal(&self, _settings: &Settings) -> Option<String> {
+        None
+    }
+
     /// The command that starts it. Its streams and its place in the system are the caller's to set.
     fn command(&self, launch: &Launch<'_>) -> io::Result<Command>;
 }

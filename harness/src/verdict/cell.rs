@@ -188,9 +188,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
 fn decide(verdict: &mut CellVerdict, trials: &[&RecordedTrial]) {
     let mut said: Vec<(Word, String)> = Vec::new();
     for trial in trials {
-        if let (Some(word), Some(ending)) =
-            (outcome_word(&trial.record.outcome), ending(&trial.record.outcome))
-        {
+        if let (Some(word), Some(ending)) = (outcome_word(&trial.record.outcome), ending(&trial.record)) {
             said.push((word, format!("trial {} {ending}", trial.record.trial)));
         }
     }

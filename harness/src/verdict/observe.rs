@@ -5,7 +5,7 @@ use ledger::{BufferClass, Bytes, Phase};
 use super::budget::{Amount, Budget, Limit, Subject};
 use super::device::{self, DeviceEdge};
 use super::evidence;
-use crate::record::{Outcome, PhaseRecord, Reading, RecordedTrial};
+use crate::record::{Outcome, PhaseRecord, Reading, RecordedTrial, TrialRecord};
 
 /// The worst that a trial shows, and what it cannot show.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,7 +22,7 @@ pub struct Observation {
 pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
     let number = trial.record.trial;
     let mut seen = Observation::default();
-    if let Some(ending) = ending(&trial.record.outcome) {
+    if let Some(ending) = ending(&trial.record) {
         seen.missing.push(format!("trial {number} {ending}"));
     }
     let readings: Vec<(Phase, Reading<Amount>)> = match budget.subject {
@@ -102,9 +102,9 @@ impl Observation {
     }
 }
 
-/// How a trial that did not complete ended, as the end of a sentence.
-pub fn ending(outcome: &Outcome) -> Option<String> {
-    match outcome {
+/// How a trial that did not complete ended, as the end of a sentence. A target that ended by itself has the last word.
+pub fn ending(trial: &TrialRecord) -> Option<String> {
+    match &trial.outcome {
         Outcome::Completed => None,
         Outcome::OutOfMemory { phase, evidence } => Some(format!("ran out of memory in {phase}: {evidence}")),
         Outcome::TimedOut { phase, limit_ms } => {
@@ -112,7 +112,10 @@ pub fn ending(outcome: &Outcome) -> Option<String> {
         }
         Outcome::Crashed { phase, signal, exit_code } => Some(match (signal, exit_code) {
             (Some(signal), _) => format!("was ended in {phase} by signal {signal}"),
-            (None, Some(code)) => format!("exited in {phase} with code {code}"),
+            (None, Some(code)) => {
+                let said = trial.last_words().map(|words| format!(": {words}")).unwrap_or_default();
+                format!("exited in {phase} with code {code}{said}")
+            }
             (None, None) => format!("ended in {phase}"),
         }),
         Outcome::Failed { phase, message } => Some(format!("failed in {phase}: {message}")),

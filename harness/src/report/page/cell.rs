@@ -210,7 +210,7 @@ fn trial_line(trial: &RecordedTrial) -> TrialLine {
     TrialLine {
         number: trial.record.trial,
         started_at: trial.record.started_at.clone(),
-        ending: ending(&trial.record.outcome).unwrap_or_else(|| "ran to its end".to_owned()),
+        ending: ending(&trial.record).unwrap_or_else(|| "ran to its end".to_owned()),
         peak,
         from: trial.record.resumed_from.clone(),
     }
