@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use harness::engines::BuiltinEngines;
-use harness::fit::{Axes, Found, Keep, NoRecords, Planner, QualityRecords, Search, check, trades};
+use harness::fit::{
+    Axes, Configuration, Found, Keep, NoRecords, Planner, QualityRecords, Search, check, trades,
+};
 use harness::record::{Reading, Run};
 use harness::scenario::{ModelSource, Vocab};
 use ledger::{Bytes, Phase};
 use proptest::prelude::*;
+use runtime::plan::WeightStreaming;
 use serde_json::Value;
 
 fn sweep(arguments: &[&str], folder: &Path) -> Output {
@@ -56,7 +59,7 @@ proptest! {
     fn what_fits_is_the_whole_plan_and_nothing_beats_it(
         mib in 150_u64..1200,
         architecture in prop::sample::select(vec!["Qwen3.5-0.8B", "Qwen3-0.6B"]),
-        keep in prop::sample::select(vec![vec![], vec!["maxInputLen>=8192"], vec!["maxBatchSize>=3", "vocab<=64k"]]),
+        keep in prop::sample::select(vec![vec![], vec!["maxInputLen>=8192"], vec!["maxBatchSize>=3", "vocab<=64k"], vec!["device=cuda"]]),
     ) {
         let engines = BuiltinEngines::new("no/engines");
         let source = synthetic(architecture);
@@ -94,6 +97,27 @@ proptest! {
             let sum: i64 = steps.iter().map(|step| step.bytes).sum();
             prop_assert_eq!(sum, candidate.total.signed_difference(planner.total(&plain).unwrap()));
         }
+    }
+}
+
+/// On a GPU the budget of a stream is for its memory, and the slots that readers fill come on top in main memory.
+#[test]
+fn what_fits_beside_a_gpu_fits_with_the_slots_on_the_host() {
+    let (engines, source) = (BuiltinEngines::new("no/engines"), synthetic("Qwen3.5-0.8B"));
+    let budget = Bytes::mib(500);
+    let mut planner = Planner::new(&engines, &source, None);
+    let axes = Axes::of(&keeps(&["device=cuda", "mtp=false"])).unwrap();
+    let found = Search::run(&mut planner, &axes, &NoRecords, budget).unwrap();
+    let budgeted = |configuration: &Configuration| {
+        matches!(configuration.settings.weight_streaming_budget, WeightStreaming::Budget(_))
+    };
+    let streamed: Vec<_> = found.frontier.iter().filter(|it| budgeted(&it.configuration)).collect();
+    assert!(!streamed.is_empty(), "500 MiB are too few for all of the weights");
+    for candidate in streamed {
+        assert_eq!(planner.peak(&candidate.configuration).unwrap().total, candidate.total);
+        let left = budget.0.checked_sub(candidate.total.0).expect("it fits");
+        // A stripe, and whole MiB and pages of a device.
+        assert!(left < 6 << 20, "{} of 500 MiB were left", Bytes(left));
     }
 }
 

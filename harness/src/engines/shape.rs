@@ -4,7 +4,7 @@ use ledger::{BufferClass, Bytes, MemoryKind, Millis, Phase, Role, Tokens};
 use runtime::backend;
 use runtime::config::ModelConfig;
 use runtime::engine_dir::SegmentRecord;
-use runtime::plan::{self, RuntimeOptions, Streaming, TextTables};
+use runtime::plan::{self, Device, RuntimeOptions, Streaming, TextTables};
 
 use super::{EngineError, Forecast, Peak, Rates, StreamingForecast};
 use crate::scenario;
@@ -44,8 +44,7 @@ impl EngineShape {
             streamed_bytes_per_token: streaming.streamed_per_token,
         });
         let streamed = streaming.map_or(Bytes::ZERO, |streaming| streaming.streamed_bytes_per_token);
-        let rates =
-            rates(&self.segments, options.threads).limited_by_storage(streamed, options.prefill_chunk());
+        let rates = rates(&self.segments, &options).limited_by_storage(streamed, options.prefill_chunk());
         Ok(Forecast {
             plan: plan::plan(&self.config, &self.segments, self.tables, &options),
             program: PROGRAM,
@@ -91,22 +90,24 @@ pub(crate) fn runtime_options(settings: &scenario::Settings) -> RuntimeOptions {
     options
 }
 
-/// How fast a model of `segments` runs on `threads`, at the rates of a modest x86 core. Decoding waits for every weight once a
-/// token, reading a prompt for one multiplication a weight and token; the table is read for the last token alone.
-pub(crate) fn rates(segments: &[SegmentRecord], threads: usize) -> Rates {
+/// How fast a model of `segments` runs: on threads of modest x86 cores, or on a GPU like that of an Orin NX, at four fifths of its
+/// published bandwidth and a quarter of its multiplications. Decoding waits for every weight once a token, reading a prompt for
+/// one multiplication a weight and token; the table is read for the last token alone.
+pub(crate) fn rates(segments: &[SegmentRecord], options: &RuntimeOptions) -> Rates {
     const LOAD_BYTES_PER_SECOND: f64 = 2e9;
-    const READ_BYTES_PER_SECOND: f64 = 12e9;
-    const PRODUCTS_PER_SECOND: f64 = 130e9;
+    let (read_bytes_per_second, products_per_second) = match options.device {
+        Device::Cpu => (12e9 * options.threads as f64, 130e9 * options.threads as f64),
+        Device::Cuda { .. } => (80e9, 2e12),
+    };
     let target = segments.iter().filter(|segment| segment.role == Role::Target);
     let bytes: Bytes = target.map(|segment| segment.bytes).sum();
     let layers =
         segments.iter().filter(|segment| segment.layer.is_some()).flat_map(|segment| &segment.tensors);
     let weights: f64 = layers.map(|tensor| (tensor.rows * tensor.columns) as f64).sum();
-    let threads = threads as f64;
     Rates {
         load: Millis(bytes.0 as f64 * 1000.0 / LOAD_BYTES_PER_SECOND),
-        prefill_token: Millis(weights * 1000.0 / (PRODUCTS_PER_SECOND * threads)),
-        decode_token: Millis(bytes.0 as f64 * 1000.0 / (READ_BYTES_PER_SECOND * threads)),
+        prefill_token: Millis(weights * 1000.0 / products_per_second),
+        decode_token: Millis(bytes.0 as f64 * 1000.0 / read_bytes_per_second),
     }
 }
 

@@ -23,8 +23,10 @@ pub struct Configuration {
 /// Where the weights of a configuration are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weights {
-    /// In memory, the ring included.
+    /// In memory, with all that they pass through.
     pub resident: Bytes,
+    /// What of that no budget counts: the slots in main memory, where weights are streamed to a device.
+    pub on_top: Bytes,
     /// Read from storage for each pass of the target.
     pub streamed_per_pass: Bytes,
     /// Read from storage for each pass of the draft.
@@ -113,8 +115,8 @@ impl<'a> Planner<'a> {
     pub fn weights(&mut self, configuration: &Configuration) -> Result<Weights, EngineError> {
         // What decides where a stripe is, and nothing else.
         let mut key = configuration.clone();
-        let Settings { mtp, draft_vocab, weight_streaming_budget, .. } = configuration.settings;
-        key.settings = Settings { mtp, draft_vocab, weight_streaming_budget, ..NEUTRAL };
+        let Settings { device, mtp, draft_vocab, weight_streaming_budget, .. } = configuration.settings;
+        key.settings = Settings { device, mtp, draft_vocab, weight_streaming_budget, ..NEUTRAL };
         if let Some(known) = self.weights.get(&key) {
             return Ok(*known);
         }
@@ -175,6 +177,7 @@ fn weights_of(shape: &EngineShape, options: &RuntimeOptions) -> Weights {
         let resident = loaded.map(|segment| segment.bytes).sum();
         return Weights {
             resident,
+            on_top: Bytes::ZERO,
             streamed_per_pass: Bytes::ZERO,
             streamed_per_draft: Bytes::ZERO,
             floor: resident,
@@ -182,8 +185,13 @@ fn weights_of(shape: &EngineShape, options: &RuntimeOptions) -> Weights {
     };
     let draft = (0..shape.segments.len()).filter(|index| shape.segments[*index].role == Role::Draft);
     let draft = draft.filter_map(|index| streaming.segment(index)).flat_map(|segment| &segment.tensors);
+    let on_top = match streaming.ring() {
+        Some(ring) if ring.on_device > 0 => ring.host_bytes(),
+        _ => Bytes::ZERO,
+    };
     Weights {
-        resident: streaming.resident,
+        resident: streaming.resident + on_top,
+        on_top,
         streamed_per_pass: streaming.streamed_per_token,
         streamed_per_draft: draft.map(|tensor| tensor.streamed).sum(),
         floor: streaming.floor,

@@ -10,7 +10,7 @@ use runtime::plan::{DraftVocab, WeightStreaming};
 use super::axes::Axes;
 use super::keep::Relation;
 use super::loss::{Loss, QualityRecords};
-use super::planner::{Configuration, Planner};
+use super::planner::{Configuration, Planner, Weights};
 use super::rank::{Candidate, Found, Least, found};
 use super::speed::Speed;
 use crate::engines::EngineError;
@@ -167,13 +167,14 @@ impl<'a, 'b> Search<'a, 'b> {
 
     /// Adds the largest streaming budget with which `configuration` fits.
     fn fill(&mut self, configuration: &Configuration, beside: Bytes) -> Result<(), EngineError> {
-        let floor = self.planner.weights(&with(configuration, WeightStreaming::Min))?.floor;
+        let Weights { floor, on_top, .. } =
+            self.planner.weights(&with(configuration, WeightStreaming::Min))?;
         let bounds = self.axes.keeps().iter().filter(|keep| keep.knob == "weightStreamingBudget");
         let bounds = bounds.filter_map(|keep| match keep.value.parse() {
             Ok(WeightStreaming::Budget(bound)) => Some(bound),
             _ => None,
         });
-        let left = self.budget.saturating_sub(beside);
+        let left = self.budget.saturating_sub(beside + on_top);
         let most = bounds.chain([left]).min().unwrap_or(left);
         // Whole MiB: what is printed can be typed.
         let streaming = WeightStreaming::Budget(Bytes(most.0 >> 20 << 20));

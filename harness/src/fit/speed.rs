@@ -29,7 +29,7 @@ impl Speed {
     /// decides; checking several tokens multiplies each weight several times.
     pub fn of(shape: &EngineShape, configuration: &Configuration, weights: &Weights) -> Speed {
         let options = runtime_options(&configuration.settings).for_engine(&shape.segments);
-        let rates = rates(&shape.segments, options.threads);
+        let rates = rates(&shape.segments, &options);
         let from_storage = |bytes: Bytes| bytes.0 as f64 / STORAGE_BYTES_PER_MS;
         let pass = |tokens: usize| {
             let multiplied = rates.prefill_token.0 * tokens as f64;
