@@ -64,6 +64,20 @@ buffer_classes! {
     Unaccounted = "unaccounted",
 }
 
+impl BufferClass {
+    /// Whether it is a part of the engine's weights, whichever.
+    pub const fn is_weights(self) -> bool {
+        matches!(
+            self,
+            BufferClass::WeightsLinear
+                | BufferClass::WeightsEmbedding
+                | BufferClass::WeightsLmHead
+                | BufferClass::WeightsDraft
+                | BufferClass::WeightsNorm
+        )
+    }
+}
+
 impl fmt::Display for BufferClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

@@ -60,9 +60,7 @@ fn cycle<B: Backend>(directory: &EngineDir, device: Device) {
 }
 
 fn resident() -> Bytes {
-    let text = std::fs::read_to_string("/proc/self/statm").expect("a process knows itself");
-    let pages: u64 = text.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
-    Bytes(pages * rustix::param::page_size() as u64)
+    runtime::memory::resident().expect("a process knows itself")
 }
 
 fn come_and_go<B: Backend>(directory: &EngineDir, device: Device) {

@@ -39,7 +39,7 @@ pub(crate) struct ProgramStart {
 
 impl ProgramStart {
     pub(crate) fn now() -> ProgramStart {
-        ProgramStart { resident: resident_memory().unwrap_or_default(), heap: CountingHeap::held() }
+        ProgramStart { resident: runtime::memory::resident().unwrap_or_default(), heap: CountingHeap::held() }
     }
 
     fn memory(self) -> ProgramMemory {
@@ -74,7 +74,7 @@ impl MemoryWitness {
             ),
             // Nothing is loaded: all that is resident is the program.
             None => {
-                let resident_at_start = resident_memory().unwrap_or_default();
+                let resident_at_start = runtime::memory::resident().unwrap_or_default();
                 let program = ProgramMemory { resident_at_start, heap_growth: Bytes::ZERO };
                 MemoryReport::new(MemoryPlan::default(), LedgerSnapshot::default(), program, None)
             }
@@ -93,13 +93,6 @@ impl Device {
     fn report(&self) -> DeviceReport {
         self.witness.report().witnessed(self.gpu.held_by(&[std::process::id()]))
     }
-}
-
-/// Resident memory of this process: the second number of `/proc/self/statm`, in pages.
-fn resident_memory() -> Option<Bytes> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Bytes(pages * rustix::param::page_size() as u64))
 }
 
 #[cfg(test)]

@@ -128,8 +128,8 @@ fn summary(record: &TrialRecord) -> String {
             format!("CRASHED in {phase}: signal {signal}")
         }
         Outcome::Crashed { phase, exit_code, .. } => {
-            let said = record.last_words().map(|words| format!(": {words}")).unwrap_or_default();
-            format!("CRASHED in {phase}: it ended with exit code {}{said}", exit_code.unwrap_or(-1))
+            let (code, said) = (exit_code.unwrap_or(-1), record.last_words());
+            format!("CRASHED in {phase}: it ended with exit code {code}{said}")
         }
         Outcome::Failed { phase, message } => format!("FAILED in {phase}: {message}"),
         Outcome::Interrupted => "interrupted".to_owned(),

@@ -96,7 +96,7 @@ pub(super) fn measured(run: &Run, cell: &crate::record::CellId) -> Option<(Token
             .iter()
             .filter_map(|it| evidence::context_in(&trial.record, it.phase))
             .max()?;
-        Some((context, device::held_peak(trial)?))
+        Some((context, device::held_peak(trial)?.1))
     });
     read.max_by_key(|(_, peak)| *peak)
 }

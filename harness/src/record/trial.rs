@@ -305,8 +305,9 @@ impl TrialRecord {
         self.phases.iter().filter_map(|phase| phase.peak_resident_bytes.measured().copied()).max()
     }
 
-    /// The last thing that the target wrote.
-    pub fn last_words(&self) -> Option<&str> {
-        self.log_tail.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty())
+    /// The last thing that the target wrote, behind a colon: the end of a sentence. Empty where it wrote nothing.
+    pub fn last_words(&self) -> String {
+        let last = self.log_tail.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty());
+        last.map(|words| format!(": {words}")).unwrap_or_default()
     }
 }

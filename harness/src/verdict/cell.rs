@@ -123,7 +123,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
         .filter(|budget| budget.is_for(cell))
         .map(|budget| hold(budget, &trials, expected))
         .collect();
-    let peak = |trial: &&RecordedTrial| device::held_peak(trial);
+    let peak = |trial: &&RecordedTrial| device::held_peak(trial).map(|(_, bytes)| bytes);
     // Of trials with the same peak the first one is shown, so that the answer does not depend on their order.
     let worst = trials.iter().rev().copied().max_by_key(peak);
     let peak_phase = worst.and_then(|trial| {

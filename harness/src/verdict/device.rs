@@ -62,7 +62,7 @@ impl DeviceVerdict {
             peak_phase: peak.map(|(phase, _)| phase),
             held_peak_bytes: held_peak(trial).map_or_else(
                 || Reading::Unavailable("no phase has both peaks".to_owned()),
-                Reading::Measured,
+                |(_, bytes)| Reading::Measured(bytes),
             ),
         })
     }
@@ -134,19 +134,11 @@ pub fn untold(trial: &RecordedTrial, phase: &PhaseRecord) -> Option<String> {
     }
 }
 
-/// The most that host and device held together in any phase; resident memory alone where no device is.
-pub fn held_peak(trial: &RecordedTrial) -> Option<Bytes> {
-    if !holds_memory(trial) {
-        return trial.record.peak_resident();
-    }
-    trial.record.phases.iter().filter_map(|phase| held_in(trial, phase).measured().copied()).max()
-}
-
-/// The phase of that most, the first of several.
-pub fn held_peak_phase(trial: &RecordedTrial) -> Option<Phase> {
+/// The phase in which host and device held most together, the first of several; resident memory alone where no device is held.
+pub fn held_peak(trial: &RecordedTrial) -> Option<(Phase, Bytes)> {
     let phases = trial.record.phases.iter().rev();
     let held = phases.filter_map(|phase| Some((phase.phase, *held_in(trial, phase).measured()?)));
-    held.max_by_key(|(_, bytes)| *bytes).map(|(phase, _)| phase)
+    held.max_by_key(|(_, bytes)| *bytes)
 }
 
 /// What makes a number about the device doubtful, in words.

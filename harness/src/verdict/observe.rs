@@ -112,10 +112,7 @@ pub fn ending(trial: &TrialRecord) -> Option<String> {
         }
         Outcome::Crashed { phase, signal, exit_code } => Some(match (signal, exit_code) {
             (Some(signal), _) => format!("was ended in {phase} by signal {signal}"),
-            (None, Some(code)) => {
-                let said = trial.last_words().map(|words| format!(": {words}")).unwrap_or_default();
-                format!("exited in {phase} with code {code}{said}")
-            }
+            (None, Some(code)) => format!("exited in {phase} with code {code}{}", trial.last_words()),
             (None, None) => format!("ended in {phase}"),
         }),
         Outcome::Failed { phase, message } => Some(format!("failed in {phase}: {message}")),

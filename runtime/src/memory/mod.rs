@@ -33,6 +33,13 @@ pub const DEVICE_PAGE: u64 = 2 << 20;
 /// A device buffer that is planned with less shares a page of the device with others.
 pub const SMALLEST_PAGED: u64 = 1 << 20;
 
+/// Resident memory of this process: the second number of `/proc/self/statm`, in pages. `None` where the system does not tell.
+pub fn resident() -> Option<Bytes> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Bytes(pages * rustix::param::page_size() as u64))
+}
+
 /// What a buffer of `payload` bytes takes: whole pages.
 pub const fn whole_pages(payload: u64) -> Bytes {
     Bytes(payload).round_up(PAGE)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ledger::{Backing, BufferClass, Bytes, MemoryKind, PlannedBuffer};
+use ledger::{Backing, Bytes, MemoryKind, PlannedBuffer};
 use serde::{Deserialize, Serialize};
 
 use crate::memory::{DEVICE_PAGE, SMALLEST_PAGED};
@@ -79,7 +79,7 @@ impl FromStr for DeviceChoice {
 pub(super) fn place_on_device(buffer: &mut PlannedBuffer) {
     buffer.memory = MemoryKind::Device;
     buffer.backing = Backing::Anonymous;
-    if !is_weights(buffer.class) && buffer.bytes >= Bytes(SMALLEST_PAGED) {
+    if !buffer.class.is_weights() && buffer.bytes >= Bytes(SMALLEST_PAGED) {
         buffer.page = Bytes(DEVICE_PAGE);
         buffer.bytes = on_device(buffer.bytes);
     }
@@ -88,17 +88,6 @@ pub(super) fn place_on_device(buffer: &mut PlannedBuffer) {
 /// What a buffer of `bytes` takes on a device.
 pub(super) fn on_device(bytes: Bytes) -> Bytes {
     if bytes >= Bytes(SMALLEST_PAGED) { bytes.round_up(DEVICE_PAGE) } else { bytes }
-}
-
-fn is_weights(class: BufferClass) -> bool {
-    matches!(
-        class,
-        BufferClass::WeightsLinear
-            | BufferClass::WeightsEmbedding
-            | BufferClass::WeightsLmHead
-            | BufferClass::WeightsDraft
-            | BufferClass::WeightsNorm
-    )
 }
 
 #[cfg(test)]

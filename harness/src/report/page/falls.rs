@@ -76,7 +76,7 @@ impl Falls {
 
 /// The peaks of both memories; on unified memory those of the phase in which they are the most together.
 pub(super) fn both(trial: &RecordedTrial, unified: bool) -> Option<(Attribution, Option<Attribution>)> {
-    let phase = if unified { device::held_peak_phase(trial) } else { None };
+    let phase = if unified { device::held_peak(trial).map(|(phase, _)| phase) } else { None };
     let of = |memory| match phase {
         Some(phase) => Attribution::in_phase(trial, memory, phase),
         None => Attribution::of(trial, memory),

@@ -162,8 +162,7 @@ impl DeviceAllocator {
     ) -> Result<DeviceAllocator, CudaError> {
         let mut end = 0;
         let small = plan.buffers.iter().filter(|buffer| {
-            let weights = buffer.class.name().starts_with("weights.");
-            buffer.memory == MemoryKind::Device && buffer.page == Bytes(PAGE) && !weights
+            buffer.memory == MemoryKind::Device && buffer.page == Bytes(PAGE) && !buffer.class.is_weights()
         });
         let places = small
             .map(|buffer| {

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::error::CudaError;
 use crate::backend::DeviceWitness;
 use crate::backend::nvml::Gpu;
-use crate::memory::Ledger;
+use crate::memory::{Ledger, resident};
 
 /// What the machine shows before a context is made: the driver tells nothing without one.
 #[derive(Debug)]
@@ -97,11 +97,4 @@ fn available() -> Option<Bytes> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(Bytes::kib(line.split_whitespace().next()?.parse().ok()?))
-}
-
-/// Resident memory of this process.
-fn resident() -> Option<Bytes> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Bytes(pages * rustix::param::page_size() as u64))
 }
