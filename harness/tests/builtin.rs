@@ -106,8 +106,8 @@ fn a_cache_in_bytes_is_planned_served_and_measured() {
         .replace("    maxInputLen: [128, 400]\n    gdnPrefillMaxSeq: [64, 128]\n", "");
     let scenario = scenario.replace("settings: {", "settings: {maxInputLen: 128, ");
     let (planned, verdict) = planned_and_run(&scenario, folder.path());
-    // 108 tokens are two blocks, two heads of 64 each, in keys and in values; each in whole pages.
-    let pages = |vector: u64| 2 * (128 * 2 * vector).next_multiple_of(4096);
+    // 108 tokens are two blocks, two heads of 64 each, in keys and in values; both in whole pages.
+    let pages = |vector: u64| (2 * 128 * 2 * vector).next_multiple_of(4096);
     for (cell, bytes) in planned["cells"].as_array().unwrap().iter().zip([pages(128), pages(64 + 4)]) {
         assert_eq!(cell["by_class_bytes"]["kv_cache"], json!(bytes), "{cell}");
     }

@@ -7,11 +7,11 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use half::f16;
 use runtime::backend::cpu::{Cpu, Pool};
 use runtime::ops::Heads;
-use runtime::ops::attention::{KvSlice, Shape, forward};
+use runtime::ops::attention::{CacheLayer, KvSlice, Shape, forward};
 
 const DEPTH: usize = 4096;
 const PREFILL: usize = 256;
-/// Caches that decode walks in turn, so that they come from memory.
+/// Layers that decode walks in turn, so that their keys and values come from memory.
 const LAYERS: usize = 8;
 
 fn values(count: usize) -> Vec<f32> {
@@ -33,15 +33,14 @@ fn bench(criterion: &mut Criterion) {
     ];
     for (name, shape) in models {
         let length = DEPTH / 64 * shape.block_len();
-        let caches: Vec<u16> =
+        let cache: Vec<u16> =
             values(2 * LAYERS * length).iter().map(|&x| f16::from_f32(x).to_bits()).collect();
         let width = shape.heads * shape.head_dim;
         let q = values(PREFILL * width);
         let mut out = vec![0.0; PREFILL * width];
         let mut workspace = vec![0.0; shape.workspace(cpu.pool.threads()).0 as usize / 4];
-        let mut call = |tokens: usize, k: &[u16], v: &[u16]| {
+        let mut call = |tokens: usize, place: usize| {
             let layout = Heads::packed(tokens, shape.heads, shape.head_dim);
-            let (k, v) = (KvSlice::F16(k), KvSlice::F16(v));
             let out = &mut out[..tokens * width];
             forward(
                 &cpu,
@@ -50,8 +49,8 @@ fn bench(criterion: &mut Criterion) {
                 tokens,
                 &q[..tokens * width],
                 layout,
-                k,
-                v,
+                KvSlice::F16(&cache),
+                CacheLayer { place, layers: LAYERS },
                 out,
                 &mut workspace,
             );
@@ -64,15 +63,15 @@ fn bench(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes((2 * 2 * LAYERS * length) as u64));
         group.bench_function("decode, 8 layers", |bencher| {
             bencher.iter(|| {
-                caches.chunks_exact(2 * length).for_each(|layer| call(1, &layer[..length], &layer[length..]))
+                (0..LAYERS).for_each(|place| call(1, place));
             });
         });
         group.throughput(Throughput::Elements(PREFILL as u64));
         group.bench_function("prefill of 256", |bencher| {
-            bencher.iter(|| call(PREFILL, &caches[..length], &caches[length..2 * length]));
+            bencher.iter(|| call(PREFILL, 0));
         });
         let start = Instant::now();
-        call(PREFILL, &caches[..length], &caches[length..2 * length]);
+        call(PREFILL, 0);
         let flops = 4.0 * (PREFILL * width * (DEPTH - PREFILL / 2)) as f64;
         println!("prefill of 256: {:.0} GFLOP/s in one call", flops / start.elapsed().as_secs_f64() / 1e9);
         group.finish();

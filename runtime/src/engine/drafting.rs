@@ -42,7 +42,7 @@ impl<T: Tensor> Drafting<T> {
         Ok(Drafting { state, waiting: 0, known: Vec::new() })
     }
 
-    /// Keeps the hidden states `rows` of `normed` and the tokens between them, which the target has just counted.
+    /// Keeps the hidden states `rows` of `workspace.input` and the tokens between them, which the target has just counted.
     pub(super) fn keep(
         &mut self,
         device: &impl Operators<Tensor = T>,
@@ -54,7 +54,7 @@ impl<T: Tensor> Drafting<T> {
         debug_assert_eq!(rows.len(), accepted.len() + 1);
         self.waiting = rows.len();
         self.known = accepted.to_vec();
-        device.copy_rows(&workspace.normed, rows, config.hidden_size, &mut self.state.hidden, 0);
+        device.copy_rows(&workspace.input, rows, config.hidden_size, &mut self.state.hidden, 0);
     }
 }
 
@@ -76,7 +76,7 @@ impl<B: Backend> Engine<B> {
         let (device, config) = (&self.device, &self.config);
         let (width, eps) = (config.hidden_size, config.rms_norm_eps as f32);
         drafting.state.grow(length)?;
-        let Workspace { hidden, normed, second, .. } = &mut *workspace;
+        let Workspace { hidden, input: normed, second, .. } = &mut *workspace;
         device.rms_norm(hidden, 0..chunk.len(), &self.weights.norm, eps, normed);
         let last = chunk.len() - 1;
         device.copy_rows(&drafting.state.hidden, 0..drafting.waiting, width, second, 0);
@@ -139,13 +139,13 @@ impl<B: Backend> Engine<B> {
         drop(parts);
         wishes.iter_mut().for_each(|wish| wish.drafting.waiting = 0);
 
-        // The rows of `normed` that the next guesses follow from, and whose they are.
+        // The rows of `workspace.input` that the next guesses follow from, and whose they are.
         let mut drafts = vec![Vec::new(); wishes.len()];
         let mut chain: Vec<(usize, usize)> =
             ends.into_iter().enumerate().filter(|(who, _)| wishes[*who].drafts > 0).collect();
         while !chain.is_empty() {
             let rows: Vec<usize> = chain.iter().map(|(_, row)| *row).collect();
-            device.gather_rows(&mut workspace.normed, &rows, width);
+            device.gather_rows(&mut workspace.input, &rows, width);
             let guesses = propose(device, weights, workspace, rows.len(), vocabulary, scores);
             for (place, ((who, row), guess)) in chain.iter_mut().zip(guesses).enumerate() {
                 drafts[*who].push(guess);
@@ -157,9 +157,9 @@ impl<B: Backend> Engine<B> {
             }
             let (rows, ids): (Vec<usize>, Vec<u32>) =
                 chain.iter().filter_map(|(who, row)| Some((*row, *drafts[*who].last()?))).unzip();
-            let Workspace { normed, second, .. } = &mut *workspace;
-            device.gather_rows(normed, &rows, width);
-            device.copy_rows(normed, 0..rows.len(), width, second, 0);
+            let Workspace { input, second, .. } = &mut *workspace;
+            device.gather_rows(input, &rows, width);
+            device.copy_rows(input, 0..rows.len(), width, second, 0);
             let mut parts: Vec<DraftPart<'_, B::Tensor>> = wishes
                 .iter_mut()
                 .enumerate()

@@ -16,19 +16,21 @@ use ledger::{BufferClass, Role, buffer_key};
 
 use super::forward::{Pass, Span};
 use super::layers::{DraftWeights, Mixer};
-use super::operators::{KvCache, Operators, Projection, Tensor};
-use super::state::{SequenceShape, block_bytes};
+use super::operators::{LayerCache, Operators, Projection, Tensor};
+use super::shapes::attention_shape;
+use super::state::SequenceShape;
 use super::workspace::Workspace;
 use crate::config::ModelConfig;
 use crate::memory::MemoryError;
 use crate::ops::Store;
-use crate::ops::attention::BLOCK_TOKENS;
+use crate::ops::attention::{BLOCK_TOKENS, CacheLayer};
 use crate::plan::keys;
 
 /// What the head carries from token to token.
 #[derive(Debug)]
 pub struct DraftState<T> {
-    cache: KvCache<T>,
+    /// Apart from the target's, which grows at other times: [blocks, keys and values, block].
+    cache: T,
     /// [undecided tokens, hidden size]: hidden states of the target that the head has not read yet.
     pub hidden: T,
     length: usize,
@@ -42,15 +44,12 @@ impl<T: Tensor> DraftState<T> {
         config: &ModelConfig,
         shape: SequenceShape,
     ) -> Result<DraftState<T>, MemoryError> {
-        let key = |class, layer, name| buffer_key(Role::Draft, class, layer, name, shape.sequence);
+        let key = |class, name| buffer_key(Role::Draft, class, None, name, shape.sequence);
         Ok(DraftState {
-            cache: KvCache {
-                keys: operators.reserve(&key(BufferClass::KvCache, Some(0), keys::KEYS))?,
-                values: operators.reserve(&key(BufferClass::KvCache, Some(0), keys::VALUES))?,
-            },
-            hidden: operators.allocate(&key(BufferClass::DecodeWorkspace, None, keys::HIDDEN))?,
+            cache: operators.reserve(&key(BufferClass::KvCache, keys::BLOCKS))?,
+            hidden: operators.allocate(&key(BufferClass::DecodeWorkspace, keys::HIDDEN))?,
             length: 0,
-            block_bytes: block_bytes(config, shape.kv_cache_type),
+            block_bytes: attention_shape(&config.attention).cache_block_bytes(shape.kv_cache_type, 1),
         })
     }
 
@@ -62,8 +61,7 @@ impl<T: Tensor> DraftState<T> {
     /// Commits keys and values for `tokens` positions in all.
     pub fn grow(&mut self, tokens: usize) -> Result<(), MemoryError> {
         let bytes = tokens.div_ceil(BLOCK_TOKENS) as u64 * self.block_bytes;
-        self.cache.keys.commit(bytes)?;
-        self.cache.values.commit(bytes)
+        self.cache.commit(bytes)
     }
 
     /// Forgets the positions from `length` on.
@@ -81,7 +79,7 @@ pub struct DraftPart<'a, T> {
     pub tokens: usize,
 }
 
-/// Runs the head over `ids`, whose hidden states stand in the rows of `workspace.second`. Afterwards `workspace.normed` holds
+/// Runs the head over `ids`, whose hidden states stand in the rows of `workspace.second`. Afterwards `workspace.input` holds
 /// what the head makes of each.
 pub fn read<O: Operators>(
     operators: &O,
@@ -95,13 +93,14 @@ pub fn read<O: Operators>(
     let (tokens, width, eps) = (ids.len(), config.hidden_size, config.rms_norm_eps as f32);
     debug_assert_eq!(parts.iter().map(|part| part.tokens).sum::<usize>(), tokens);
     workspace.hold(tokens)?;
-    let Workspace { hidden, normed, first, second, mixed, quantised, .. } = &mut *workspace;
-    operators.rms_norm(second, 0..tokens, &weights.hidden_norm, eps, mixed);
+    let Workspace { hidden, input, first, second, scratch, .. } = &mut *workspace;
+    operators.rms_norm(second, 0..tokens, &weights.hidden_norm, eps, input);
     operators.embed(table, ids, hidden);
-    operators.rms_norm(hidden, 0..tokens, &weights.embedding_norm, eps, normed);
-    operators.concat_rows(normed, mixed, tokens, width, first);
+    // The hidden states have been read.
+    operators.rms_norm(hidden, 0..tokens, &weights.embedding_norm, eps, second);
+    operators.concat_rows(second, input, tokens, width, first);
     let fc = Projection { weight: &weights.fc, out: hidden, store: Store::Overwrite };
-    operators.linear(first, tokens, &mut [fc], quantised);
+    operators.linear(first, tokens, &mut [fc], scratch);
 
     let pass = Pass { operators, config, tokens };
     let mut spans = Vec::with_capacity(parts.len());
@@ -119,7 +118,8 @@ pub fn read<O: Operators>(
     pass.norm(&layer.input_norm, workspace);
     pass.project_queries(mixer, workspace);
     for (part, span) in parts.iter_mut().zip(&spans) {
-        pass.attend(span, &mut part.state.cache, workspace);
+        let layer = CacheLayer { place: 0, layers: 1 };
+        pass.attend(span, &mut LayerCache { blocks: &mut part.state.cache, layer }, workspace);
     }
     pass.mix_attention(mixer, workspace);
     pass.norm(&layer.post_norm, workspace);
@@ -129,7 +129,7 @@ pub fn read<O: Operators>(
     Ok(())
 }
 
-/// The likeliest row of the head's table behind each of the first `rows` of `workspace.normed`.
+/// The likeliest row of the head's table behind each of the first `rows` of `workspace.input`.
 pub fn propose<O: Operators>(
     operators: &O,
     weights: &DraftWeights<O::Weight>,
@@ -138,9 +138,9 @@ pub fn propose<O: Operators>(
     vocabulary: usize,
     scores: &mut O::Tensor,
 ) -> Vec<u32> {
-    let Workspace { normed, quantised, .. } = workspace;
+    let Workspace { input, scratch, .. } = workspace;
     let projection = Projection { weight: &weights.head, out: &mut *scores, store: Store::Overwrite };
-    operators.linear(normed, rows, &mut [projection], quantised);
+    operators.linear(input, rows, &mut [projection], scratch);
     // Whatever is guessed is verified, and the target says what is wrong with its own scores.
     let likeliest = operators.argmax_rows(scores, 0..rows, vocabulary);
     likeliest.into_iter().map(Option::unwrap_or_default).collect()

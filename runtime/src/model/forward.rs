@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::layers::{Attention, Layer, LinearAttention, Mixer, Weights};
-use super::operators::{Keep, KvCache, LogRows, Operators, Projection};
+use super::operators::{Keep, LayerCache, LogRows, Operators, Projection};
 use super::state::{LayerState, SequenceState};
 use super::workspace::Workspace;
 use crate::config::{LinearAttentionConfig, ModelConfig};
@@ -54,10 +54,8 @@ pub fn forward<O: Operators>(
             (Mixer::Attention(mixer), _) => {
                 pass.project_queries(mixer, workspace);
                 for (part, span) in parts.iter_mut().zip(&spans) {
-                    let (LayerState::Attention(cache), _) = part.sequence.layer(index) else {
-                        unreachable!("{ONE_KIND}")
-                    };
-                    pass.attend(span, cache, workspace);
+                    let Some(mut cache) = part.sequence.cache(index) else { unreachable!("{ONE_KIND}") };
+                    pass.attend(span, &mut cache, workspace);
                 }
                 pass.mix_attention(mixer, workspace);
             }
@@ -88,7 +86,7 @@ pub fn forward<O: Operators>(
 const ONE_KIND: &str = "weights and state of a layer are both made from the configuration's layer kind";
 
 /// Scores of the vocabulary behind the tokens `rows` of the last pass, into the first rows of `logits`. Afterwards
-/// `workspace.normed` holds what the head has read.
+/// `workspace.input` holds what the head has read.
 pub fn head<O: Operators>(
     operators: &O,
     config: &ModelConfig,
@@ -97,11 +95,11 @@ pub fn head<O: Operators>(
     rows: Range<usize>,
     logits: &mut O::Tensor,
 ) {
-    let Workspace { hidden, normed, quantised, .. } = workspace;
+    let Workspace { hidden, input, scratch, .. } = workspace;
     let tokens = rows.len();
-    operators.rms_norm(hidden, rows, &weights.norm, config.rms_norm_eps as f32, normed);
+    operators.rms_norm(hidden, rows, &weights.norm, config.rms_norm_eps as f32, input);
     let projection = Projection { weight: weights.head(), out: logits, store: Store::Overwrite };
-    operators.linear(normed, tokens, &mut [projection], quantised);
+    operators.linear(input, tokens, &mut [projection], scratch);
 }
 
 /// Where the tokens of one sequence are: rows of the pass, positions of the sequence.
@@ -119,8 +117,8 @@ pub(super) struct Pass<'a, O> {
 
 impl<O: Operators> Pass<'_, O> {
     pub(super) fn norm(&self, weight: &O::Weight, workspace: &mut Workspace<O::Tensor>) {
-        let Workspace { hidden, normed, .. } = workspace;
-        self.operators.rms_norm(hidden, 0..self.tokens, weight, self.config.rms_norm_eps as f32, normed);
+        let Workspace { hidden, input, .. } = workspace;
+        self.operators.rms_norm(hidden, 0..self.tokens, weight, self.config.rms_norm_eps as f32, input);
     }
 
     pub(super) fn angles(&self, span: &Span, workspace: &mut Workspace<O::Tensor>) {
@@ -138,13 +136,13 @@ impl<O: Operators> Pass<'_, O> {
     /// Queries, keys and values of every token, normed and turned.
     pub(super) fn project_queries(&self, mixer: &Attention<O::Weight>, workspace: &mut Workspace<O::Tensor>) {
         let (operators, tokens, config) = (self.operators, self.tokens, &self.config.attention);
-        let Workspace { normed, first: queries, keys, values, quantised, cos, sin, .. } = workspace;
+        let Workspace { input, first: queries, second: keys, values, scratch, cos, sin, .. } = workspace;
         let mut projections = [
             Projection { weight: &mixer.q_proj, out: &mut *queries, store: Store::Overwrite },
             Projection { weight: &mixer.k_proj, out: &mut *keys, store: Store::Overwrite },
             Projection { weight: &mixer.v_proj, out: &mut *values, store: Store::Overwrite },
         ];
-        operators.linear(normed, tokens, &mut projections, quantised);
+        operators.linear(input, tokens, &mut projections, scratch);
         let query_heads = self.query_heads();
         let key_heads = Heads::packed(tokens, config.kv_heads, config.head_dim);
         let eps = self.config.rms_norm_eps as f32;
@@ -167,30 +165,30 @@ impl<O: Operators> Pass<'_, O> {
     pub(super) fn attend(
         &self,
         span: &Span,
-        cache: &mut KvCache<O::Tensor>,
+        cache: &mut LayerCache<'_, O::Tensor>,
         workspace: &mut Workspace<O::Tensor>,
     ) {
         let Span { rows, position } = span;
         let shape = attention_shape(&self.config.attention);
-        let Workspace { first: queries, keys, values, mixed, scores, .. } = workspace;
+        let Workspace { first: queries, second: keys, values, input: mixed, scratch, .. } = workspace;
         self.operators.append_kv(&shape, *position, rows.clone(), keys, values, cache);
         let heads = self.query_heads();
-        self.operators.attention(&shape, *position, rows.clone(), queries, heads, cache, mixed, scores);
+        self.operators.attention(&shape, *position, rows.clone(), queries, heads, cache, mixed, scratch);
     }
 
     /// The gate, and back to the residual stream.
     pub(super) fn mix_attention(&self, mixer: &Attention<O::Weight>, workspace: &mut Workspace<O::Tensor>) {
         let (operators, config) = (self.operators, &self.config.attention);
-        let Workspace { hidden, first: queries, mixed, quantised, .. } = workspace;
+        let Workspace { hidden, first: queries, input: mixed, scratch, .. } = workspace;
         if config.output_gate {
             operators.output_gate(mixed, queries, config.head_dim, self.query_heads());
         }
         let back = Projection { weight: &mixer.o_proj, out: hidden, store: Store::Add };
-        operators.linear(mixed, self.tokens, &mut [back], quantised);
+        operators.linear(mixed, self.tokens, &mut [back], scratch);
     }
 
     fn project_linear(&self, mixer: &LinearAttention<O::Weight>, workspace: &mut Workspace<O::Tensor>) {
-        let Workspace { normed, first: qkv, second: z, gates, quantised, .. } = workspace;
+        let Workspace { input, first: qkv, second: z, gates, scratch, .. } = workspace;
         let (decay, beta) = gates.as_mut().expect(GATES);
         let mut projections = [
             Projection { weight: &mixer.in_proj_qkv, out: &mut *qkv, store: Store::Overwrite },
@@ -198,7 +196,7 @@ impl<O: Operators> Pass<'_, O> {
             Projection { weight: &mixer.in_proj_b, out: &mut *beta, store: Store::Overwrite },
             Projection { weight: &mixer.in_proj_a, out: &mut *decay, store: Store::Overwrite },
         ];
-        self.operators.linear(normed, self.tokens, &mut projections, quantised);
+        self.operators.linear(input, self.tokens, &mut projections, scratch);
         self.operators.delta_gates(self.tokens, decay, beta, &mixer.negated_decay, &mixer.dt_bias);
     }
 
@@ -224,9 +222,9 @@ impl<O: Operators> Pass<'_, O> {
         workspace: &mut Workspace<O::Tensor>,
     ) {
         let (shape, rows) = (delta_shape(config), span.rows.clone());
-        let Workspace { first: qkv, mixed, gates, scores, .. } = workspace;
+        let Workspace { first: qkv, input: mixed, gates, scratch, .. } = workspace;
         let (decay, beta) = gates.as_ref().expect(GATES);
-        self.operators.gated_delta_rule(&shape, rows, qkv, decay, beta, state, log, mixed, scores);
+        self.operators.gated_delta_rule(&shape, rows, qkv, decay, beta, state, log, mixed, scratch);
     }
 
     fn mix_linear(
@@ -235,24 +233,24 @@ impl<O: Operators> Pass<'_, O> {
         config: &LinearAttentionConfig,
         workspace: &mut Workspace<O::Tensor>,
     ) {
-        let Workspace { hidden, second: z, mixed, quantised, .. } = workspace;
+        let Workspace { hidden, second: z, input: mixed, scratch, .. } = workspace;
         let elements = self.tokens * config.value_heads * config.value_dim;
         self.operators.rms_norm_gated(mixed, elements, z, &mixer.norm, self.config.rms_norm_eps as f32);
         let back = Projection { weight: &mixer.out_proj, out: hidden, store: Store::Add };
-        self.operators.linear(mixed, self.tokens, &mut [back], quantised);
+        self.operators.linear(mixed, self.tokens, &mut [back], scratch);
     }
 
     pub(super) fn mlp(&self, layer: &Layer<O::Weight>, workspace: &mut Workspace<O::Tensor>) {
         let (operators, tokens) = (self.operators, self.tokens);
-        let Workspace { hidden, normed, first: gate, second: up, quantised, .. } = workspace;
+        let Workspace { hidden, input, first: gate, second: up, scratch, .. } = workspace;
         let mut projections = [
             Projection { weight: &layer.gate_proj, out: &mut *gate, store: Store::Overwrite },
             Projection { weight: &layer.up_proj, out: &mut *up, store: Store::Overwrite },
         ];
-        operators.linear(normed, tokens, &mut projections, quantised);
+        operators.linear(input, tokens, &mut projections, scratch);
         operators.swiglu(tokens * self.config.intermediate_size, gate, up);
         let back = Projection { weight: &layer.down_proj, out: hidden, store: Store::Add };
-        operators.linear(gate, tokens, &mut [back], quantised);
+        operators.linear(gate, tokens, &mut [back], scratch);
     }
 }
 

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::memory::MemoryError;
-use crate::ops::attention::Shape as AttentionShape;
+use crate::ops::attention::{CacheLayer, Shape as AttentionShape};
 use crate::ops::gated_delta_rule::Shape as DeltaShape;
 use crate::ops::{Heads, Store};
 
@@ -30,11 +30,11 @@ pub struct Projection<'a, W, T> {
 /// The keys and values of one attention layer of one sequence, in blocks of
 /// [`crate::ops::attention::BLOCK_TOKENS`] tokens.
 #[derive(Debug)]
-pub struct KvCache<T> {
-    /// [blocks, kv heads, block tokens, head dim].
-    pub keys: T,
-    /// As `keys`.
-    pub values: T,
+pub struct LayerCache<'a, T> {
+    /// [blocks, layers, keys and values, kv heads, block tokens, head dim], of all layers of the sequence.
+    pub blocks: &'a mut T,
+    /// The layer among them.
+    pub layer: CacheLayer,
 }
 
 /// What becomes of the tokens of a pass.
@@ -128,7 +128,7 @@ pub trait Operators {
         rows: Range<usize>,
         keys: &Self::Tensor,
         values: &Self::Tensor,
-        cache: &mut KvCache<Self::Tensor>,
+        cache: &mut LayerCache<'_, Self::Tensor>,
     );
     /// Causal attention of `rows` of the queries, from position `first`, into `out` [tokens, query heads, head dim].
     #[expect(clippy::too_many_arguments, reason = "an attention has this many operands")]
@@ -139,7 +139,7 @@ pub trait Operators {
         rows: Range<usize>,
         queries: &Self::Tensor,
         heads: Heads,
-        cache: &KvCache<Self::Tensor>,
+        cache: &LayerCache<'_, Self::Tensor>,
         out: &mut Self::Tensor,
         scratch: &mut Self::Tensor,
     );

@@ -3,18 +3,21 @@
 
 use ledger::{BufferClass, Role, buffer_key};
 
-use super::operators::{KvCache, LogRows, Operators, Tensor};
+use super::operators::{LayerCache, LogRows, Operators, Tensor};
 use super::shapes::{attention_shape, delta_shape};
 use crate::config::{LayerKind, ModelConfig};
 use crate::memory::MemoryError;
-use crate::ops::attention::BLOCK_TOKENS;
+use crate::ops::attention::{BLOCK_TOKENS, CacheLayer};
 use crate::plan::{KvCacheType, keys};
 
 /// The state of one layer.
 #[derive(Debug)]
 pub enum LayerState<T> {
-    /// Keys and values of a full-attention layer.
-    Attention(KvCache<T>),
+    /// A full-attention layer, whose keys and values stand in the sequence's cache.
+    Attention {
+        /// Its place among the layers of its kind.
+        place: usize,
+    },
     /// The matrices and the convolution's window of a Gated DeltaNet layer.
     Linear {
         /// [value heads, key dim, value dim].
@@ -43,12 +46,16 @@ pub struct SequenceShape {
 #[derive(Debug)]
 pub struct SequenceState<T> {
     layers: Vec<LayerState<T>>,
+    /// Keys and values of all attention layers, where there are any: [blocks, layers, keys and values, block].
+    cache: Option<T>,
+    attention_layers: usize,
     /// [linear layers, undecided tokens, row of the log].
     log: Option<T>,
     /// Values that a layer takes in the log.
     layer_log: usize,
     length: usize,
     capacity: usize,
+    /// Bytes of a block of the cache.
     block_bytes: u64,
 }
 
@@ -63,14 +70,14 @@ impl<T: Tensor> SequenceState<T> {
         let key = |class: BufferClass, layer: usize, name: &str| {
             buffer_key(Role::Target, class, Some(layer as u32), name, sequence)
         };
-        let mut linear_layers = 0;
+        let (mut linear_layers, mut attention_layers) = (0, 0);
         let mut layers = Vec::with_capacity(config.layers.len());
         for (layer, kind) in config.layers.iter().enumerate() {
             layers.push(match kind {
-                LayerKind::FullAttention => LayerState::Attention(KvCache {
-                    keys: operators.reserve(&key(BufferClass::KvCache, layer, keys::KEYS))?,
-                    values: operators.reserve(&key(BufferClass::KvCache, layer, keys::VALUES))?,
-                }),
+                LayerKind::FullAttention => {
+                    attention_layers += 1;
+                    LayerState::Attention { place: attention_layers - 1 }
+                }
                 LayerKind::LinearAttention => {
                     linear_layers += 1;
                     LayerState::Linear {
@@ -81,24 +88,26 @@ impl<T: Tensor> SequenceState<T> {
                 }
             });
         }
+        let of_sequence = |class, name| buffer_key(Role::Target, class, None, name, sequence);
+        let cache = match attention_layers > 0 {
+            true => Some(operators.reserve(&of_sequence(BufferClass::KvCache, keys::BLOCKS))?),
+            false => None,
+        };
         let log_row = config.linear_attention.as_ref().map_or(0, |linear| delta_shape(linear).log_row());
         let log = match undecided > 0 && linear_layers > 0 {
-            true => Some(operators.allocate(&buffer_key(
-                Role::Target,
-                BufferClass::Rollback,
-                None,
-                keys::LOG,
-                sequence,
-            ))?),
+            true => Some(operators.allocate(&of_sequence(BufferClass::Rollback, keys::LOG))?),
             false => None,
         };
         Ok(SequenceState {
             layers,
+            cache,
+            attention_layers,
             log,
             layer_log: undecided * log_row,
             length: 0,
             capacity,
-            block_bytes: block_bytes(config, kv_cache_type),
+            block_bytes: attention_shape(&config.attention)
+                .cache_block_bytes(kv_cache_type, attention_layers),
         })
     }
 
@@ -115,13 +124,7 @@ impl<T: Tensor> SequenceState<T> {
     /// Commits the KV blocks for `tokens` more tokens.
     pub(super) fn grow(&mut self, tokens: usize) -> Result<(), MemoryError> {
         let bytes = (self.length + tokens).div_ceil(BLOCK_TOKENS) as u64 * self.block_bytes;
-        for layer in &mut self.layers {
-            if let LayerState::Attention(cache) = layer {
-                cache.keys.commit(bytes)?;
-                cache.values.commit(bytes)?;
-            }
-        }
-        Ok(())
+        self.cache.as_mut().map_or(Ok(()), |cache| cache.commit(bytes))
     }
 
     /// Counts the first `tokens` of a pass whose tokens were undecided, and forgets the others.
@@ -144,6 +147,17 @@ impl<T: Tensor> SequenceState<T> {
         self.length += tokens;
     }
 
+    /// The keys and values of an attention layer.
+    pub(super) fn cache(&mut self, index: usize) -> Option<LayerCache<'_, T>> {
+        match (&self.layers[index], &mut self.cache) {
+            (LayerState::Attention { place }, Some(blocks)) => {
+                let layer = CacheLayer { place: *place, layers: self.attention_layers };
+                Some(LayerCache { blocks, layer })
+            }
+            _ => None,
+        }
+    }
+
     /// The state of a layer, and the log for the updates of undecided tokens.
     pub(super) fn layer(&mut self, index: usize) -> (&mut LayerState<T>, Option<LogRows<'_, T>>) {
         let layer = &mut self.layers[index];
@@ -155,9 +169,4 @@ impl<T: Tensor> SequenceState<T> {
         };
         (layer, rows)
     }
-}
-
-/// Bytes of one block of keys, or of values, of a layer. Blocks follow each other without a gap; pages are rounded over all.
-pub(super) fn block_bytes(config: &ModelConfig, kv_cache_type: KvCacheType) -> u64 {
-    attention_shape(&config.attention).block_bytes(kv_cache_type)
 }

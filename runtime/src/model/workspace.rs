@@ -12,16 +12,12 @@ pub struct Workspace<T> {
     capacity: usize,
     /// The residual stream.
     pub hidden: T,
-    /// A block's normed input.
-    pub normed: T,
+    /// What the next projection reads: a block's normed input, or what a mixer has made of it.
+    pub input: T,
     /// qkv, queries with gates, or the MLP's gate.
     pub first: T,
-    /// z, or the MLP's up.
+    /// z, new keys, or the MLP's up.
     pub second: T,
-    /// What a mixer gives its output projection.
-    pub mixed: T,
-    /// New keys.
-    pub keys: T,
     /// New values.
     pub values: T,
     /// Decay and beta of Gated DeltaNet layers, where the model has any.
@@ -30,16 +26,13 @@ pub struct Workspace<T> {
     pub cos: T,
     /// Sines of the positions.
     pub sin: T,
-    /// Activations in 8 bits.
-    pub quantised: T,
-    /// Partial softmax.
-    pub scores: T,
+    /// What operators need for themselves, one at a time.
+    pub scratch: T,
 }
 
 impl<T: Tensor> Workspace<T> {
     /// Address space for the planned workspace of `stage`, which holds up to `capacity` tokens, of a draft, too, where there is
-    /// one. What operators need for
-    /// themselves is committed at once, activations by [`Workspace::hold`].
+    /// one. What operators need for themselves is committed at once, activations by [`Workspace::hold`].
     pub fn reserve<O: Operators<Tensor = T>>(
         operators: &O,
         config: &ModelConfig,
@@ -49,7 +42,6 @@ impl<T: Tensor> Workspace<T> {
     ) -> Result<Workspace<T>, MemoryError> {
         let key = |name: &str| format!("target/{}/{name}", stage.class());
         let own = |name: &str| operators.reserve(&key(name));
-        let scratch = |name: &str| operators.allocate(&key(name));
         let angles = |name: &str| operators.reserve(&format!("target/rope/{} {name}", stage.name()));
         let widths = Widths::of(config, drafting);
         let linear = widths.gates > 0;
@@ -57,17 +49,14 @@ impl<T: Tensor> Workspace<T> {
             widths,
             capacity,
             hidden: own("hidden")?,
-            normed: own("normed")?,
+            input: own("input")?,
             first: own("first")?,
             second: own("second")?,
-            mixed: own("mixed")?,
-            keys: own("keys")?,
             values: own("values")?,
             gates: if linear { Some((own("decay")?, own("beta")?)) } else { None },
             cos: angles("cos")?,
             sin: angles("sin")?,
-            quantised: scratch("quantised")?,
-            scores: scratch("scores")?,
+            scratch: operators.allocate(&key("scratch"))?,
         })
     }
 
@@ -75,14 +64,12 @@ impl<T: Tensor> Workspace<T> {
     pub fn hold(&mut self, tokens: usize) -> Result<(), MemoryError> {
         debug_assert!(tokens <= self.capacity);
         let bytes = |width: usize| (tokens * width * size_of::<f32>()) as u64;
-        let Widths { hidden, first, second, mixed, kv, gates, angles } = self.widths;
+        let Widths { hidden, input, first, second, values, gates, angles } = self.widths;
         self.hidden.commit(bytes(hidden))?;
-        self.normed.commit(bytes(hidden))?;
+        self.input.commit(bytes(input))?;
         self.first.commit(bytes(first))?;
         self.second.commit(bytes(second))?;
-        self.mixed.commit(bytes(mixed))?;
-        self.keys.commit(bytes(kv))?;
-        self.values.commit(bytes(kv))?;
+        self.values.commit(bytes(values))?;
         if let Some((decay, beta)) = &mut self.gates {
             decay.commit(bytes(gates))?;
             beta.commit(bytes(gates))?;

@@ -16,10 +16,8 @@ use crate::ops::{attention, linear};
 
 /// The names of buffers that are not weights, as they stand in ledger keys.
 pub mod keys {
-    /// Keys of an attention layer.
-    pub const KEYS: &str = "keys";
-    /// Values of an attention layer.
-    pub const VALUES: &str = "values";
+    /// Keys and values of a sequence, block by block.
+    pub const BLOCKS: &str = "blocks";
     /// The matrices of a Gated DeltaNet layer.
     pub const STATE: &str = "state";
     /// The last inputs of a convolution.
@@ -134,12 +132,15 @@ fn weights_mode(options: &RuntimeOptions) -> WeightsMode {
 
 /// What one sequence holds.
 fn of_sequence(config: &ModelConfig, options: &RuntimeOptions, buffers: &mut Vec<PlannedBuffer>) {
+    let mut attention_layers = 0;
     for (layer, kind) in config.layers.iter().enumerate() {
-        let layer = layer as u32;
         match (kind, &config.linear_attention) {
-            (LayerKind::LinearAttention, Some(linear)) => recurrent(layer, linear, options, buffers),
-            _ => kv_cache(Role::Target, layer, &config.attention, options, buffers),
+            (LayerKind::LinearAttention, Some(linear)) => recurrent(layer as u32, linear, options, buffers),
+            _ => attention_layers += 1,
         }
+    }
+    if attention_layers > 0 {
+        kv_cache(Role::Target, attention_layers, &config.attention, options, buffers);
     }
     if !options.mtp {
         return;
@@ -163,7 +164,7 @@ fn of_sequence(config: &ModelConfig, options: &RuntimeOptions, buffers: &mut Vec
             ),
         ));
     }
-    kv_cache(Role::Draft, 0, &config.attention, options, buffers);
+    kv_cache(Role::Draft, 1, &config.attention, options, buffers);
     let hidden = config.hidden_size as u64;
     buffers.push(PlannedBuffer {
         role: Role::Draft,
@@ -359,16 +360,18 @@ fn staging(buffers: &mut Vec<PlannedBuffer>) {
     ));
 }
 
+/// The keys and values of `layers` layers of a sequence. Blocks of all layers follow each other, so that a sequence has one last page,
+/// whatever the size of pages.
 fn kv_cache(
     role: Role,
-    layer: u32,
+    layers: usize,
     attention: &AttentionConfig,
     options: &RuntimeOptions,
     buffers: &mut Vec<PlannedBuffer>,
 ) {
     let block = attention::BLOCK_TOKENS as u64;
     let blocks = u64::from(options.max_kv_cache_capacity.0).div_ceil(block);
-    let per_block = attention_shape(attention).block_bytes(options.kv_cache_type);
+    let per_block = attention_shape(attention).cache_block_bytes(options.kv_cache_type, layers);
     let width = options.kv_cache_type.width();
     let (element, scale) = match options.kv_cache_type {
         KvCacheType::F16 => (ElementType::F16, String::new()),
@@ -377,20 +380,18 @@ fn kv_cache(
             (ElementType::Int8, format!(" + {} B of scale a head", options.kv_cache_type.scale_width()))
         }
     };
-    for name in [keys::KEYS, keys::VALUES] {
-        let shape = vec![blocks, attention.kv_heads as u64, block, attention.head_dim as u64];
-        let formula = format!(
-            "{} kv heads · {} head dim · {width} B a token{scale}, committed in blocks of {block} tokens",
-            attention.kv_heads, attention.head_dim
-        );
-        buffers.push(PlannedBuffer {
-            role,
-            layer: Some(layer),
-            bytes: whole_pages(blocks * per_block),
-            growth: Some(Growth { tokens: Tokens(block as u32), bytes: Bytes(per_block) }),
-            ..anonymous(BufferClass::KvCache, Lifetime::PerSequence, name, element, shape, formula)
-        });
-    }
+    let (kv_heads, head_dim) = (attention.kv_heads as u64, attention.head_dim as u64);
+    let shape = vec![blocks, layers as u64, 2, kv_heads, block, head_dim];
+    let formula = format!(
+        "{layers} layers · keys and values · {kv_heads} kv heads · {head_dim} head dim · {width} B a token{scale}, \
+         committed in blocks of {block} tokens"
+    );
+    buffers.push(PlannedBuffer {
+        role,
+        bytes: whole_pages(blocks * per_block),
+        growth: Some(Growth { tokens: Tokens(block as u32), bytes: Bytes(per_block) }),
+        ..anonymous(BufferClass::KvCache, Lifetime::PerSequence, keys::BLOCKS, element, shape, formula)
+    });
 }
 
 fn recurrent(
@@ -465,16 +466,16 @@ fn anonymous(
 /// Widths, in elements a token, of the activations that a forward pass holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Widths {
-    /// The residual stream, and the normed input of a block.
+    /// The residual stream.
     pub hidden: usize,
+    /// What a projection reads: the normed input of a block, or what a mixer hands to its output projection.
+    pub input: usize,
     /// What the first projection of a block writes: qkv, q with its gate, or the MLP's gate.
     pub first: usize,
-    /// What the second writes: z, or the MLP's up.
+    /// What the second writes: z, keys, or the MLP's up.
     pub second: usize,
-    /// What a mixer hands to its output projection.
-    pub mixed: usize,
-    /// Keys, and values, of an attention layer.
-    pub kv: usize,
+    /// Values of an attention layer.
+    pub values: usize,
     /// Decay, and beta, of a Gated DeltaNet layer.
     pub gates: usize,
     /// Cosines, and sines, of a position.
@@ -495,12 +496,13 @@ impl Widths {
         };
         // The draft puts embedding and hidden state side by side, and keeps each by itself before.
         let hidden = if drafting { config.hidden_size } else { 0 };
+        let kv = attention.kv_heads * attention.head_dim;
         Widths {
             hidden: config.hidden_size,
+            input: values.max(queries).max(config.hidden_size),
             first: channels.max(projected).max(config.intermediate_size).max(2 * hidden),
-            second: values.max(config.intermediate_size).max(hidden),
-            mixed: values.max(queries).max(hidden),
-            kv: attention.kv_heads * attention.head_dim,
+            second: values.max(config.intermediate_size).max(hidden).max(kv),
+            values: kv,
             gates,
             angles: attention.rotary_dims / 2,
         }
@@ -537,12 +539,10 @@ fn workspace(
     };
     let class = stage.class();
     push(class, "hidden", widths.hidden, "the residual stream");
-    push(class, "normed", widths.hidden, "a block's input");
+    push(class, "input", widths.input, "a block's normed input, or what its mixer has made of it");
     push(class, "first", widths.first, "qkv, queries with gates, or the MLP's gate");
-    push(class, "second", widths.second, "z, or the MLP's up");
-    push(class, "mixed", widths.mixed, "what a mixer gives its output projection");
-    push(class, "keys", widths.kv, "new keys");
-    push(class, "values", widths.kv, "new values");
+    push(class, "second", widths.second, "z, new keys, or the MLP's up");
+    push(class, "values", widths.values, "new values");
     push(class, "decay", widths.gates, "decay of each value head");
     push(class, "beta", widths.gates, "write strength of each value head");
     push(
@@ -557,12 +557,9 @@ fn workspace(
         widths.angles,
         "sines of the chunk's positions",
     );
-    for (name, bytes, what) in scratch(config, options, group_size, tokens) {
-        if bytes > Bytes::ZERO {
-            let formula = format!("{tokens} tokens: {what}");
-            buffers.push(anonymous(class, stage.lifetime(), name, ElementType::U8, vec![bytes.0], formula));
-        }
-    }
+    let (bytes, what) = scratch(config, options, group_size, stage, tokens);
+    let formula = format!("{tokens} tokens: {what}");
+    buffers.push(anonymous(class, stage.lifetime(), "scratch", ElementType::U8, vec![bytes.0], formula));
 }
 
 /// The smallest group of any quantised matrix: the one that gives activations the most scales.
@@ -575,25 +572,20 @@ fn smallest_group(segments: &[SegmentRecord]) -> usize {
         .unwrap_or(OWN_GROUP_SIZE)
 }
 
-/// What operators need for themselves: name, bytes, purpose.
+/// What operators need for themselves, one at a time, and what it is for.
 fn scratch(
     config: &ModelConfig,
     options: &RuntimeOptions,
     group_size: usize,
+    stage: Stage,
     tokens: usize,
-) -> [(&'static str, Bytes, &'static str); 2] {
+) -> (Bytes, &'static str) {
     if options.device != Device::Cpu {
-        return cuda::scratch(config, options, tokens);
+        return cuda::scratch(config, options, stage, tokens);
     }
-    let fc = if options.mtp { 2 * config.hidden_size } else { config.hidden_size };
-    let columns = Widths::of(config, options.mtp).mixed.max(config.intermediate_size).max(fc);
+    let fc = if options.mtp { 2 * config.hidden_size } else { 0 };
+    let columns = Widths::of(config, options.mtp).input.max(config.intermediate_size).max(fc);
+    let quantised = linear::workspace_bytes(tokens, columns, group_size);
     let scores = attention_shape(&config.attention).workspace(options.threads);
-    [
-        (
-            "quantised",
-            linear::workspace_bytes(tokens, columns, group_size),
-            "activations in 8 bits with their scales",
-        ),
-        ("scores", scores, "partial softmax of each thread"),
-    ]
+    (quantised.max(scores), "activations in 8 bits with their scales, or the partial softmax of each thread")
 }

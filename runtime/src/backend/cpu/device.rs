@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::Cpu;
 use crate::memory::{Allocator, Buffer, MemoryError};
-use crate::model::operators::{Keep, KvCache, LogRows, Operators, Projection, Tensor};
+use crate::model::operators::{Keep, LayerCache, LogRows, Operators, Projection, Tensor};
 use crate::ops::attention::{self, KvSlice, KvSliceMut};
 use crate::ops::gated_delta_rule::{self, Inputs};
 use crate::ops::{Heads, causal_conv1d, largest, linear, rms_norm, rope, swiglu};
@@ -38,9 +38,9 @@ impl Tensor for Buffer {
 }
 
 impl CpuDevice {
-    /// The whole blocks of a cache; part of another may follow on its last page.
-    fn kv<'a>(&self, shape: &attention::Shape, buffer: &'a Buffer) -> KvSlice<'a> {
-        let elements = self.kv_elements(shape, buffer);
+    /// The whole blocks of a layer's cache; part of another may follow on its last page.
+    fn kv<'a>(&self, shape: &attention::Shape, cache: &'a LayerCache<'_, Buffer>) -> KvSlice<'a> {
+        let (elements, buffer) = (self.kv_elements(shape, cache), &*cache.blocks);
         match self.kv_cache_type {
             KvCacheType::F16 => KvSlice::F16(&buffer.slice()[..elements]),
             KvCacheType::F32 => KvSlice::F32(&buffer.slice()[..elements]),
@@ -49,8 +49,8 @@ impl CpuDevice {
     }
 
     /// As [`CpuDevice::kv`], to be written.
-    fn kv_mut<'a>(&self, shape: &attention::Shape, buffer: &'a mut Buffer) -> KvSliceMut<'a> {
-        let elements = self.kv_elements(shape, buffer);
+    fn kv_mut<'a>(&self, shape: &attention::Shape, cache: &'a mut LayerCache<'_, Buffer>) -> KvSliceMut<'a> {
+        let (elements, buffer) = (self.kv_elements(shape, cache), &mut *cache.blocks);
         match self.kv_cache_type {
             KvCacheType::F16 => KvSliceMut::F16(&mut buffer.slice_mut()[..elements]),
             KvCacheType::F32 => KvSliceMut::F32(&mut buffer.slice_mut()[..elements]),
@@ -59,9 +59,9 @@ impl CpuDevice {
     }
 
     /// Elements of the whole blocks that are committed.
-    fn kv_elements(&self, shape: &attention::Shape, buffer: &Buffer) -> usize {
-        let block = shape.block_bytes(self.kv_cache_type) as usize;
-        let whole = buffer.committed() / block * block;
+    fn kv_elements(&self, shape: &attention::Shape, cache: &LayerCache<'_, Buffer>) -> usize {
+        let block = shape.cache_block_bytes(self.kv_cache_type, cache.layer.layers) as usize;
+        let whole = cache.blocks.committed() / block * block;
         whole / self.kv_cache_type.width() as usize
     }
 }
@@ -199,13 +199,12 @@ impl Operators for CpuDevice {
         rows: Range<usize>,
         keys: &Buffer,
         values: &Buffer,
-        cache: &mut KvCache<Buffer>,
+        cache: &mut LayerCache<'_, Buffer>,
     ) {
         let (tokens, width) = (rows.len(), shape.kv_heads * shape.head_dim);
         let (keys, values) = (rows_of(keys, &rows, width), rows_of(values, &rows, width));
-        let (cache_keys, cache_values) =
-            (self.kv_mut(shape, &mut cache.keys), self.kv_mut(shape, &mut cache.values));
-        attention::append(&self.cpu, shape, first, tokens, keys, values, cache_keys, cache_values);
+        let layer = cache.layer;
+        attention::append(&self.cpu, shape, first, tokens, keys, values, self.kv_mut(shape, cache), layer);
     }
 
     fn attention(
@@ -215,7 +214,7 @@ impl Operators for CpuDevice {
         rows: Range<usize>,
         queries: &Buffer,
         heads: Heads,
-        cache: &KvCache<Buffer>,
+        cache: &LayerCache<'_, Buffer>,
         out: &mut Buffer,
         scratch: &mut Buffer,
     ) {
@@ -226,8 +225,8 @@ impl Operators for CpuDevice {
             rows.len(),
             rows_of(queries, &rows, heads.token_stride),
             Heads { tokens: rows.len(), ..heads },
-            self.kv(shape, &cache.keys),
-            self.kv(shape, &cache.values),
+            self.kv(shape, cache),
+            cache.layer,
             rows_of_mut(out, &rows, shape.heads * shape.head_dim),
             scratch.slice_mut(),
         );

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use super::memory::{Address, DeviceAllocator, DeviceBuffer};
 use super::op::{Op, PROJECTIONS, ProjectionAt};
 use super::queue::Queue;
+use super::scratch::COUNTER_BYTES;
 use super::streaming::{Streamed, projection_at};
 use super::weight::CudaWeight;
 use super::witness::CudaWitness;
 use crate::memory::MemoryError;
-use crate::model::operators::{Keep, KvCache, LogRows, Operators, Projection};
+use crate::model::operators::{Keep, LayerCache, LogRows, Operators, Projection};
 use crate::ops::Heads;
 use crate::ops::attention::{self, KvCacheType};
 use crate::ops::gated_delta_rule;
@@ -38,6 +39,11 @@ pub struct CudaDevice {
     pub(super) streamed: Option<Streamed>,
 }
 
+/// What products may use of the scratch memory, and how much that is in bytes: all but the counters of attention.
+pub(super) fn beside_counters(scratch: &DeviceBuffer) -> (Address, u64) {
+    (scratch.start() + COUNTER_BYTES, scratch.committed() - COUNTER_BYTES)
+}
+
 /// `rows` of `width` elements, from the start of a buffer.
 fn row(buffer: &DeviceBuffer, row: usize, width: usize) -> Address {
     buffer.start() + (row * width) as u64 * WIDTH
@@ -46,6 +52,17 @@ fn row(buffer: &DeviceBuffer, row: usize, width: usize) -> Address {
 impl CudaDevice {
     fn record(&self, op: Op) {
         self.queue.record(op);
+    }
+
+    /// Where a layer's first blocks of keys and of values are, and how far its blocks are apart in bytes.
+    fn layer_cache(
+        &self,
+        shape: &attention::Shape,
+        cache: &LayerCache<'_, DeviceBuffer>,
+    ) -> (Address, Address, u32) {
+        let (start, layer, element) = (cache.blocks.start(), cache.layer, self.kv_cache_type);
+        let stride = shape.cache_block_bytes(element, layer.layers) as u32;
+        (start + layer.keys(shape, element), start + layer.values(shape, element), stride)
     }
 
     /// `x` times matrices that are resident, which may come to several operators.
@@ -57,7 +74,7 @@ impl CudaDevice {
         scratch: &DeviceBuffer,
     ) {
         let (x, tokens) = (x.start(), tokens as u32);
-        let (scratch, room) = (scratch.start(), scratch.committed());
+        let (scratch, room) = beside_counters(scratch);
         let mut projections = projections.peekable();
         while let Some(columns) = projections.peek().map(|first| first.matrix.columns) {
             let mut together = [None; PROJECTIONS];
@@ -186,11 +203,11 @@ impl Operators for CudaDevice {
         rows: Range<usize>,
         keys: &DeviceBuffer,
         values: &DeviceBuffer,
-        cache: &mut KvCache<DeviceBuffer>,
+        cache: &mut LayerCache<'_, DeviceBuffer>,
     ) {
         let (shape, width) = (*shape, shape.kv_heads * shape.head_dim);
         let (keys, values) = (row(keys, rows.start, width), row(values, rows.start, width));
-        let (key_cache, value_cache) = (cache.keys.start(), cache.values.start());
+        let (key_cache, value_cache, block_stride) = self.layer_cache(&shape, cache);
         let (tokens, cache) = (rows.len() as u32, self.kv_cache_type);
         self.queue.record_with(&[first as u32], |first| Op::AppendKv {
             shape,
@@ -201,6 +218,7 @@ impl Operators for CudaDevice {
             values,
             key_cache,
             value_cache,
+            block_stride,
         });
     }
 
@@ -211,18 +229,19 @@ impl Operators for CudaDevice {
         rows: Range<usize>,
         queries: &DeviceBuffer,
         heads: Heads,
-        cache: &KvCache<DeviceBuffer>,
+        cache: &LayerCache<'_, DeviceBuffer>,
         out: &mut DeviceBuffer,
         scratch: &mut DeviceBuffer,
     ) {
         let shape = *shape;
         let queries = row(queries, rows.start, heads.token_stride);
         let out = row(out, rows.start, shape.heads * shape.head_dim);
-        let (keys, values) = (cache.keys.start(), cache.values.start());
+        let (keys, values, block_stride) = self.layer_cache(&shape, cache);
         let heads = Heads { tokens: rows.len(), ..heads };
         let blocks = (first + rows.len()).div_ceil(attention::BLOCK_TOKENS).next_power_of_two();
         let blocks = blocks.max(FEWEST_BLOCKS) as u32;
-        let (tokens, cache, scratch) = (rows.len() as u32, self.kv_cache_type, scratch.start());
+        let (tokens, cache) = (rows.len() as u32, self.kv_cache_type);
+        let (scratch, room) = (scratch.start(), scratch.committed());
         self.queue.record_with(&[first as u32], |first| Op::Attention {
             shape,
             cache,
@@ -233,8 +252,10 @@ impl Operators for CudaDevice {
             heads,
             keys,
             values,
+            block_stride,
             out,
             scratch,
+            room,
         });
     }
 

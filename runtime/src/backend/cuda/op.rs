@@ -113,8 +113,11 @@ pub(super) enum Op {
         tokens: u32,
         keys: Address,
         values: Address,
+        /// The layer's first block of keys in the cache, and of values.
         key_cache: Address,
         value_cache: Address,
+        /// Bytes from one block to the next.
+        block_stride: u32,
     },
     Attention {
         shape: AttentionShape,
@@ -125,10 +128,15 @@ pub(super) enum Op {
         tokens: u32,
         queries: Address,
         heads: Heads,
+        /// The layer's first block of keys in the cache, and of values.
         keys: Address,
         values: Address,
+        /// Bytes from one block to the next.
+        block_stride: u32,
         out: Address,
         scratch: Address,
+        /// Bytes of `scratch`.
+        room: u64,
     },
     OutputGate {
         x: Address,

@@ -9,6 +9,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::CudaDevice;
+use super::device::beside_counters;
 use super::memory::{Address, DeviceBuffer};
 use super::op::{MatrixAt, Op, PROJECTIONS, ProjectionAt};
 use super::parameters::Registration;
@@ -103,6 +104,7 @@ impl CudaDevice {
         self.queue.start_piece();
         let resident = projections.iter().filter(|it| it.weight.streamed().is_none());
         self.linear_resident(x, tokens, resident.map(projection_at), scratch);
+        let (scratch, room) = beside_counters(scratch);
         for projection in projections.iter() {
             let Some(rows) = projection.weight.streamed() else { continue };
             let part = Part {
@@ -111,8 +113,8 @@ impl CudaDevice {
                 out: projection.out.start(),
                 outputs: projection.weight.rows(),
                 add: projection.store == Store::Add,
-                scratch: scratch.start(),
-                room: scratch.committed(),
+                scratch,
+                room,
             };
             self.linear_in_parts(projection.weight, rows, &part);
         }

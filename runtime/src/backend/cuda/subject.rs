@@ -8,7 +8,7 @@ use ledger::{Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryKind, Pla
 
 use super::error::check;
 use super::lower::{MOST_PARTS, packed_bytes};
-use super::scratch::{ATTENTION_COUNTERS, ATTENTION_PARTS, ROWS_OF_A_PART, delta_scratch};
+use super::scratch::{COUNTER_BYTES, attention_bytes, delta_bytes};
 use super::{Context, CudaDevice, DeviceBuffer, parameters, probe};
 use crate::backend::conformance::{Limits, Subject};
 use crate::memory::{DEVICE_PAGE, PAGE};
@@ -99,15 +99,14 @@ impl Subject for CudaDevice {
         /// Rows of the largest matrix that a case multiplies with.
         const ROWS: usize = 10_240;
         let parts = if tokens > 64 { MOST_PARTS as usize * tokens * ROWS * 4 } else { 0 };
-        packed_bytes(tokens as u32, columns as u32) + parts as u64
+        COUNTER_BYTES + packed_bytes(tokens as u32, columns as u32) + parts as u64
     }
 
     fn attention_scratch(shape: &AttentionShape) -> u64 {
-        let parts = u64::from(ATTENTION_PARTS) * ROWS_OF_A_PART * (shape.head_dim as u64 + 2) * 4;
-        ATTENTION_COUNTERS * 4 + parts
+        COUNTER_BYTES + attention_bytes(shape, usize::MAX)
     }
 
     fn delta_scratch(shape: &DeltaShape, tokens: usize) -> u64 {
-        ATTENTION_COUNTERS * 4 + delta_scratch(shape, tokens).iter().map(|(_, bytes)| bytes).sum::<u64>()
+        COUNTER_BYTES + delta_bytes(shape, tokens)
     }
 }

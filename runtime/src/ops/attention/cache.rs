@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::kernel::ScoreRow;
-use super::shape::{BLOCK_TOKENS, Shape};
+use super::shape::{BLOCK_TOKENS, CacheLayer, Shape};
 use crate::backend::cpu::{Cpu, Kernel, SharedMut, Vector};
 
 /// How the elements of the KV cache are stored.
@@ -52,7 +52,7 @@ const LARGEST_BYTE: f32 = 127.0;
 /// A vector without a larger magnitude is stored as zeros: the reciprocal of its scale would overflow.
 const SMALLEST: f32 = 1e-30;
 
-/// K or V of one layer, whole blocks.
+/// The keys and values of all layers that share a cache, whole blocks.
 #[derive(Debug, Clone, Copy)]
 pub enum KvSlice<'a> {
     /// f16 bit patterns.
@@ -63,7 +63,7 @@ pub enum KvSlice<'a> {
     Int8(&'a [i8]),
 }
 
-/// K or V of one layer, whole blocks, to write to.
+/// The keys and values of all layers that share a cache, whole blocks, to write to.
 #[derive(Debug)]
 pub enum KvSliceMut<'a> {
     /// f16 bit patterns.
@@ -84,14 +84,13 @@ impl KvSlice<'_> {
         }
     }
 
-    /// Elements of one block, those that hold scales included.
-    const fn block_len(&self, shape: &Shape) -> usize {
-        shape.kv_heads
-            * match self {
-                Self::F16(_) => head_block_len::<u16>(shape),
-                Self::F32(_) => head_block_len::<f32>(shape),
-                Self::Int8(_) => head_block_len::<i8>(shape),
-            }
+    /// Elements of one block of all `layers`, those that hold scales included.
+    const fn block_len(&self, shape: &Shape, layers: usize) -> usize {
+        match self {
+            Self::F16(_) => block_stride::<u16>(shape, layers),
+            Self::F32(_) => block_stride::<f32>(shape, layers),
+            Self::Int8(_) => block_stride::<i8>(shape, layers),
+        }
     }
 
     /// Whether there are no elements.
@@ -138,6 +137,17 @@ pub(super) trait Element: Copy + Send + Sync {
 /// Elements of one KV head in a block, those that hold scales included.
 pub(super) const fn head_block_len<E: Element>(shape: &Shape) -> usize {
     shape.head_block_len() + E::SCALES
+}
+
+/// Elements from one block of a layer to its next, of `layers` that share a cache.
+pub(super) const fn block_stride<E: Element>(shape: &Shape, layers: usize) -> usize {
+    2 * layers * shape.kv_heads * head_block_len::<E>(shape)
+}
+
+/// Elements in front of a layer's first block of keys, and of values.
+pub(super) const fn first_blocks<E: Element>(shape: &Shape, layer: CacheLayer) -> [usize; 2] {
+    let keys = block_stride::<E>(shape, layer.place);
+    [keys, keys + shape.kv_heads * head_block_len::<E>(shape)]
 }
 
 impl Element for f32 {
@@ -219,11 +229,11 @@ impl Element for i8 {
     }
 }
 
-/// Writes K and V of `tokens` tokens, `[tokens, kv_heads, head_dim]` each, to positions `first_position..` of the cache.
+/// Writes K and V of `tokens` tokens, `[tokens, kv_heads, head_dim]` each, to positions `first_position..` of `layer` of the cache.
 ///
 /// # Panics
 /// If `k` or `v` does not have the shape, or the cache has too few blocks.
-#[expect(clippy::too_many_arguments, reason = "two tensors, two caches, where to")]
+#[expect(clippy::too_many_arguments, reason = "two tensors, a layer of a cache, where to")]
 pub fn append(
     cpu: &Cpu,
     shape: &Shape,
@@ -231,31 +241,27 @@ pub fn append(
     tokens: usize,
     k: &[f32],
     v: &[f32],
-    cache_k: KvSliceMut<'_>,
-    cache_v: KvSliceMut<'_>,
+    cache: KvSliceMut<'_>,
+    layer: CacheLayer,
 ) {
     shape.check();
-    for (name, values, cache) in [("k", k, cache_k.as_ref()), ("v", v, cache_v.as_ref())] {
+    for (name, values) in [("k", k), ("v", v)] {
         let row = shape.kv_heads * shape.head_dim;
         assert_eq!(values.len(), tokens * row, "{name} must be [{tokens}, {row}]");
-        check_cache(shape, first_position + tokens, cache);
     }
-    let span = Span { shape, first_position, tokens };
-    match cache_k {
-        KvSliceMut::F16(cache) => span.write::<u16, true>(cpu, k, cache),
-        KvSliceMut::F32(cache) => span.write::<f32, true>(cpu, k, cache),
-        KvSliceMut::Int8(cache) => span.write::<i8, true>(cpu, k, cache),
-    }
-    match cache_v {
-        KvSliceMut::F16(cache) => span.write::<u16, false>(cpu, v, cache),
-        KvSliceMut::F32(cache) => span.write::<f32, false>(cpu, v, cache),
-        KvSliceMut::Int8(cache) => span.write::<i8, false>(cpu, v, cache),
+    check_cache(shape, layer, first_position + tokens, cache.as_ref());
+    let span = Span { shape, layer, first_position, tokens };
+    match cache {
+        KvSliceMut::F16(cache) => span.write_both(cpu, k, v, cache),
+        KvSliceMut::F32(cache) => span.write_both(cpu, k, v, cache),
+        KvSliceMut::Int8(cache) => span.write_both(cpu, k, v, cache),
     }
 }
 
-/// Panics unless the cache has whole blocks, enough for `tokens`.
-pub(super) fn check_cache(shape: &Shape, tokens: usize, cache: KvSlice<'_>) {
-    let (length, block) = (cache.len(), cache.block_len(shape));
+/// Panics unless the cache has the layer and whole blocks, enough for `tokens`.
+pub(super) fn check_cache(shape: &Shape, layer: CacheLayer, tokens: usize, cache: KvSlice<'_>) {
+    assert!(layer.place < layer.layers, "no such layer: {layer:?}");
+    let (length, block) = (cache.len(), cache.block_len(shape, layer.layers));
     assert!(length.is_multiple_of(block), "a cache of {length} elements is not whole blocks of {block}");
     let blocks = tokens.div_ceil(BLOCK_TOKENS);
     assert!(
@@ -269,11 +275,17 @@ pub(super) fn check_cache(shape: &Shape, tokens: usize, cache: KvSlice<'_>) {
 #[derive(Clone, Copy)]
 struct Span<'a> {
     shape: &'a Shape,
+    layer: CacheLayer,
     first_position: usize,
     tokens: usize,
 }
 
 impl Span<'_> {
+    fn write_both<E: Element>(self, cpu: &Cpu, k: &[f32], v: &[f32], cache: &mut [E]) {
+        self.write::<E, true>(cpu, k, cache);
+        self.write::<E, false>(cpu, v, cache);
+    }
+
     /// `K`: tokens innermost.
     fn write<E: Element, const K: bool>(self, cpu: &Cpu, values: &[f32], cache: &mut [E]) {
         let cache = SharedMut::new(cache);
@@ -300,13 +312,16 @@ impl<E: Element, const K: bool> Kernel for HeadWrite<'_, E, K> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Span { shape, first_position, tokens } = self.span;
+        let Span { shape, layer, first_position, tokens } = self.span;
         let width = shape.head_dim;
+        let length = head_block_len::<E>(shape);
+        let stride = block_stride::<E>(shape, layer.layers);
+        let [keys, values] = first_blocks::<E>(shape, layer);
+        let first = if K { keys } else { values } + self.head * length;
         for token in 0..tokens {
             let position = first_position + token;
             let (block, slot) = (position / BLOCK_TOKENS, position % BLOCK_TOKENS);
-            let length = head_block_len::<E>(shape);
-            let start = (block * shape.kv_heads + self.head) * length;
+            let start = first + block * stride;
             // SAFETY: each head belongs to one part of the split, and the view ends with the iteration.
             let block = unsafe { self.cache.slice(start..start + length) };
             let (block, scales) = block.split_at_mut(shape.head_block_len());

@@ -4,18 +4,18 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::cache::{Element, KvSlice, check_cache};
-use super::kernel::{Running, Tile};
-use super::shape::{BLOCK_TOKENS, SPAN_BLOCKS, Shape, WAVE_SPANS};
+use super::cache::{Element, KvSlice, block_stride, check_cache, first_blocks};
+use super::kernel::{Context, Running, Tile};
+use super::shape::{BLOCK_TOKENS, CacheLayer, SPAN_BLOCKS, Shape, WAVE_SPANS};
 use crate::backend::cpu::{Cpu, Kernel, SharedMut, Vector};
 use crate::ops::Heads;
 
-/// Attention of `tokens` tokens from `first_position` on, whose keys and values are in the cache already.
+/// Attention of `tokens` tokens from `first_position` on, whose keys and values are in `layer` of the cache already.
 ///
 /// # Panics
-/// If a slice does not have the shape of the contract, the two caches differ in element type, or `workspace` holds fewer bytes
-/// than [`Shape::workspace`] for the pool's threads.
-#[expect(clippy::too_many_arguments, reason = "where, what, two caches, where to")]
+/// If a slice does not have the shape of the contract, or `workspace` holds fewer bytes than [`Shape::workspace`] for the pool's
+/// threads.
+#[expect(clippy::too_many_arguments, reason = "where, what, a layer of a cache, where to")]
 pub fn forward(
     cpu: &Cpu,
     shape: &Shape,
@@ -23,8 +23,8 @@ pub fn forward(
     tokens: usize,
     q: &[f32],
     q_layout: Heads,
-    cache_k: KvSlice<'_>,
-    cache_v: KvSlice<'_>,
+    cache: KvSlice<'_>,
+    layer: CacheLayer,
     out: &mut [f32],
     workspace: &mut [f32],
 ) {
@@ -33,8 +33,7 @@ pub fn forward(
     let expected = (tokens, shape.heads, shape.head_dim);
     assert_eq!((q_layout.tokens, q_layout.heads, q_layout.width), expected, "layout of q");
     assert_eq!(out.len(), tokens * shape.heads * shape.head_dim, "out must be [{tokens}, heads, head_dim]");
-    check_cache(shape, first_position + tokens, cache_k);
-    check_cache(shape, first_position + tokens, cache_v);
+    check_cache(shape, layer, first_position + tokens, cache);
     let needed = shape.workspace(cpu.pool.threads()).0 as usize / size_of::<f32>();
     assert!(workspace.len() >= needed, "workspace needs {needed} values, not {}", workspace.len());
     if tokens == 0 {
@@ -42,17 +41,16 @@ pub fn forward(
     }
     let (wave, tiles) = workspace.split_at_mut(shape.wave_values());
     let (tiles, out) = (SharedMut::new(tiles), SharedMut::new(out));
-    match (cache_k, cache_v) {
-        (KvSlice::F16(k), KvSlice::F16(v)) => {
-            Call { cpu, shape, first_position, tokens, q, q_layout, k, v, out, tiles }.run(wave);
+    match cache {
+        KvSlice::F16(cache) => {
+            Call { cpu, shape, first_position, tokens, q, q_layout, cache, layer, out, tiles }.run(wave);
         }
-        (KvSlice::F32(k), KvSlice::F32(v)) => {
-            Call { cpu, shape, first_position, tokens, q, q_layout, k, v, out, tiles }.run(wave);
+        KvSlice::F32(cache) => {
+            Call { cpu, shape, first_position, tokens, q, q_layout, cache, layer, out, tiles }.run(wave);
         }
-        (KvSlice::Int8(k), KvSlice::Int8(v)) => {
-            Call { cpu, shape, first_position, tokens, q, q_layout, k, v, out, tiles }.run(wave);
+        KvSlice::Int8(cache) => {
+            Call { cpu, shape, first_position, tokens, q, q_layout, cache, layer, out, tiles }.run(wave);
         }
-        _ => panic!("K and V caches must have one element type"),
     }
 }
 
@@ -63,8 +61,8 @@ struct Call<'a, E> {
     tokens: usize,
     q: &'a [f32],
     q_layout: Heads,
-    k: &'a [E],
-    v: &'a [E],
+    cache: &'a [E],
+    layer: CacheLayer,
     out: SharedMut<'a, f32>,
     /// [`Shape::tile_values`] a thread.
     tiles: SharedMut<'a, f32>,
@@ -154,6 +152,13 @@ impl<E: Element> Call<'_, E> {
         }
     }
 
+    /// The layer's keys and values.
+    fn context(&self) -> Context<'_, E> {
+        let [keys, values] = first_blocks::<E>(self.shape, self.layer);
+        let stride = block_stride::<E>(self.shape, self.layer.layers);
+        Context { k: &self.cache[keys..], v: &self.cache[values..], stride }
+    }
+
     /// A worker's tile and the two running softmaxes behind it.
     fn tile(
         &self,
@@ -215,7 +220,7 @@ impl<E: Element> Kernel for WholeContext<'_, E> {
         total.reset();
         for first in (0..blocks).step_by(SPAN_BLOCKS) {
             partial.reset();
-            tile.attend::<V, E>(call.k, call.v, first..(first + SPAN_BLOCKS).min(blocks), &mut partial);
+            tile.attend::<V, E>(call.context(), first..(first + SPAN_BLOCKS).min(blocks), &mut partial);
             total.merge::<V>(&partial, call.shape.head_dim);
         }
         for row in 0..tile.rows() {
@@ -242,7 +247,7 @@ impl<E: Element> Kernel for OneSpan<'_, E> {
         let call = self.call;
         let (mut tile, ..) = call.tile(self.worker, self.kv_head, 0..call.tokens);
         self.running.reset();
-        tile.attend::<V, E>(call.k, call.v, self.blocks, &mut self.running);
+        tile.attend::<V, E>(call.context(), self.blocks, &mut self.running);
     }
 }
 

@@ -1,5 +1,6 @@
 // Causal attention with grouped queries over the blocked KV cache: keys [block, kv head, dim, 64], values
-// [block, kv head, 64, dim], in int8 with the scales of a head's 64 tokens behind its values.
+// [block, kv head, 64, dim], in int8 with the scales of a head's 64 tokens behind its values. Between the blocks of a layer stand those of
+// other layers: `block_stride` bytes from one to the next.
 //
 // - heads: norm and rotation of queries and keys, and new keys and values into the cache.
 // - attend_few_*: one token a block, the context divided between blocks and its tokens between warps, f32 arithmetic.
@@ -41,7 +42,7 @@ struct Heads {
     u32 width;
     // Of the first two views; the third, values on their way to their cache, is not turned.
     u32 rotary;
-    u32 kv_heads;
+    u32 block_stride;
     u32 type;
     float eps;
     u32 padding;
@@ -51,9 +52,9 @@ const int HEADS_A_BLOCK = 4;
 const int WIDEST_HEAD = 512;
 
 // A vector of a head into its place in a block of the cache, by a warp.
-INLINE void keep(u8 *cache, u32 type, u32 kv_heads, u32 head, u32 dim, u32 position, bool keys, const float *vector, u32 lane) {
+INLINE void keep(u8 *cache, u32 type, u32 block_stride, u32 head, u32 dim, u32 position, bool keys, const float *vector, u32 lane) {
     const u32 slot = position % BLOCK;
-    u8 *block = cache + ((size_t)(position / BLOCK) * kv_heads + head) * head_block_bytes(type, dim);
+    u8 *block = cache + (size_t)(position / BLOCK) * block_stride + head * head_block_bytes(type, dim);
     float scale = 0.f, steps = 0.f;
     if (type == CACHE_INT8) {
         // Magnitudes order as their bits do, NaN above all: a vector with a NaN gets a NaN for its scale.
@@ -114,7 +115,7 @@ KERNEL __launch_bounds__(HEADS_A_BLOCK * 32) heads(const __grid_constant__ Heads
         __syncwarp();
         for (u32 i = lane; i < p.width; i += 32) x[i] = row[i];
     }
-    if (view.cache) keep(view.cache, p.type, p.kv_heads, head, p.width, *p.first + token, view.keys, row, lane);
+    if (view.cache) keep(view.cache, p.type, p.block_stride, head, p.width, *p.first + token, view.keys, row, lane);
 }
 
 struct Attend {
@@ -133,7 +134,7 @@ struct Attend {
     const u32 *first;
     u32 tokens;
     u32 heads;
-    u32 kv_heads;
+    u32 block_stride;
     u32 group;
     u32 token_stride;
     u32 head_stride;
@@ -249,7 +250,7 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
     Eight<TYPE> of_keys[AHEAD ? DIM / 16 : 1], of_values[AHEAD ? QUARTER / TOGETHER : 1];
     const auto fetch = [&](u32 block) {
         if (!AHEAD) return;
-        const size_t at = ((size_t)block * p.kv_heads + kv_head) * head_block;
+        const size_t at = (size_t)block * p.block_stride + kv_head * head_block;
 #pragma unroll
         for (int j = 0; j < DIM / 16; j++) {
             of_keys[AHEAD ? j : 0].load(p.keys + at, (down + 16 * j) * BLOCK + warp * QUARTER + across * 8);
@@ -277,7 +278,7 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
                 for (u32 i = lane; i < DIM; i += 32) vector[i] = p.new_values[kv_head * DIM + i];
                 __syncwarp();
             }
-            keep((u8 *)(is_key ? p.keys : p.values), TYPE, p.kv_heads, kv_head, DIM, length - 1, is_key, vector, lane);
+            keep((u8 *)(is_key ? p.keys : p.values), TYPE, p.block_stride, kv_head, DIM, length - 1, is_key, vector, lane);
         }
         if (warp < R) {
             if (warp < rows) {
@@ -300,7 +301,7 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
         const u32 start = block * BLOCK + warp * QUARTER;
         if (start >= length) break;
         const u32 held = min(QUARTER, length - start);
-        const size_t at = ((size_t)block * p.kv_heads + kv_head) * head_block;
+        const size_t at = (size_t)block * p.block_stride + kv_head * head_block;
         const u8 *keys = p.keys + at, *values = p.values + at;
         if (!is_ahead || block != split) fetch(block);
         // Scores of tokens 8 across .. + 7 of the warp's 16, from a sixteenth of the dimensions.
@@ -557,11 +558,11 @@ template <int DIM> INLINE void attend_many(const Attend &p) {
     const u32 start = *p.first + first_token, length = start + tokens, blocks = (length + BLOCK - 1) / BLOCK;
     const size_t head_block = head_block_bytes(p.type, DIM);
     const auto fetch_keys = [&](u32 block) {
-        const u8 *from = p.keys + ((size_t)block * p.kv_heads + kv_head) * head_block;
+        const u8 *from = p.keys + (size_t)block * p.block_stride + kv_head * head_block;
         fetch_block<BLOCK, true>(base + K, space + K, from, p.type, DIM, DIM);
     };
     const auto fetch_values = [&](u32 block) {
-        const u8 *from = p.values + ((size_t)block * p.kv_heads + kv_head) * head_block;
+        const u8 *from = p.values + (size_t)block * p.block_stride + kv_head * head_block;
         fetch_block<DIM, false>(base + V, space + V, from, p.type, BLOCK, min(BLOCK, length - block * BLOCK));
     };
     fetch_keys(0);

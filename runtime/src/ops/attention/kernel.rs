@@ -68,6 +68,16 @@ impl<'a> Running<'a> {
     }
 }
 
+/// The keys and values of a layer.
+pub(super) struct Context<'a, E> {
+    /// From the first block of keys on.
+    pub(super) k: &'a [E],
+    /// From the first block of values on.
+    pub(super) v: &'a [E],
+    /// Elements from one block to the next.
+    pub(super) stride: usize,
+}
+
 /// The queries of a tile: `tokens` tokens from `first_token` on, all heads of a group.
 pub(super) struct Tile<'a> {
     pub(super) shape: &'a Shape,
@@ -118,11 +128,11 @@ impl Tile<'_> {
     #[inline(always)]
     pub(super) fn attend<V: Vector, E: Element>(
         &mut self,
-        k: &[E],
-        v: &[E],
+        context: Context<'_, E>,
         blocks: std::ops::Range<usize>,
         running: &mut Running<'_>,
     ) {
+        let Context { k, v, stride } = context;
         let (shape, group) = (self.shape, self.shape.group());
         let (width, rows) = (shape.head_dim, self.rows());
         let first_position = self.first_position + self.first_token;
@@ -136,9 +146,9 @@ impl Tile<'_> {
                 return;
             }
             let length = head_block_len::<E>(shape);
-            let start = (block * shape.kv_heads + self.kv_head) * length;
+            let start = block * stride + self.kv_head * length;
             // Panel 0 asks for what comes next while it computes: V of this block, then K of the next.
-            let next = k.get(start + shape.kv_heads * length..).unwrap_or(&[]);
+            let next = k.get(start + stride..).unwrap_or(&[]);
             let next = &next[..next.len().min(length)];
             let (k, k_scales) = k[start..][..length].split_at(shape.head_block_len());
             let (v, v_scales) = v[start..][..length].split_at(shape.head_block_len());

@@ -13,12 +13,15 @@
 //! |---|---|---|
 //! | `q` | strided [`crate::ops::Heads`], `[T, heads, head_dim]` | after norm and rotation |
 //! | `k`, `v` of [`append`] | `[T, kv_heads, head_dim]` | |
-//! | K cache | `[blocks, kv_heads, head_dim, 64]` | f16, f32 or int8; tokens innermost |
-//! | V cache | `[blocks, kv_heads, 64, head_dim]` | f16, f32 or int8 |
+//! | cache | `[blocks, layers, K and V]` | f16, f32 or int8, all layers of a sequence |
+//! | a block of K | `[kv_heads, head_dim, 64]` | tokens innermost |
+//! | a block of V | `[kv_heads, 64, head_dim]` | |
 //! | `out` | `[T, heads, head_dim]` | |
 //!
 //! Position `p` is in block `p / 64`, slot `p % 64`; a block of K or V has [`Shape::block_len`] values. K is stored with
 //! the tokens of a block side by side because scores are then sums of whole registers for one query and for a hundred alike.
+//! The layers' blocks of the same tokens follow each other, so that a sequence grows at one end and has one last page in all, however
+//! many layers there are; the blocks of one layer, which a [`CacheLayer`] finds, are [`Shape::cache_block_bytes`] apart.
 //! Slots after the last token may hold anything, NaN included. f16 overflows above 65504.
 //!
 //! # int8
@@ -43,7 +46,7 @@ mod tests;
 
 pub use cache::{KvCacheType, KvSlice, KvSliceMut, append};
 pub use cpu::forward;
-pub use shape::{BLOCK_TOKENS, SPAN_BLOCKS, Shape};
+pub use shape::{BLOCK_TOKENS, CacheLayer, SPAN_BLOCKS, Shape};
 
 use crate::backend::cpu::Cpu;
 use crate::ops::{Heads, activation};

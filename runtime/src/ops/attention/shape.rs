@@ -17,6 +17,27 @@ const TILE_ROWS: usize = 32;
 /// At most this many rows a KV head, the context is divided between threads instead of the queries.
 const WAVE_ROWS: usize = 16;
 
+/// One of the layers whose keys and values share a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheLayer {
+    /// Which of them, from 0.
+    pub place: usize,
+    /// How many share the cache.
+    pub layers: usize,
+}
+
+impl CacheLayer {
+    /// Bytes in front of the layer's first block of keys.
+    pub const fn keys(&self, shape: &Shape, element: KvCacheType) -> u64 {
+        shape.cache_block_bytes(element, self.place)
+    }
+
+    /// Bytes in front of the layer's first block of values.
+    pub const fn values(&self, shape: &Shape, element: KvCacheType) -> u64 {
+        self.keys(shape, element) + shape.block_bytes(element)
+    }
+}
+
 /// Heads and their width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -42,6 +63,11 @@ impl Shape {
     /// Bytes of one block of K, or of V: its values, and its scales where `element` has them.
     pub const fn block_bytes(&self, element: KvCacheType) -> u64 {
         (self.kv_heads * BLOCK_TOKENS) as u64 * element.vector_bytes(self.head_dim)
+    }
+
+    /// Bytes of one block of the keys and values of `layers` layers: how far apart the blocks of one of them are.
+    pub const fn cache_block_bytes(&self, element: KvCacheType, layers: usize) -> u64 {
+        2 * layers as u64 * self.block_bytes(element)
     }
 
     /// Values of one KV head in a block.

@@ -1,5 +1,8 @@
 use super::KvCacheType::{F16, F32, Int8};
-use super::{BLOCK_TOKENS, KvCacheType, KvSlice, KvSliceMut, Shape, append, forward, output_gate, reference};
+use super::{
+    BLOCK_TOKENS, CacheLayer, KvCacheType, KvSlice, KvSliceMut, Shape, append, forward, output_gate,
+    reference,
+};
 use crate::backend::cpu::{Cpu, InstructionSet};
 use crate::ops::Heads;
 use crate::ops::testing::{Guarded, Numbers, assert_close, every_cpu};
@@ -20,41 +23,41 @@ struct Case {
     v: Vec<f32>,
 }
 
+/// The layer under test; those beside it are never written.
+const LAYER: CacheLayer = CacheLayer { place: 1, layers: 3 };
+
 /// Keys and values in each element type of the cache.
 enum Cache {
-    F16([Vec<u16>; 2]),
-    F32([Vec<f32>; 2]),
-    Int8([Vec<i8>; 2]),
+    F16(Vec<u16>),
+    F32(Vec<f32>),
+    Int8(Vec<i8>),
 }
 
 impl Cache {
     /// Whole blocks for `context` tokens, none of which was ever written: all NaN, the scales of bytes, too.
     fn new(shape: &Shape, context: usize, element: KvCacheType) -> Self {
-        let blocks = context.div_ceil(BLOCK_TOKENS);
-        let length = blocks * shape.block_len();
+        let bytes = context.div_ceil(BLOCK_TOKENS) as u64 * shape.cache_block_bytes(element, LAYER.layers);
+        let length = (bytes / element.width()) as usize;
         match element {
-            F16 => Cache::F16([vec![0x7e00; length], vec![0x7e00; length]]),
-            F32 => Cache::F32([vec![f32::NAN; length], vec![f32::NAN; length]]),
-            Int8 => {
-                let length = blocks * shape.block_bytes(Int8) as usize;
-                Cache::Int8([vec![-1; length], vec![-1; length]])
-            }
+            F16 => Cache::F16(vec![0x7e00; length]),
+            F32 => Cache::F32(vec![f32::NAN; length]),
+            Int8 => Cache::Int8(vec![-1; length]),
         }
     }
 
-    fn writable(&mut self) -> [KvSliceMut<'_>; 2] {
+    fn writable(&mut self) -> KvSliceMut<'_> {
         match self {
-            Cache::F16([k, v]) => [KvSliceMut::F16(k), KvSliceMut::F16(v)],
-            Cache::F32([k, v]) => [KvSliceMut::F32(k), KvSliceMut::F32(v)],
-            Cache::Int8([k, v]) => [KvSliceMut::Int8(k), KvSliceMut::Int8(v)],
+            Cache::F16(cache) => KvSliceMut::F16(cache),
+            Cache::F32(cache) => KvSliceMut::F32(cache),
+            Cache::Int8(cache) => KvSliceMut::Int8(cache),
         }
     }
 
-    fn readable(&self) -> [KvSlice<'_>; 2] {
+    fn readable(&self) -> KvSlice<'_> {
         match self {
-            Cache::F16([k, v]) => [KvSlice::F16(k), KvSlice::F16(v)],
-            Cache::F32([k, v]) => [KvSlice::F32(k), KvSlice::F32(v)],
-            Cache::Int8([k, v]) => [KvSlice::Int8(k), KvSlice::Int8(v)],
+            Cache::F16(cache) => KvSlice::F16(cache),
+            Cache::F32(cache) => KvSlice::F32(cache),
+            Cache::Int8(cache) => KvSlice::Int8(cache),
         }
     }
 }
@@ -97,15 +100,14 @@ impl Case {
         for &tokens in lengths {
             let rows = first * kv_heads * head_dim..(first + tokens) * kv_heads * head_dim;
             let (k, v) = (&self.k[rows.clone()], &self.v[rows]);
-            let [to_k, to_v] = cache.writable();
-            append(cpu, &self.shape, first, tokens, k, v, to_k, to_v);
-            let [k, v] = cache.readable();
+            append(cpu, &self.shape, first, tokens, k, v, cache.writable(), LAYER);
             let layout = Heads::interleaved(tokens, heads, head_dim);
             let q = &self.q[first * layout.token_stride..(first + tokens) * layout.token_stride];
             let mut out = Guarded::nan(tokens * heads * head_dim);
             let bytes = self.shape.workspace(cpu.pool.threads());
             let mut workspace = Guarded::nan(bytes.0 as usize / 4);
-            forward(cpu, &self.shape, first, tokens, q, layout, k, v, out.slice(), workspace.slice());
+            let (cache, shape) = (cache.readable(), &self.shape);
+            forward(cpu, shape, first, tokens, q, layout, cache, LAYER, out.slice(), workspace.slice());
             workspace.take();
             all.extend(out.take());
             first += tokens;
@@ -258,13 +260,15 @@ fn what_is_appended_as_bytes_comes_back_within_half_a_step() {
     let case = Case::inexact(24, shape(4, 2, 48), 100);
     let Shape { kv_heads, head_dim, .. } = case.shape;
     let head_block = BLOCK_TOKENS * (head_dim + 4);
+    // Keys, and values, of one layer.
+    let block_bytes = kv_heads * head_block;
     let written = |cpu: &Cpu, lengths: &[usize]| {
         let mut cache = Cache::new(&case.shape, case.context, Int8);
         let mut first = 0;
         for &tokens in lengths {
             let rows = first * kv_heads * head_dim..(first + tokens) * kv_heads * head_dim;
-            let [k, v] = cache.writable();
-            append(cpu, &case.shape, first, tokens, &case.k[rows.clone()], &case.v[rows], k, v);
+            let (k, v) = (&case.k[rows.clone()], &case.v[rows]);
+            append(cpu, &case.shape, first, tokens, k, v, cache.writable(), LAYER);
             first += tokens;
         }
         let Cache::Int8(bytes) = cache else { unreachable!() };
@@ -272,13 +276,18 @@ fn what_is_appended_as_bytes_comes_back_within_half_a_step() {
     };
     let mut first = None;
     for cpu in every_cpu() {
-        let [k, v] = written(&cpu, &[case.context]);
-        assert!([&k, &v] == written(&cpu, &[1, 63, 2, 34]).each_ref(), "{cpu:?}: in pieces");
-        for (what, bytes, values) in [("K", &k, &case.k), ("V", &v, &case.v)] {
+        let cache = written(&cpu, &[case.context]);
+        assert!(cache == written(&cpu, &[1, 63, 2, 34]), "{cpu:?}: in pieces");
+        for (part, bytes) in cache.chunks_exact(block_bytes).enumerate() {
+            let is_own = part / 2 % LAYER.layers == LAYER.place;
+            assert!(is_own || bytes.iter().all(|byte| *byte == -1), "{cpu:?}: of another layer, part {part}");
+        }
+        for (what, of_two, values) in [("K", 0, &case.k), ("V", 1, &case.v)] {
             for (vector, values) in values.chunks_exact(head_dim).enumerate() {
                 let (token, head) = (vector / kv_heads, vector % kv_heads);
                 let (block, slot) = (token / BLOCK_TOKENS, token % BLOCK_TOKENS);
-                let bytes = &bytes[(block * kv_heads + head) * head_block..][..head_block];
+                let part = (block * LAYER.layers + LAYER.place) * 2 + of_two;
+                let bytes = &cache[part * block_bytes + head * head_block..][..head_block];
                 let scale = bytes[BLOCK_TOKENS * head_dim + 4 * slot..][..4].iter().map(|byte| *byte as u8);
                 let scale = f32::from_ne_bytes(scale.collect::<Vec<_>>().try_into().unwrap());
                 let largest = values.iter().fold(0f32, |largest, x| largest.max(x.abs()));
@@ -293,8 +302,8 @@ fn what_is_appended_as_bytes_comes_back_within_half_a_step() {
                 }
             }
         }
-        let first = first.get_or_insert([k.clone(), v.clone()]);
-        assert!(*first == [k, v], "{cpu:?} writes other bytes");
+        let first = first.get_or_insert_with(|| cache.clone());
+        assert!(*first == cache, "{cpu:?} writes other bytes");
     }
 }
 
@@ -324,6 +333,10 @@ fn bytes_of_a_block_are_the_stated_formula() {
     assert_eq!(shape.block_bytes(F32), 4 * 64 * 4 * 256);
     assert_eq!(shape.block_bytes(F16), 4 * 64 * 2 * 256);
     assert_eq!(shape.block_bytes(Int8), 4 * 64 * (256 + 4));
+    // Its 8 attention layers: 2 MiB every 64 tokens, exactly a page of a GPU.
+    assert_eq!(shape.cache_block_bytes(F16, 8), 2 << 20);
+    let third = CacheLayer { place: 2, layers: 8 };
+    assert_eq!((third.keys(&shape, F16), third.values(&shape, F16)), (2 << 18, 5 << 17));
 }
 
 #[test]

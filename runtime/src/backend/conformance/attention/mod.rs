@@ -5,13 +5,13 @@ mod sequence;
 use super::bench::Bench;
 use super::report::Report;
 use super::subject::Subject;
-use crate::model::operators::KvCache;
+use crate::model::operators::LayerCache;
 use crate::ops::Heads;
 use crate::ops::activation::reference::sigmoid;
 use crate::ops::attention::{Shape, reference};
 use crate::ops::testing::Numbers;
 use crate::plan::KvCacheType;
-use sequence::Case;
+use sequence::{Case, LAYER};
 
 /// Tokens that follow a context in one call, around every border between kernels and their tiles.
 const QUERIES: [usize; 9] = [1, 2, 4, 8, 9, 16, 17, 64, 100];
@@ -30,7 +30,7 @@ fn ask<S: Subject>(
     report: &mut Report,
     bench: &Bench<S>,
     case: &Case,
-    cache: &KvCache<S::Tensor>,
+    blocks: &mut S::Tensor,
     scratch: &mut S::Tensor,
     ask: &Ask,
 ) {
@@ -50,6 +50,7 @@ fn ask<S: Subject>(
     let on_device = bench.holding(&queries);
     let width = heads * head_dim;
     let mut out = bench.unwritten(rows * width);
+    let cache = &LayerCache { blocks, layer: LAYER };
     bench.device.attention(&case.shape, first, before..rows, &on_device, layout, cache, &mut out, scratch);
     if gated && before == 0 {
         bench.device.output_gate(&mut out, &on_device, head_dim, layout);
@@ -113,16 +114,21 @@ fn attends<S: Subject>(
             case.append(&bench, &mut cache, 0, &pieces);
             case.append(&bench, &mut cache, first, &[tokens]);
             report.at(format!("append_kv {element:?} {shape:?}, {length} tokens"));
-            for tensor in [&cache.keys, &cache.values] {
-                bench.look_behind(report, tensor, case.words(element, length));
-            }
+            case.look_beside(report, &bench, &cache, element, length);
             for gated in [false, true] {
                 let Shape { heads, kv_heads, head_dim } = shape;
                 let gate = if gated { " gated" } else { "" };
                 report.at(format!(
                     "attention {element:?} {heads}/{kv_heads}x{head_dim} context {length} t{tokens}{gate}"
                 ));
-                ask(report, &bench, &case, &cache, &mut scratch, &Ask { first, tokens, gated, before: 0 });
+                ask(
+                    report,
+                    &bench,
+                    &case,
+                    &mut cache,
+                    &mut scratch,
+                    &Ask { first, tokens, gated, before: 0 },
+                );
             }
         }
     }
@@ -176,7 +182,7 @@ pub(super) fn attention_of_a_prompt<S: Subject>(report: &mut Report) {
             case.append(&bench, &mut cache, 0, &[tokens]);
             report.at(format!("attention of a prompt 8/2x{head_dim} t{tokens} behind {before} rows"));
             let of = Ask { first: 0, tokens, gated: before > 0, before };
-            ask(report, &bench, &case, &cache, &mut scratch, &of);
+            ask(report, &bench, &case, &mut cache, &mut scratch, &of);
         }
     }
 }
@@ -204,7 +210,7 @@ pub(super) fn attention_of_inexact_values<S: Subject>(report: &mut Report) {
         for tokens in [1, 40] {
             report.at(format!("attention of inexact values {element:?} t{tokens}"));
             let of = Ask { first: length - tokens, tokens, gated: false, before: 0 };
-            ask(report, &bench, &case, &cache, &mut scratch, &of);
+            ask(report, &bench, &case, &mut cache, &mut scratch, &of);
         }
         report.limits = limits;
     }

@@ -1,11 +1,15 @@
 //! Keys and values of a sequence, and a cache of them.
 
 use super::super::bench::Bench;
+use super::super::report::Report;
 use super::super::subject::Subject;
-use crate::model::operators::KvCache;
-use crate::ops::attention::{BLOCK_TOKENS, Shape};
+use crate::model::operators::LayerCache;
+use crate::ops::attention::{BLOCK_TOKENS, CacheLayer, Shape};
 use crate::ops::testing::Numbers;
 use crate::plan::KvCacheType;
+
+/// The layer under test; those beside it are never written.
+pub(super) const LAYER: CacheLayer = CacheLayer { place: 1, layers: 3 };
 
 /// NaN in every element of a cache, and in the scales of bytes.
 fn nothing(element: KvCacheType) -> f32 {
@@ -48,28 +52,50 @@ impl Case {
         self.shape.kv_heads * self.shape.head_dim
     }
 
-    /// Words of four bytes that `tokens` take.
-    pub(super) fn words(&self, element: KvCacheType, tokens: usize) -> usize {
-        let bytes = tokens.div_ceil(BLOCK_TOKENS) as u64 * self.shape.block_bytes(element);
-        bytes as usize / size_of::<f32>()
+    /// Words of four bytes that `tokens` take in a cache.
+    fn words(&self, element: KvCacheType, tokens: usize) -> usize {
+        let block = self.shape.cache_block_bytes(element, LAYER.layers) as usize;
+        tokens.div_ceil(BLOCK_TOKENS) * block / size_of::<f32>()
     }
 
-    /// A cache with room for `tokens`, all of it NaN.
+    /// A cache of several layers with room for `tokens`, all of it NaN.
     pub(super) fn cache<S: Subject>(
         &self,
         bench: &Bench<S>,
         element: KvCacheType,
         tokens: usize,
-    ) -> KvCache<S::Tensor> {
-        let words = vec![nothing(element); self.words(element, tokens)];
-        KvCache { keys: bench.holding(&words), values: bench.holding(&words) }
+    ) -> S::Tensor {
+        bench.holding(&vec![nothing(element); self.words(element, tokens)])
+    }
+
+    /// Looks behind a cache with room for `tokens`, and at the layers that nobody wrote.
+    pub(super) fn look_beside<S: Subject>(
+        &self,
+        report: &mut Report,
+        bench: &Bench<S>,
+        cache: &S::Tensor,
+        element: KvCacheType,
+        tokens: usize,
+    ) {
+        let found = bench.take(report, cache, self.words(element, tokens));
+        let of_layer = 2 * self.shape.block_bytes(element) as usize / size_of::<f32>();
+        for (index, words) in found.chunks_exact(of_layer).enumerate() {
+            let is_own = index % LAYER.layers == LAYER.place;
+            if !is_own && words.iter().any(|word| word.to_bits() != nothing(element).to_bits()) {
+                report.fail(format!(
+                    "layer {} was written beside layer {}",
+                    index % LAYER.layers,
+                    LAYER.place
+                ));
+            }
+        }
     }
 
     /// Puts the tokens from `first` on into the cache, in pieces of these lengths, each from some rows of a tensor.
     pub(super) fn append<S: Subject>(
         &self,
         bench: &Bench<S>,
-        cache: &mut KvCache<S::Tensor>,
+        blocks: &mut S::Tensor,
         first: usize,
         pieces: &[usize],
     ) {
@@ -77,7 +103,7 @@ impl Case {
         let elements = first * width..(first + all) * width;
         let keys = bench.holding(&self.keys[elements.clone()]);
         let values = bench.holding(&self.values[elements]);
-        let mut row = 0;
+        let (mut row, cache) = (0, &mut LayerCache { blocks, layer: LAYER });
         for tokens in pieces {
             let rows = row..row + tokens;
             bench.device.append_kv(&self.shape, first + row, rows, &keys, &values, cache);

@@ -512,16 +512,24 @@ impl Call {
         }
     }
 
+    /// Bytes of the scratch memory that the activations take.
+    fn packed(&self) -> u64 {
+        match self.opening {
+            Opening::Packed { .. } => 0,
+            _ => packed_bytes(self.tokens, self.columns),
+        }
+    }
+
     /// How many parts of a product with `rows` outputs the scratch memory holds behind the activations.
     fn room_for(&self, rows: u32) -> u32 {
         let part = u64::from(self.tokens) * u64::from(rows) * 4;
-        let left = self.room.saturating_sub(packed_bytes(self.tokens, self.columns));
+        let left = self.room.saturating_sub(self.packed());
         u32::try_from(left / part.max(1)).unwrap_or(u32::MAX)
     }
 
     /// Where parts of a product stand in the scratch memory: behind the activations.
     fn parts(&self) -> Address {
-        self.scratch + packed_bytes(self.tokens, self.columns)
+        self.scratch + self.packed()
     }
 
     /// Matrices of plain numbers. `alone`: nobody has packed the activations yet.

@@ -6,20 +6,18 @@ use super::super::memory::Address;
 use super::super::op::Op;
 use super::Gpu;
 use super::row::{self, THREADS};
-use crate::backend::cuda::scratch::{ATTENTION_COUNTERS, ATTENTION_PARTS, delta_scratch};
+use crate::backend::cuda::scratch::{
+    CHUNKED, COUNTER_BYTES, MOST_SPLITS, attention_parts, delta_scratch, few_rows,
+};
 use crate::ops::Heads;
 use crate::ops::attention::KvCacheType;
 use crate::ops::gated_delta_rule::Shape as DeltaShape;
 
 /// The most tokens of which each is attended to by itself.
 const FEW: u32 = 8;
-/// Parts of a context that one block puts together at most.
-const MOST_SPLITS: u32 = 32;
 /// Queries and heads of a group that `attend_many` has in a block.
 const ROWS: u32 = 64;
-/// The fewest tokens for which the chunked delta rule is worth its preparation.
-const CHUNKED: u32 = 16;
-/// Tokens of its chunks, and values of a head that it is written for.
+/// Tokens of a chunk of the delta rule, and values of a head that it is written for.
 const CHUNK: u32 = 64;
 const HEAD: usize = 128;
 
@@ -46,7 +44,7 @@ struct HeadViews {
     tokens: u32,
     width: u32,
     rotary: u32,
-    kv_heads: u32,
+    block_stride: u32,
     cache: u32,
     eps: f32,
     padding: u32,
@@ -68,7 +66,7 @@ struct Attend {
     first: Address,
     tokens: u32,
     heads: u32,
-    kv_heads: u32,
+    block_stride: u32,
     group: u32,
     token_stride: u32,
     head_stride: u32,
@@ -268,7 +266,17 @@ pub(super) fn heads<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &'a [
     // Keys that have just been turned, of all tokens of the pass, and their values.
     let rest = match *rest {
         [
-            Op::AppendKv { shape, cache, first, tokens, keys: x, values, key_cache, value_cache },
+            Op::AppendKv {
+                shape,
+                cache,
+                first,
+                tokens,
+                keys: x,
+                values,
+                key_cache,
+                value_cache,
+                block_stride,
+            },
             ref others @ ..,
         ] if views.count == 2
             && x == keys.x
@@ -298,7 +306,7 @@ pub(super) fn heads<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &'a [
             let values = View { cache: value_cache, ..view(values, 0, packed) };
             views.views = [queries, View { cache: key_cache, keys: 1, ..keys }, values];
             (views.count, views.first) = (3, first);
-            (views.kv_heads, views.cache) = (shape.kv_heads as u32, number_of(cache));
+            (views.block_stride, views.cache) = (block_stride, number_of(cache));
             others
         }
         _ => rest,
@@ -334,7 +342,21 @@ pub(super) fn attention<'a>(ops: &'a [Op], gpu: Gpu, program: &mut Program) -> &
 
 fn attend<'a>(ops: &'a [Op], prepare: Prepare, gpu: Gpu, program: &mut Program) -> &'a [Op] {
     let [
-        Op::Attention { shape, cache, first, blocks, tokens, queries, heads, keys, values, out, scratch },
+        Op::Attention {
+            shape,
+            cache,
+            first,
+            blocks,
+            tokens,
+            queries,
+            heads,
+            keys,
+            values,
+            block_stride,
+            out,
+            scratch,
+            room,
+        },
         rest @ ..,
     ] = ops
     else {
@@ -356,11 +378,11 @@ fn attend<'a>(ops: &'a [Op], prepare: Prepare, gpu: Gpu, program: &mut Program) 
         gate,
         out: *out,
         counters: *scratch,
-        partial: *scratch + ATTENTION_COUNTERS * 4,
+        partial: *scratch + COUNTER_BYTES,
         first: *first,
         tokens: *tokens,
         heads: shape.heads as u32,
-        kv_heads,
+        block_stride: *block_stride,
         group,
         token_stride: heads.token_stride as u32,
         head_stride: heads.head_stride as u32,
@@ -369,13 +391,12 @@ fn attend<'a>(ops: &'a [Op], prepare: Prepare, gpu: Gpu, program: &mut Program) 
         prepare,
     };
     if *tokens <= FEW || group > ROWS {
-        let rows = if group <= 2 { 2 } else { 4 };
+        let (rows, across) = few_rows(shape);
         let kernel = few_of(*cache, dim, rows);
-        let across = kv_heads * group.div_ceil(rows);
         // A block of the cache each, where the GPU has room for so many.
         let wanted = (*blocks).min(MOST_SPLITS);
         let fill = (4 * gpu.processors / (across * tokens)).max(1);
-        let room = (ATTENTION_PARTS / (across * tokens)).max(1);
+        let room = (attention_parts(shape, *room) / (across * tokens)).max(1);
         attend.splits = wanted.min(fill).min(room);
         program.add(kernel, [attend.splits, across, *tokens], 128, 0).with(attend);
     } else {
@@ -406,7 +427,7 @@ pub(super) fn convolution<'a>(ops: &'a [Op], written: &mut Vec<Address>, program
     {
         written.push(*state);
         let parts = delta_scratch(shape, *tokens as usize);
-        let at = |part: usize| scratch + ATTENTION_COUNTERS * 4 + parts[part].0;
+        let at = |part: usize| scratch + COUNTER_BYTES + parts[part].0;
         let (key_heads, value_heads) = (shape.key_heads as u32, shape.value_heads as u32);
         let split = Split {
             x: *x,
@@ -470,7 +491,7 @@ pub(super) fn convolution<'a>(ops: &'a [Op], written: &mut Vec<Address>, program
 /// ended. Passes wait for each other.
 pub(super) fn alone(op: &Op, written: &mut Vec<Address>, program: &mut Program) {
     match *op {
-        Op::AppendKv { shape, cache, first, tokens, keys, values, key_cache, value_cache } => {
+        Op::AppendKv { shape, cache, first, tokens, keys, values, key_cache, value_cache, block_stride } => {
             let packed = Heads::packed(tokens as usize, shape.kv_heads, shape.head_dim);
             // No rotation: the angles' width is 0.
             let views = [
@@ -478,10 +499,17 @@ pub(super) fn alone(op: &Op, written: &mut Vec<Address>, program: &mut Program) 
                 View { cache: value_cache, ..view(values, 0, packed) },
                 View::default(),
             ];
-            let (kv_heads, width) = (shape.kv_heads as u32, shape.head_dim as u32);
-            let cache = number_of(cache);
-            let views =
-                HeadViews { views, first, count: 2, tokens, width, kv_heads, cache, ..HeadViews::default() };
+            let (width, cache) = (shape.head_dim as u32, number_of(cache));
+            let views = HeadViews {
+                views,
+                first,
+                count: 2,
+                tokens,
+                width,
+                block_stride,
+                cache,
+                ..HeadViews::default()
+            };
             add_heads(views, program);
         }
         Op::OutputGate { x, gate, heads } => {

@@ -154,12 +154,67 @@ fn attention_joins_the_gate_of_its_output() {
             heads,
             keys: 0x8000,
             values: 0x9000,
+            block_stride: 1 << 21,
             out: OUT[0],
             scratch: SCRATCH,
+            room: ROOM,
         };
         let gate = |x| Op::OutputGate { x, gate: X + 512, heads };
         assert_eq!(kernels(&[attend, gate(OUT[0])]), [kernel]);
         assert_eq!(kernels(&[attend, gate(OUT[1])]), [kernel, Kernel::OutputGate]);
+    }
+}
+
+/// Whoever writes or reads a cache is told how far its blocks are apart: other layers stand between them.
+#[test]
+fn blocks_of_a_layer_are_as_far_apart_as_the_operators_say() {
+    const STRIDE: u32 = 0x0123_4567;
+    let shape = AttentionShape { heads: 8, kv_heads: 2, head_dim: 128 };
+    let (cache, first, block_stride) = (KvCacheType::F16, 0x7000, STRIDE);
+    for tokens in [1, 8, 70] {
+        let (of_queries, of_keys) = (Heads::packed(tokens, 8, 128), Heads::packed(tokens, 2, 128));
+        let (q, k) = (OUT[0], OUT[1]);
+        let normed = |x, heads| Op::NormHeads { x, heads, weight: WEIGHT, eps: 1e-6 };
+        let turned = |x, heads| Op::Rope { x, heads, rotary: 64, cos: 0x7000, sin: 0x8000 };
+        let tokens = tokens as u32;
+        let append = Op::AppendKv {
+            shape,
+            cache,
+            first,
+            tokens,
+            keys: k,
+            values: OUT[2],
+            key_cache: 0x8000,
+            value_cache: 0x9000,
+            block_stride,
+        };
+        let attend = Op::Attention {
+            shape,
+            cache,
+            first,
+            blocks: 4,
+            tokens,
+            queries: q,
+            heads: of_queries,
+            keys: 0x8000,
+            values: 0x9000,
+            block_stride,
+            out: OUT[3],
+            scratch: SCRATCH,
+            room: ROOM,
+        };
+        let norms = [normed(q, of_queries), normed(k, of_keys), turned(q, of_queries), turned(k, of_keys)];
+        for ops in [[&norms[..], &[append, attend]].concat(), vec![append, attend]] {
+            let mut program = Program::default();
+            lower(&ops, Gpu { processors: 16 }, &mut program).unwrap();
+            for launch in &program.launches {
+                let [argument] = &launch.arguments[..] else { unreachable!("both take one structure") };
+                let words = &program.arguments[argument.start / 16..argument.end.div_ceil(16)];
+                let mut numbers =
+                    words.iter().flat_map(|word| (0..4).map(move |at| (word >> (32 * at)) as u32));
+                assert!(numbers.any(|number| number == STRIDE), "{:?} of {tokens} tokens", launch.kernel);
+            }
+        }
     }
 }
 
@@ -215,6 +270,28 @@ fn rows_of_a_larger_matrix_are_never_multiplied_in_parts() {
         let kernels = many(alone, stride, room);
         assert_eq!(kernels.contains(&Kernel::AddParts), in_parts, "{stride} {room}: {kernels:?}");
     }
+}
+
+/// The MLP's way back reads what its first half has left in 16 bits: nothing stands in the scratch memory, which is its parts' alone.
+#[test]
+fn parts_take_the_place_of_activations_that_stand_elsewhere() {
+    let (tokens, hidden, inner) = (128, 1024, 1024);
+    let parts = 2 * u64::from(tokens * hidden) * 4;
+    let in_parts = |room: u64| {
+        let mut first = linear(NORMED, tokens, hidden, &[(inner, Format::Int4), (inner, Format::Int4)]);
+        let mut back = linear(OUT[0], tokens, inner, &[(hidden, Format::Int4)]);
+        for op in [&mut first, &mut back] {
+            let Op::Linear { room: in_scratch, .. } = op else { unreachable!("just made") };
+            *in_scratch = room;
+        }
+        let gated = Op::SwiGlu { elements: u64::from(tokens * inner), gate: OUT[0], up: OUT[1] };
+        let mut program = Program::default();
+        lower(&[first, gated, back], Gpu { processors: 16 }, &mut program).unwrap();
+        let added = program.launches.iter().find(|launch| launch.kernel == Kernel::AddParts)?;
+        Some(program.arguments[added.arguments[0].start / 16] as u64)
+    };
+    assert_eq!(in_parts(parts), Some(SCRATCH));
+    assert_eq!(in_parts(parts - 1), None);
 }
 
 #[test]
