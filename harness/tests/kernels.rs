@@ -61,7 +61,7 @@ fn the_list_shows_what_each_kernel_takes_and_what_is_not_to_be_trusted() {
 
     let folder = CubinFolder::new(home.path().join(".cache/sweep/kernels"));
     let orin = Architecture::of_capability(8, 7);
-    let edited = KernelSource { text: "edited", ..SOURCES[0] };
+    let edited = KernelSource { files: &[("edited.cu", "edited")], ..SOURCES[0] };
     for source in [&SOURCES[0], &edited] {
         folder.store(source, orin, VERSION, SAMPLE).expect("writable");
     }

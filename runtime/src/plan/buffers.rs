@@ -40,6 +40,8 @@ pub mod keys {
     pub const STAGING: &str = "staging";
     /// Numbers that change from pass to pass, on a device.
     pub const PARAMETERS: &str = "parameters";
+    /// Steps of passes of one token, as a device reads them.
+    pub const STEPS: &str = "steps";
     /// The compiled tokenizer.
     pub const TOKENIZER: &str = "table";
     /// The ids of a trimmed table's rows.
@@ -89,6 +91,7 @@ pub fn plan(
     logits(config, options, &mut buffers);
     if options.device != Device::Cpu {
         parameters(options, &mut buffers);
+        steps(config, &mut buffers);
         buffers.iter_mut().for_each(place_on_device);
         staging(&mut buffers);
         if let Some(ring) = ring {
@@ -343,6 +346,19 @@ fn parameters(options: &RuntimeOptions, buffers: &mut Vec<PlannedBuffer>) {
         ElementType::U8,
         vec![bytes.0],
         format!("{numbers} positions and ids · 4 B, and the largest of each row of scores in parts"),
+    ));
+}
+
+/// What a device does for one token, step by step.
+fn steps(config: &ModelConfig, buffers: &mut Vec<PlannedBuffer>) {
+    let bytes = cuda::steps(config);
+    buffers.push(anonymous(
+        BufferClass::DecodeWorkspace,
+        Lifetime::Resident,
+        keys::STEPS,
+        ElementType::U8,
+        vec![bytes.0],
+        "steps of some passes of one token".to_owned(),
     ));
 }
 

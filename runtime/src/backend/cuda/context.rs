@@ -18,6 +18,8 @@ pub struct Context {
     pub architecture: Architecture,
     /// Multiprocessors.
     pub processors: u32,
+    /// Bytes of shared memory that one block may have.
+    pub shared: u32,
     /// Whether the GPU has no memory of its own.
     pub unified: bool,
     /// Its name.
@@ -71,6 +73,7 @@ impl Context {
             stream,
             architecture: Architecture::of_capability(0, 0),
             processors: 0,
+            shared: 0,
             unified: false,
             name: String::new(),
             driver: 0,
@@ -81,6 +84,7 @@ impl Context {
         let minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         found.architecture = Architecture::of_capability(major.unsigned_abs(), minor.unsigned_abs());
         found.processors = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.unsigned_abs();
+        found.shared = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?.unsigned_abs();
         found.unified = attribute(CU_DEVICE_ATTRIBUTE_INTEGRATED)? != 0;
         if attribute(CU_DEVICE_ATTRIBUTE_VIRTUAL_ADDRESS_MANAGEMENT_SUPPORTED)? == 0 {
             return Err(CudaError::Unsupported {
@@ -184,7 +188,7 @@ impl Module {
         Ok(Module { context: context.clone(), module })
     }
 
-    /// The kernel `name`, allowed to use `shared` bytes of shared memory of its own asking.
+    /// The kernel `name`, allowed to use `shared` bytes of shared memory of its own asking, or all that there is.
     pub(super) fn kernel(&self, name: &std::ffi::CStr, shared: u32) -> Result<CUfunction, CudaError> {
         self.context.enter()?;
         let mut function = std::ptr::null_mut();
@@ -200,7 +204,7 @@ impl Module {
         const USUAL: u32 = 48 << 10;
         if shared > USUAL {
             let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            let shared = i32::try_from(shared).unwrap_or(i32::MAX);
+            let shared = i32::try_from(shared.min(self.context.shared)).unwrap_or(i32::MAX);
             // SAFETY: a function of a loaded module.
             check("give a kernel its shared memory", unsafe {
                 sys::cuFuncSetAttribute(function, most, shared)

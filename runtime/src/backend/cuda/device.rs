@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::memory::{Address, DeviceAllocator, DeviceBuffer};
 use super::op::{Op, PROJECTIONS, ProjectionAt};
 use super::queue::Queue;
-use super::scratch::COUNTER_BYTES;
 use super::streaming::{Streamed, projection_at};
 use super::weight::CudaWeight;
 use super::witness::CudaWitness;
@@ -20,9 +19,6 @@ use crate::weights::stripes_of;
 
 /// Bytes of an f32.
 const WIDTH: u64 = 4;
-
-/// Contexts up to so many blocks of the cache are divided alike, so that a conversation's first passes are one graph.
-const FEWEST_BLOCKS: usize = 8;
 
 /// A GPU with the memory of one engine.
 #[derive(Debug)]
@@ -37,11 +33,6 @@ pub struct CudaDevice {
     pub(super) largest_rows: usize,
     /// Brings the weights that are not resident, where there are any.
     pub(super) streamed: Option<Streamed>,
-}
-
-/// What products may use of the scratch memory, and how much that is in bytes: all but the counters of attention.
-pub(super) fn beside_counters(scratch: &DeviceBuffer) -> (Address, u64) {
-    (scratch.start() + COUNTER_BYTES, scratch.committed() - COUNTER_BYTES)
 }
 
 /// `rows` of `width` elements, from the start of a buffer.
@@ -74,7 +65,7 @@ impl CudaDevice {
         scratch: &DeviceBuffer,
     ) {
         let (x, tokens) = (x.start(), tokens as u32);
-        let (scratch, room) = beside_counters(scratch);
+        let (scratch, room) = (scratch.start(), scratch.committed());
         let mut projections = projections.peekable();
         while let Some(columns) = projections.peek().map(|first| first.matrix.columns) {
             let mut together = [None; PROJECTIONS];
@@ -238,8 +229,7 @@ impl Operators for CudaDevice {
         let out = row(out, rows.start, shape.heads * shape.head_dim);
         let (keys, values, block_stride) = self.layer_cache(&shape, cache);
         let heads = Heads { tokens: rows.len(), ..heads };
-        let blocks = (first + rows.len()).div_ceil(attention::BLOCK_TOKENS).next_power_of_two();
-        let blocks = blocks.max(FEWEST_BLOCKS) as u32;
+        let blocks = (first + rows.len()).div_ceil(attention::BLOCK_TOKENS).next_power_of_two() as u32;
         let (tokens, cache) = (rows.len() as u32, self.kv_cache_type);
         let (scratch, room) = (scratch.start(), scratch.committed());
         self.queue.record_with(&[first as u32], |first| Op::Attention {
@@ -416,6 +406,6 @@ impl Operators for CudaDevice {
 impl Drop for CudaDevice {
     fn drop(&mut self) {
         let _ = self.queue.finish();
-        self.queue.drop_parameters();
+        self.queue.drop_memory();
     }
 }

@@ -33,8 +33,8 @@ pub(super) const fn many_shared(tokens: u32, bits: u32) -> u32 {
 /// What `linear_half` takes: what its eight warps have of 16 tokens by 64 rows.
 pub(super) const HALF_SHARED: u32 = 8 * 16 * 64 * 4;
 
-/// The most that `linear_one` takes: activations of 16 Ki columns, and the longest rings.
-pub(super) const ONE_SHARED: u32 = 144 << 10;
+/// All that a block may have, which the persistent kernel takes.
+const ALL_SHARED: u32 = u32::MAX;
 
 /// What `attend_many` takes: queries, keys and values, 64 of each.
 pub(super) const fn attend_shared(dim: u32) -> u32 {
@@ -67,6 +67,7 @@ kernel_names! {
         AttendFewInt8Of128By4 = c"attend_few_int8_128_4",
         AttendFewInt8Of256By2 = c"attend_few_int8_256_2",
         AttendFewInt8Of256By4 = c"attend_few_int8_256_4",
+        AttendMerge = c"attend_merge",
         AttendMany64 = c"attend_many_64" shared attend_shared(64),
         AttendMany128 = c"attend_many_128" shared attend_shared(128),
         AttendMany256 = c"attend_many_256" shared attend_shared(256),
@@ -86,12 +87,6 @@ kernel_names! {
         DeltaScan = c"delta_scan" shared SCAN_SHARED,
     }
     "linear" {
-        LinearOneInt4By128 = c"linear_one_int4_128" shared ONE_SHARED,
-        LinearOneInt4By64 = c"linear_one_int4_64" shared ONE_SHARED,
-        LinearOneInt4By32 = c"linear_one_int4_32" shared ONE_SHARED,
-        LinearOneInt8By128 = c"linear_one_int8_128" shared ONE_SHARED,
-        LinearOneInt8By64 = c"linear_one_int8_64" shared ONE_SHARED,
-        LinearOneInt8By32 = c"linear_one_int8_32" shared ONE_SHARED,
         LinearFew8 = c"linear_few_8",
         LinearFew16 = c"linear_few_16",
         LinearFew32 = c"linear_few_32",
@@ -102,6 +97,12 @@ kernel_names! {
         LinearHalf = c"linear_half",
         AddParts = c"add_parts",
         LinearDense = c"linear_dense",
+    }
+    "persistent" {
+        PersistentF16Of128 = c"persistent_f16_128" shared ALL_SHARED,
+        PersistentF16Of256 = c"persistent_f16_256" shared ALL_SHARED,
+        PersistentInt8Of128 = c"persistent_int8_128" shared ALL_SHARED,
+        PersistentInt8Of256 = c"persistent_int8_256" shared ALL_SHARED,
     }
     "quantize_activations" {
         PackActivations = c"pack_activations",
@@ -138,6 +139,17 @@ pub(super) struct KernelSet {
 unsafe impl Send for KernelSet {}
 // SAFETY: as above.
 unsafe impl Sync for KernelSet {}
+
+impl Kernel {
+    /// The persistent kernel of a pass without attention: any of them.
+    pub(super) const PERSISTENT: Kernel = Kernel::PersistentF16Of128;
+
+    /// Whether it takes steps.
+    pub(super) fn is_persistent(self) -> bool {
+        use Kernel::{PersistentF16Of128, PersistentF16Of256, PersistentInt8Of128, PersistentInt8Of256};
+        matches!(self, PersistentF16Of128 | PersistentF16Of256 | PersistentInt8Of128 | PersistentInt8Of256)
+    }
+}
 
 impl KernelSet {
     /// Loads `images`, one for each operator.

@@ -16,6 +16,7 @@ use super::probe::probe;
 use super::queue::Queue;
 use super::ring::Ring as DeviceRing;
 use super::scratch;
+use super::step_store::StepStore;
 use super::streaming::Streamed;
 use super::weight::CudaWeight;
 use super::witness::{Before, CudaWitness};
@@ -68,7 +69,8 @@ impl Backend for CudaDevice {
         let (room, _) = scratch::parameters(options);
         let numbers = device_allocator.allocate(&key(BufferClass::DecodeWorkspace, keys::PARAMETERS))?;
         let largest = numbers.start() + (room * size_of::<u32>()) as u64;
-        queue.use_parameters(Parameters::new(staging, numbers, room));
+        let steps = device_allocator.allocate(&key(BufferClass::DecodeWorkspace, keys::STEPS))?;
+        queue.use_memory(Parameters::new(staging, numbers, room), StepStore::new(steps));
         let device = CudaDevice {
             queue,
             witness,

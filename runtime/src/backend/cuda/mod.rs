@@ -3,7 +3,8 @@
 //! - [`kernels`]: kernels compiled in a child process and kept as cubins.
 //! - `probe`: whether a GPU can be used. `context`, `error`: the driver. `memory`: address space and pages of the GPU.
 //! - `op`: operators as they are recorded; `lower`: from those to kernels; `launch`, `kernel_set`: kernels with their arguments;
-//!   `queue`: running them, as graphs where that pays; `parameters`: numbers that change from pass to pass.
+//!   `queue`: running them, as graphs where that pays; `parameters`: numbers that change from pass to pass;
+//!   `step_store`: passes of one token, which are one launch of a kernel that stays.
 //! - `streaming`: operators on weights that are partly in storage; `ring`: the slots that those pass through.
 //! - `device`: the operators of a model. `weight`, `load`, `fill`: from an engine directory into the GPU. `scratch`: what operators need.
 //!   `witness`: what a GPU says of its memory.
@@ -24,6 +25,7 @@ mod probe;
 mod queue;
 mod ring;
 mod scratch;
+mod step_store;
 mod streaming;
 #[cfg(test)]
 mod subject;
@@ -35,5 +37,5 @@ pub use device::CudaDevice;
 pub use error::CudaError;
 pub use memory::DeviceBuffer;
 pub use probe::probe;
-pub use scratch::{parameters, scratch};
+pub use scratch::{parameters, scratch, steps};
 pub use weight::CudaWeight;

@@ -1,5 +1,5 @@
-//! What the model asks for, gathered pass by pass: recorded as operators, made into kernels, and launched together, as a graph
-//! where the same pass has been seen before.
+//! What the model asks for, gathered pass by pass: recorded as operators, made into kernels, and launched together. A pass that has
+//! been seen before is launched as it was kept: its steps on the device, its kernels as a graph.
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,32 @@ use cudarc::driver::sys::{
 use super::context::Context;
 use super::error::{CudaError, check};
 use super::kernel_set::KernelSet;
-use super::launch::{Launch, Program};
+use super::launch::{Launch, Program, Step, StepKind};
 use super::lower::{Gpu, lower};
+use super::memory::Address;
 use super::op::Op;
 use super::parameters::Parameters;
+use super::step_store::StepStore;
 
-/// Passes that are kept as graphs.
-const GRAPHS: usize = 8;
+/// Passes that are kept: their steps have places on the device.
+const KEPT: usize = StepStore::PASSES;
 
 /// Kernels of a pass that is worth a graph: fewer are launched one by one.
 const WORTH_A_GRAPH: usize = 16;
+
+/// Steps that come with a launch of the persistent kernel, where it has no place of its own on the device.
+const ENCLOSED: usize = 9;
+
+/// The argument of the persistent kernel.
+#[repr(C, align(16))]
+struct Pass {
+    /// 0: they are enclosed.
+    steps: Address,
+    arrived: Address,
+    count: u32,
+    padding: [u32; 3],
+    enclosed: [Step; ENCLOSED],
+}
 
 /// Records operators and runs them.
 #[derive(Debug)]
@@ -35,8 +51,9 @@ pub(super) struct Queue {
 struct State {
     ops: Vec<Op>,
     parameters: Option<Parameters>,
+    store: Option<StepStore>,
     program: Program,
-    graphs: Vec<Graph>,
+    kept: Vec<Kept>,
     clock: u64,
     /// The first failure since it was last asked for.
     failed: Option<CudaError>,
@@ -52,13 +69,22 @@ enum Share {
     Rest,
 }
 
-/// A pass that has been seen, its kernels, and its graph once it has been seen twice.
+/// A pass that has been seen, its kernels, where its steps are on the device, and its graph once it has been seen twice.
 #[derive(Debug)]
-struct Graph {
+struct Kept {
     ops: Vec<Op>,
     program: Program,
+    steps: Option<Address>,
     executable: Option<Executable>,
     used: u64,
+}
+
+/// What a launch of the persistent kernel needs beside its steps.
+#[derive(Debug, Clone, Copy)]
+struct Steps {
+    counter: Address,
+    /// Where the steps of the pass are kept on the device.
+    kept: Option<Address>,
 }
 
 #[derive(Debug)]
@@ -85,8 +111,9 @@ impl Queue {
         let state = State {
             ops: Vec::new(),
             parameters: None,
+            store: None,
             program: Program::default(),
-            graphs: Vec::new(),
+            kept: Vec::new(),
             clock: 0,
             failed: None,
         };
@@ -101,15 +128,19 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the queue what numbers reach kernels through.
-    pub(super) fn use_parameters(&self, parameters: Parameters) {
-        self.state().parameters = Some(parameters);
+    /// Gives the queue what numbers reach kernels through, and where it keeps steps.
+    pub(super) fn use_memory(&self, parameters: Parameters, store: StepStore) {
+        let mut state = self.state();
+        (state.parameters, state.store) = (Some(parameters), Some(store));
     }
 
-    /// Takes the parameters back, so that their memory can go before the queue does.
-    pub(super) fn drop_parameters(&self) {
-        let parameters = self.state().parameters.take();
-        drop(parameters);
+    /// Takes that back, so that its memory can go before the queue does.
+    pub(super) fn drop_memory(&self) {
+        let mut state = self.state();
+        let memory = (state.parameters.take(), state.store.take());
+        state.kept.clear();
+        drop(state);
+        drop(memory);
     }
 
     /// Adds an operator.
@@ -118,7 +149,7 @@ impl Queue {
     }
 
     /// Adds an operator that reads `numbers` where they come to stand on the device.
-    pub(super) fn record_with(&self, numbers: &[u32], op: impl FnOnce(super::memory::Address) -> Op) {
+    pub(super) fn record_with(&self, numbers: &[u32], op: impl FnOnce(Address) -> Op) {
         let mut state = self.state();
         let State { ops, parameters, failed, .. } = &mut *state;
         match parameters.as_mut().map(|parameters| parameters.put(numbers)) {
@@ -145,57 +176,123 @@ impl Queue {
 
     fn run(&self, state: &mut State, share: Share) -> Result<(), CudaError> {
         self.context.enter()?;
-        let State { ops, parameters, program, graphs, clock, .. } = state;
+        let State { ops, parameters, store, program, kept, clock, .. } = state;
         if let Some(parameters) = parameters {
             parameters.send(&self.context)?;
         }
-        if share == Share::Piece {
-            program.clear();
-            lower(ops, Gpu::of(&self.context), program)?;
-            return self.launch_all(program);
-        }
+        let counter = store.as_ref().map_or(0, StepStore::counter);
         *clock += 1;
-        if let Some(known) = graphs.iter_mut().find(|known| known.ops == *ops) {
+        if share == Share::Rest
+            && let Some(known) = kept.iter_mut().find(|known| known.ops == *ops)
+        {
             known.used = *clock;
-            let graph = match &known.executable {
-                Some(executable) => executable.0,
-                None => known.executable.insert(self.capture(&known.program)?).0,
-            };
-            // SAFETY: an instantiated graph whose buffers are those of `ops`, which are there.
-            return check("launch a graph", unsafe { sys::cuGraphLaunch(graph, self.context.stream()) });
+            return self.again(known, counter);
         }
         program.clear();
         lower(ops, Gpu::of(&self.context), program)?;
-        if program.launches.len() < WORTH_A_GRAPH || ops.iter().any(has_many_tokens) {
-            return self.launch_all(program);
+        let (launches, steps) = (program.launches.len(), program.steps.len());
+        let worth_it = launches >= WORTH_A_GRAPH || steps > ENCLOSED;
+        let all = Steps { counter, kept: None };
+        if share == Share::Piece || !worth_it || ops.iter().any(has_many_tokens) {
+            return self.launch_all(program, all);
         }
-        if graphs.len() >= GRAPHS
-            && let Some(oldest) = (0..graphs.len()).min_by_key(|index| graphs[*index].used)
-        {
-            graphs.swap_remove(oldest);
+        let oldest = (0..kept.len()).min_by_key(|index| kept[*index].used);
+        let place = match oldest {
+            Some(oldest) if kept.len() >= KEPT => oldest,
+            _ => kept.len(),
+        };
+        let steps = match store {
+            Some(store) if steps > 0 => store.put(&self.context, place, &program.steps)?,
+            _ => None,
+        };
+        let new = Kept { ops: ops.clone(), program: program.clone(), steps, executable: None, used: *clock };
+        match kept.get_mut(place) {
+            Some(old) => *old = new,
+            None => kept.push(new),
         }
-        graphs.push(Graph { ops: ops.clone(), program: program.clone(), executable: None, used: *clock });
-        self.launch_all(program)
+        self.launch_all(program, Steps { counter, kept: steps })
+    }
+
+    /// Launches a pass that has been seen.
+    fn again(&self, known: &mut Kept, counter: Address) -> Result<(), CudaError> {
+        let steps = Steps { counter, kept: known.steps };
+        if known.program.launches.len() < WORTH_A_GRAPH {
+            return self.launch_all(&known.program, steps);
+        }
+        let graph = match &known.executable {
+            Some(executable) => executable.0,
+            None => known.executable.insert(self.capture(&known.program, steps)?).0,
+        };
+        // SAFETY: an instantiated graph whose buffers are those of its operators, which are there.
+        check("launch a graph", unsafe { sys::cuGraphLaunch(graph, self.context.stream()) })
     }
 
     /// Launches all kernels. The first waits for everything in front of it: what it reads before the kernel in front has ended may
     /// have been written by another piece of the pass.
-    fn launch_all(&self, program: &Program) -> Result<(), CudaError> {
+    fn launch_all(&self, program: &Program, steps: Steps) -> Result<(), CudaError> {
         let mut launches = program.launches.iter().enumerate();
-        launches.try_for_each(|(place, launch)| self.launch(program, launch, place > 0))
+        launches.try_for_each(|(place, launch)| match launch.kernel {
+            kernel if kernel.is_persistent() => self.launch_steps(program, launch, steps),
+            _ => self.launch(program, launch, place > 0),
+        })
+    }
+
+    /// Launches steps: all at once where they are kept on the device, else as many at a time as come with a launch.
+    fn launch_steps(&self, program: &Program, launch: &Launch, steps: Steps) -> Result<(), CudaError> {
+        let mut pass = Pass {
+            steps: 0,
+            arrived: steps.counter,
+            count: 0,
+            padding: [0; 3],
+            enclosed: [Step::new(StepKind::Multiply, &[]); ENCLOSED],
+        };
+        let all = launch.steps.clone();
+        if let Some(kept) = steps.kept {
+            pass.steps = kept + (all.start * size_of::<Step>()) as u64;
+            pass.count = all.len() as u32;
+            return self.launch_pass(launch, &pass);
+        }
+        program.steps[all].chunks(ENCLOSED).enumerate().try_for_each(|(index, chunk)| {
+            let start = (index * ENCLOSED) as u32;
+            for (enclosed, step) in pass.enclosed.iter_mut().zip(chunk) {
+                *enclosed = step.settled(step.flags, (step.next - start).min(chunk.len() as u32));
+            }
+            pass.count = chunk.len() as u32;
+            self.launch_pass(launch, &pass)
+        })
+    }
+
+    /// Launches the persistent kernel, whose blocks are all there at the same time.
+    fn launch_pass(&self, launch: &Launch, pass: &Pass) -> Result<(), CudaError> {
+        // SAFETY: all zeros is a valid value.
+        let mut value: CUlaunchAttributeValue = unsafe { std::mem::zeroed() };
+        value.cooperative = 1;
+        let id = CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+        let argument = std::ptr::from_ref(pass).cast_mut().cast();
+        self.launch_with(launch, Some((id, value)), &mut [argument])
     }
 
     /// `early`: whether it may start before the kernel in front has ended.
     fn launch(&self, program: &Program, launch: &Launch, early: bool) -> Result<(), CudaError> {
-        let early_allowed = early && self.context.starts_early();
         // SAFETY: all zeros is a valid value.
         let mut value: CUlaunchAttributeValue = unsafe { std::mem::zeroed() };
         value.programmaticStreamSerializationAllowed = 1;
-        let mut early = CUlaunchAttribute {
-            id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-            pad: [0; 4],
-            value,
-        };
+        let id = CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+        let attribute = (early && self.context.starts_early()).then_some((id, value));
+        let mut arguments: [*mut c_void; 8] = [std::ptr::null_mut(); 8];
+        for (argument, range) in arguments.iter_mut().zip(&launch.arguments) {
+            *argument = program.argument(range).cast_mut().cast();
+        }
+        self.launch_with(launch, attribute, &mut arguments)
+    }
+
+    fn launch_with(
+        &self,
+        launch: &Launch,
+        attribute: Option<(CUlaunchAttributeID, CUlaunchAttributeValue)>,
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), CudaError> {
+        let mut attribute = attribute.map(|(id, value)| CUlaunchAttribute { id, pad: [0; 4], value });
         let config = CUlaunchConfig {
             gridDimX: launch.grid[0],
             gridDimY: launch.grid[1],
@@ -203,15 +300,11 @@ impl Queue {
             blockDimX: launch.block,
             blockDimY: 1,
             blockDimZ: 1,
-            sharedMemBytes: launch.shared,
+            sharedMemBytes: launch.shared.min(self.context.shared),
             hStream: self.context.stream(),
-            attrs: &raw mut early,
-            numAttrs: u32::from(early_allowed),
+            numAttrs: u32::from(attribute.is_some()),
+            attrs: attribute.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut),
         };
-        let mut arguments: [*mut c_void; 8] = [std::ptr::null_mut(); 8];
-        for (argument, range) in arguments.iter_mut().zip(&launch.arguments) {
-            *argument = program.argument(range).cast_mut().cast();
-        }
         // SAFETY: the kernel takes these arguments in this order, and they live until the call returns, which copies them.
         check("launch a kernel", unsafe {
             sys::cuLaunchKernelEx(
@@ -224,14 +317,14 @@ impl Queue {
     }
 
     /// The program as a graph.
-    fn capture(&self, program: &Program) -> Result<Executable, CudaError> {
+    fn capture(&self, program: &Program, steps: Steps) -> Result<Executable, CudaError> {
         let stream = self.context.stream();
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         let (mut graph, mut executable) = (std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: the stream is not capturing; the capture is ended whatever happens in between.
         unsafe {
             check("record a graph", sys::cuStreamBeginCapture_v2(stream, mode))?;
-            let launched = self.launch_all(program);
+            let launched = self.launch_all(program, steps);
             let ended = check("end a graph", sys::cuStreamEndCapture(stream, &raw mut graph));
             launched.and(ended)?;
             let made = sys::cuGraphInstantiateWithFlags(&raw mut executable, graph, 0);
@@ -273,7 +366,7 @@ impl Queue {
     }
 
     /// Writes `row` to the device at `to`, behind all that is recorded.
-    pub(super) fn write_row(&self, to: super::memory::Address, row: &[f32]) {
+    pub(super) fn write_row(&self, to: Address, row: &[f32]) {
         let mut state = self.state();
         self.start(&mut state, Share::Piece);
         let State { parameters, failed, .. } = &mut *state;
@@ -294,7 +387,7 @@ impl Queue {
     ///
     /// # Errors
     /// What failed.
-    pub(super) fn read(&self, from: super::memory::Address, into: &mut [u8]) -> Result<(), CudaError> {
+    pub(super) fn read(&self, from: Address, into: &mut [u8]) -> Result<(), CudaError> {
         let mut state = self.state();
         self.start(&mut state, Share::Rest);
         if state.failed.is_some() {
@@ -317,6 +410,6 @@ impl Drop for Queue {
     fn drop(&mut self) {
         // Graphs go before the kernels that they launch.
         let _ = self.context.wait();
-        self.state().graphs.clear();
+        self.state().kept.clear();
     }
 }

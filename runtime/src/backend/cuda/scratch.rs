@@ -1,23 +1,22 @@
 //! What the operators of this backend need for themselves: one piece of memory, whose content nobody wants any more when the next
-//! operator begins. In front stand the counters of attention, which are zero between calls and never anybody else's.
+//! operator begins.
 
 use ledger::Bytes;
 
 use super::lower::{MOST_PARTS, packed_bytes};
+use super::step_store::StepStore;
 use crate::config::ModelConfig;
 use crate::model::shapes::{attention_shape, delta_shape};
 use crate::ops::attention::Shape as AttentionShape;
 use crate::ops::gated_delta_rule::Shape as DeltaShape;
 use crate::plan::{RuntimeOptions, Stage, Widths};
 
-/// Counters of blocks that work on one query together.
-const ATTENTION_COUNTERS: u64 = 4096;
-/// What stands in front, in bytes.
-pub(super) const COUNTER_BYTES: u64 = ATTENTION_COUNTERS * 4;
-/// Parts of contexts that are reduced at the same time, at most.
+/// Parts of contexts that are put together at the same time, at most.
 const ATTENTION_PARTS: u64 = 512;
-/// Parts of a context that one block puts together at most.
-pub(super) const MOST_SPLITS: u32 = 32;
+/// Parts of a context, at most: what they leave of one token stays below a page.
+const MOST_SPLITS: u32 = 60;
+/// Query rows that a team of a persistent kernel attends with at most.
+const MOST_ROWS: u32 = 8;
 /// The fewest tokens for which the chunked delta rule is worth its preparation.
 pub(super) const CHUNKED: u32 = 16;
 /// Tokens of its chunks.
@@ -39,7 +38,7 @@ pub fn scratch(
     let delta = delta.map_or(0, |linear| delta_bytes(&delta_shape(linear), of_a_sequence));
     let largest = linear_bytes(config, options.mtp, tokens).max(attention).max(delta);
     let what = "activations in 16 bits and parts of products, partial softmax of parts of the context, or chunks of the delta rule";
-    (Bytes(COUNTER_BYTES + largest), what)
+    (Bytes(largest), what)
 }
 
 /// What products need: activations in 16 bits, and behind them parts of what goes back to the residual stream. The MLP's way back
@@ -53,29 +52,51 @@ fn linear_bytes(config: &ModelConfig, drafting: bool, tokens: usize) -> u64 {
     packed(config.intermediate_size).max(packed(back) + parts)
 }
 
-/// Query heads of a group that `attend_few` has in a block, and its blocks across all heads.
-pub(super) fn few_rows(shape: &AttentionShape) -> (u32, u32) {
-    let group = shape.group() as u32;
-    let rows = if group <= 2 { 2 } else { 4 };
-    (rows, shape.kv_heads as u32 * group.div_ceil(rows))
+/// How attention to few tokens is divided: into groups of query rows that share a KV head, and parts of the context of each.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts {
+    /// Query rows of a group.
+    pub(super) rows: u32,
+    /// Groups.
+    pub(super) across: u32,
+    /// Bytes that a part leaves: sums, a largest score and a total for each row.
+    bytes: u64,
 }
 
-/// Bytes of a part of a context: sums, a largest score and a total for each of `rows` query heads.
-fn part_bytes(shape: &AttentionShape, rows: u32) -> u64 {
-    u64::from(rows) * (shape.head_dim as u64 + 2) * 4
+impl Parts {
+    /// One token, by a persistent kernel.
+    pub(super) fn of_one(shape: &AttentionShape) -> Parts {
+        Parts::of(shape, (shape.group() as u32).min(MOST_ROWS))
+    }
+
+    /// Some tokens, each by itself.
+    pub(super) fn of_few(shape: &AttentionShape) -> Parts {
+        Parts::of(shape, if shape.group() <= 2 { 2 } else { 4 })
+    }
+
+    fn of(shape: &AttentionShape, rows: u32) -> Parts {
+        let across = shape.kv_heads as u32 * (shape.group() as u32).div_ceil(rows);
+        Parts { rows, across, bytes: u64::from(rows) * (shape.head_dim as u64 + 2) * 4 }
+    }
+
+    /// Parts of the context of each of `tokens` tokens of which `room` bytes hold what they leave: at least one, which leaves nothing.
+    pub(super) fn splits(&self, tokens: u32, room: u64) -> u32 {
+        let parts = (room / self.bytes).min(ATTENTION_PARTS) as u32;
+        (parts / (self.across * tokens)).clamp(1, MOST_SPLITS)
+    }
+
+    /// Bytes of what the parts of up to `tokens` tokens leave.
+    fn bytes(&self, tokens: usize) -> u64 {
+        let parts = u64::from(self.across * MOST_SPLITS).saturating_mul(tokens as u64).min(ATTENTION_PARTS);
+        parts * self.bytes
+    }
 }
 
 /// What attention of up to `tokens` tokens of a sequence needs.
 pub(super) fn attention_bytes(shape: &AttentionShape, tokens: usize) -> u64 {
-    let (rows, across) = few_rows(shape);
-    let parts = u64::from(across * MOST_SPLITS).saturating_mul(tokens as u64).min(ATTENTION_PARTS);
-    parts * part_bytes(shape, rows)
-}
-
-/// Parts of contexts that `room` bytes of scratch memory hold beside the counters.
-pub(super) fn attention_parts(shape: &AttentionShape, room: u64) -> u32 {
-    let parts = room.saturating_sub(COUNTER_BYTES) / part_bytes(shape, few_rows(shape).0);
-    parts.min(ATTENTION_PARTS) as u32
+    let of_few = if tokens > 1 { Parts::of_few(shape).bytes(tokens) } else { 0 };
+    // Caches that no persistent kernel attends to have no more parts of one token.
+    Parts::of_one(shape).bytes(1).max(Parts::of_few(shape).bytes(1)).max(of_few)
 }
 
 /// What the chunked delta rule needs for `tokens` tokens.
@@ -105,6 +126,14 @@ pub(super) fn delta_scratch(shape: &DeltaShape, tokens: usize) -> [(u64, u64); 7
         end += bytes.next_multiple_of(16);
         (start, bytes.next_multiple_of(16))
     })
+}
+
+/// Bytes of the steps of passes of one token, as the persistent kernel reads them.
+pub fn steps(config: &ModelConfig) -> Bytes {
+    /// Steps of a layer at most, and those before and behind the layers.
+    const OF_A_LAYER: usize = 6;
+    const AROUND: usize = 16;
+    Bytes(StepStore::bytes(OF_A_LAYER * config.layers.len() + AROUND))
 }
 
 /// Bytes of the numbers that change from pass to pass, and of what comes back of a search for the largest: positions, ids, parts
@@ -137,10 +166,15 @@ mod tests {
                 options.max_verify_tree_size = verified;
                 let tokens = options.sequence_tokens();
                 let (planned, _) = scratch(&config, &options, Stage::Decode, options.decode_tokens());
-                let (_, across) = few_rows(&shape);
                 for tokens in 1..=tokens as u32 {
-                    let splits = |room| MOST_SPLITS.min(attention_parts(&shape, room) / (across * tokens));
-                    assert_eq!(splits(planned.0), splits(u64::MAX), "{model}, {tokens} of {verified}");
+                    for parts in [Parts::of_one(&shape), Parts::of_few(&shape)] {
+                        let splits = |room| parts.splits(tokens, room);
+                        let of_one = parts.rows == Parts::of_one(&shape).rows;
+                        if tokens > 1 && of_one && parts.rows != Parts::of_few(&shape).rows {
+                            continue;
+                        }
+                        assert_eq!(splits(planned.0), splits(u64::MAX), "{model}, {tokens} of {verified}");
+                    }
                 }
             }
         }
@@ -154,12 +188,12 @@ mod tests {
         let of = |stage, tokens| scratch(&config, &options, stage, tokens).0;
         // 4096 outputs of a mixer in 16 bits with their sums, and three parts of the residual stream.
         let back = packed_bytes(512, 4096) + 3 * 512 * 2560 * 4;
-        assert_eq!(of(Stage::Prefill, 512), Bytes(COUNTER_BYTES + back));
+        assert_eq!(of(Stage::Prefill, 512), Bytes(back));
         let shape = delta_shape(config.linear_attention.as_ref().unwrap());
         assert!(delta_bytes(&shape, 512) < back && packed_bytes(512, 9216) < back);
         // Without parts of products it is the delta rule that needs most.
-        assert_eq!(of(Stage::Prefill, 64), Bytes(COUNTER_BYTES + delta_bytes(&shape, 64)));
-        // A token: four KV heads, each with 32 parts of four query heads of 256.
-        assert_eq!(of(Stage::Decode, 1), Bytes(COUNTER_BYTES + 4 * 32 * 4 * 258 * 4));
+        assert_eq!(of(Stage::Prefill, 64), Bytes(delta_bytes(&shape, 64)));
+        // A token: four KV heads, each with 60 parts of four query heads of 256.
+        assert_eq!(of(Stage::Decode, 1), Bytes(4 * 60 * 4 * 258 * 4));
     }
 }

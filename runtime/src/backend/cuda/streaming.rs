@@ -9,7 +9,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::CudaDevice;
-use super::device::beside_counters;
 use super::memory::{Address, DeviceBuffer};
 use super::op::{MatrixAt, Op, PROJECTIONS, ProjectionAt};
 use super::parameters::Registration;
@@ -104,7 +103,7 @@ impl CudaDevice {
         self.queue.start_piece();
         let resident = projections.iter().filter(|it| it.weight.streamed().is_none());
         self.linear_resident(x, tokens, resident.map(projection_at), scratch);
-        let (scratch, room) = beside_counters(scratch);
+        let (scratch, room) = (scratch.start(), scratch.committed());
         for projection in projections.iter() {
             let Some(rows) = projection.weight.streamed() else { continue };
             let part = Part {

@@ -8,13 +8,16 @@ use ledger::{Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryKind, Pla
 
 use super::error::check;
 use super::lower::{MOST_PARTS, packed_bytes};
-use super::scratch::{COUNTER_BYTES, attention_bytes, delta_bytes};
+use super::scratch::{attention_bytes, delta_bytes};
 use super::{Context, CudaDevice, DeviceBuffer, parameters, probe};
 use crate::backend::conformance::{Limits, Subject};
 use crate::memory::{DEVICE_PAGE, PAGE};
 use crate::ops::attention::Shape as AttentionShape;
 use crate::ops::gated_delta_rule::Shape as DeltaShape;
 use crate::plan::{Device, RuntimeOptions, keys};
+
+/// Bytes for the steps of passes of a small model.
+const STEPS: u64 = 256 << 10;
 
 /// Kept while the process lives, so that a case does not begin with a context of its own.
 static CONTEXT: OnceLock<Option<Arc<Context>>> = OnceLock::new();
@@ -75,6 +78,7 @@ impl Subject for CudaDevice {
         vec![
             own(BufferClass::StreamRing, keys::STAGING, 4 * DEVICE_PAGE, MemoryKind::Host),
             own(BufferClass::DecodeWorkspace, keys::PARAMETERS, numbers.0, MemoryKind::Device),
+            own(BufferClass::DecodeWorkspace, keys::STEPS, STEPS, MemoryKind::Device),
         ]
     }
 
@@ -99,14 +103,14 @@ impl Subject for CudaDevice {
         /// Rows of the largest matrix that a case multiplies with.
         const ROWS: usize = 10_240;
         let parts = if tokens > 64 { MOST_PARTS as usize * tokens * ROWS * 4 } else { 0 };
-        COUNTER_BYTES + packed_bytes(tokens as u32, columns as u32) + parts as u64
+        packed_bytes(tokens as u32, columns as u32) + parts as u64
     }
 
     fn attention_scratch(shape: &AttentionShape) -> u64 {
-        COUNTER_BYTES + attention_bytes(shape, usize::MAX)
+        attention_bytes(shape, usize::MAX)
     }
 
     fn delta_scratch(shape: &DeltaShape, tokens: usize) -> u64 {
-        COUNTER_BYTES + delta_bytes(shape, tokens)
+        delta_bytes(shape, tokens)
     }
 }

@@ -14,6 +14,15 @@ typedef unsigned long long u64;
 #define INFINITY __int_as_float(0x7f800000)
 #endif
 
+// Bytes of shared memory, as architectures give them to one block.
+#if __CUDA_ARCH__ == 860 || __CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200
+const u32 SHARED = 99 << 10;
+#elif __CUDA_ARCH__ < 900
+const u32 SHARED = 163 << 10;
+#else
+const u32 SHARED = 227 << 10;
+#endif
+
 const u32 FULL_WARP = 0xffffffffu;
 
 // Waits until the kernel before this one has ended and its results can be seen. Where a kernel may start early (sm_90), all
@@ -53,7 +62,12 @@ INLINE u16 to_half(float value) {
 // Two halves, the first in the low bits.
 INLINE u32 to_half2(float low, float high) {
     u32 pair;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(in_half_range(high)), "f"(in_half_range(low)));
+    asm("{\n"
+        "cvt.rn.f16x2.f32 %0, %1, %2;\n"
+        "min.NaN.f16x2 %0, %0, %3;\n"
+        "max.NaN.f16x2 %0, %0, %4;\n"
+        "}"
+        : "=&r"(pair) : "f"(high), "f"(low), "r"(0x7bff7bffu), "r"(0xfbfffbffu));
     return pair;
 }
 
@@ -73,10 +87,25 @@ INLINE u32 mul_half2(u32 a, u32 b) {
 }
 
 INLINE float silu(float x) { return x / (1.f + expf(-x)); }
+// By the units' own exponential and division: some 1e-6 beside silu.
+INLINE float quick_silu(float x) { return __fdividef(x, 1.f + __expf(-x)); }
 INLINE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
 INLINE float softplus(float x) { return fmaxf(x, 0.f) + log1pf(expf(-fabsf(x))); }
 
+// Loads behind it are not moved in front of it: registers are for those that are wanted first.
+INLINE void keep_order() { asm volatile("" ::: "memory"); }
+
 // --- warps
+
+// This thread's number in its block, asked for anew: what follows from it is not kept in registers from one step of a pass to the next.
+INLINE u32 thread_index() {
+    u32 thread;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+    return thread;
+}
+
+// The number of this warp in its block, in a way that shows the compiler that it is the same in all lanes.
+INLINE u32 warp_index() { return __shfl_sync(FULL_WARP, thread_index() / 32, 0); }
 
 INLINE float warp_sum(float value) {
 #pragma unroll
@@ -141,6 +170,66 @@ INLINE void wait_for_copies_but(u32 open) {
     default: wait_for_copies<7>(); return;
     }
 }
+
+// --- numbers in shared memory by which warps tell each other how far they are
+
+// What has been written before `tell` is seen by whoever has seen its number.
+INLINE void tell(u32 at, u32 number) { asm volatile("st.release.cta.shared.u32 [%0], %1;" ::"r"(at), "r"(number) : "memory"); }
+
+INLINE u32 told(u32 at) {
+    u32 number;
+    asm volatile("ld.acquire.cta.shared.u32 %0, [%1];" : "=r"(number) : "r"(at) : "memory");
+    return number;
+}
+
+// --- barriers in shared memory that copies arrive at; `parity` is that of the phase that is waited for
+
+INLINE void barrier_init(u32 barrier, u32 arrivals) { asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory"); }
+
+#define BARRIER_TEST(INSTRUCTION)                                                                   \
+    u32 passed;                                                                                     \
+    asm volatile("{\n.reg .pred p;\n" INSTRUCTION ".parity.shared.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}" \
+                 : "=r"(passed) : "r"(barrier), "r"(parity) : "memory");                            \
+    return passed;
+
+INLINE bool barrier_passed(u32 barrier, u32 parity) { BARRIER_TEST("mbarrier.test_wait") }
+
+// As above, after some time of waiting where the instruction can.
+INLINE bool barrier_passes(u32 barrier, u32 parity) {
+#if __CUDA_ARCH__ >= 900
+    BARRIER_TEST("mbarrier.try_wait")
+#else
+    return barrier_passed(barrier, parity);
+#endif
+}
+
+INLINE void barrier_wait(u32 barrier, u32 parity) {
+    while (!barrier_passes(barrier, parity)) {}
+}
+
+#if __CUDA_ARCH__ >= 900
+// Announces `bytes` that will arrive, and arrives.
+INLINE void barrier_expect(u32 barrier, u32 bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+// `bytes` from global to shared memory, both on 16 bytes, on their way to `barrier`: read once, so that they leave the cache first.
+INLINE void copy_bulk(u32 to, const void *from, u32 bytes, u32 barrier, u64 policy) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;"
+                 ::"r"(to), "l"(from), "r"(bytes), "r"(barrier), "l"(policy) : "memory");
+}
+
+INLINE u64 leaves_first() {
+    u64 policy;
+    asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    return policy;
+}
+#else
+// This thread's copies will arrive at `barrier` when they have ended: one of its arrivals.
+INLINE void barrier_follow_copies(u32 barrier) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
+}
+#endif
 
 // --- matrix units
 

@@ -7,35 +7,38 @@ use crate::engine_dir::hexadecimal;
 /// What is put in front of every kernel file.
 const PRELUDE: &str = include_str!("prelude.cuh");
 
-/// The kernels of one operator: one file, compiled to one cubin.
+/// The kernels of one operator, compiled to one cubin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelSource {
-    /// The operator, by the name of its folder under `ops/`.
+    /// The operator, by the name of its folder under `ops/`; or `persistent`, which is made of several.
     pub operator: &'static str,
-    /// `kernel.cu` of that folder.
-    pub text: &'static str,
+    /// The files in order, each as its path in the source folder and its text.
+    pub files: &'static [(&'static str, &'static str)],
 }
 
 macro_rules! sources {
-    ($($operator:literal),* $(,)?) => {
+    ($($operator:literal: $($path:literal)+;)*) => {
         &[$(KernelSource {
             operator: $operator,
-            text: include_str!(concat!("../../../ops/", $operator, "/kernel.cu")),
+            files: &[$(($path, include_str!(concat!("../../../", $path)))),+],
         }),*]
     };
 }
 
 /// Every operator that has kernels.
 pub const SOURCES: &[KernelSource] = sources![
-    "attention",
-    "causal_conv1d",
-    "gated_delta_rule",
-    "linear",
-    "quantize_activations",
-    "rms_norm",
-    "rope",
-    "row",
-    "swiglu",
+    "attention": "ops/attention/few.cuh" "ops/attention/kernel.cu";
+    "causal_conv1d": "ops/causal_conv1d/kernel.cu";
+    "gated_delta_rule": "ops/gated_delta_rule/recurrent.cuh" "ops/gated_delta_rule/kernel.cu";
+    "linear": "ops/linear/format.cuh" "ops/linear/kernel.cu";
+    "persistent": "ops/linear/format.cuh" "ops/linear/one.cuh" "ops/attention/few.cuh" "ops/attention/one.cuh"
+        "ops/gated_delta_rule/recurrent.cuh"
+        "ops/row/row.cuh" "ops/rope/angle.cuh" "backend/cuda/kernels/persistent.cu";
+    "quantize_activations": "ops/quantize_activations/kernel.cu";
+    "rms_norm": "ops/rms_norm/kernel.cu";
+    "rope": "ops/rope/angle.cuh" "ops/rope/kernel.cu";
+    "row": "ops/row/row.cuh" "ops/row/kernel.cu";
+    "swiglu": "ops/swiglu/kernel.cu";
 ];
 
 /// What NVRTC is asked for, beside the architecture. Arithmetic is IEEE's, with fused multiply-adds: no `--use_fast_math`,
@@ -46,8 +49,11 @@ pub const OPTIONS: &[&str] = &["--std=c++17", "-default-device"];
 impl KernelSource {
     /// What is compiled. Messages of the compiler name the file and the line in it.
     pub fn program(&self) -> String {
-        let Self { operator, text } = self;
-        format!("#line 1 \"prelude.cuh\"\n{PRELUDE}\n#line 1 \"ops/{operator}/kernel.cu\"\n{text}")
+        let mut program = String::new();
+        for (path, text) in [("prelude.cuh", PRELUDE)].iter().chain(self.files) {
+            program.push_str(&format!("#line 1 \"{path}\"\n{text}\n"));
+        }
+        program
     }
 
     /// SHA-256 of the program and the options, in hexadecimal: the same text compiled in the same way.
@@ -67,12 +73,12 @@ mod tests {
 
     #[test]
     fn the_hash_follows_every_part() {
-        let source = KernelSource { operator: "swiglu", text: "a" };
+        let source = KernelSource { operator: "swiglu", files: &[("a.cu", "a")] };
         let hash = source.sha256();
         assert_eq!(hash.len(), 64);
         assert_eq!(hash, source.sha256());
-        assert_ne!(hash, KernelSource { text: "b", ..source }.sha256());
-        assert_ne!(hash, KernelSource { operator: "rope", ..source }.sha256());
+        assert_ne!(hash, KernelSource { files: &[("a.cu", "b")], ..source }.sha256());
+        assert_ne!(hash, KernelSource { files: &[("b.cu", "a")], ..source }.sha256());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Projections: the norm in front of them and what is done with their results join them.
 
 use super::super::kernel_set::{HALF_SHARED, Kernel, many_shared};
-use super::super::launch::{Argument, Program};
+use super::super::launch::{Argument, Program, Step, StepKind};
 use super::super::memory::Address;
-use super::super::op::{Format, Op, PROJECTIONS, ProjectionAt};
+use super::super::op::{Format, MatrixAt, Op, PROJECTIONS, ProjectionAt};
 use super::Gpu;
 
 /// The most tokens for which every tile of weights is read once and multiplied with all of them.
@@ -30,7 +30,7 @@ pub(in crate::backend::cuda) fn packed_bytes(tokens: u32, columns: u32) -> u64 {
 pub(super) enum Opening {
     /// f32 as they are.
     Plain { x: Address },
-    /// In 16 bits already, in the order of `linear_many`.
+    /// In 16 bits already, in the order in which one token's or many tokens' kernels read them.
     Packed { x: Address },
     /// An RMSNorm, whose result stays in `normed`.
     Norm { x: Address, weight: Address, eps: f32, normed: Address },
@@ -72,7 +72,7 @@ struct Matrix {
 
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
-struct Linear {
+pub(super) struct Linear {
     matrices: [Matrix; PROJECTIONS],
     count: u32,
     columns: u32,
@@ -81,7 +81,9 @@ struct Linear {
     opening: u32,
     eps: f32,
     width: u32,
-    all: u32,
+    more: u32,
+    pub(super) rotation: u32,
+    unit: u32,
     x: Address,
     weight: Address,
     gate: Address,
@@ -215,7 +217,7 @@ pub(super) fn lower<'a>(opening: Opening, ops: &'a [Op], gpu: Gpu, program: &mut
         call.dense(&dense, quantised.is_empty(), program);
     }
     // The MLP's product stands in 16 bits where the next projection reads it.
-    if paired && tokens > FEW {
+    if paired && (tokens == 1 || tokens > FEW) {
         let x = quantised[0].projection.out;
         return lower(Opening::Packed { x }, rest, gpu, program);
     }
@@ -285,8 +287,9 @@ fn pair(outputs: &mut [Output], of_call: u32, rest: &[Op]) -> bool {
     // The product is read next, and for many tokens it is only written for that.
     let next = matches!(others, [Op::Linear { x, tokens, columns, projections, .. }, ..]
         if (*x, *tokens, *columns) == (gate.projection.out, of_call, g.rows)
-            && (of_call <= FEW
-                || g.rows.is_multiple_of(32)
+            && (of_call <= FEW && (of_call > 1 || g.rows.is_multiple_of(8))
+                || of_call > FEW
+                    && g.rows.is_multiple_of(32)
                     && projections.iter().flatten().all(|it| it.matrix.format.is_quantised())));
     let joins = alike && these && next;
     if joins {
@@ -295,9 +298,15 @@ fn pair(outputs: &mut [Output], of_call: u32, rest: &[Op]) -> bool {
     joins
 }
 
+/// The windows that a product moves on; 0 for none.
+pub(super) fn windows_of(step: &Step) -> impl Iterator<Item = Address> {
+    (0..PROJECTIONS)
+        .map(|index| step.number_at(index * size_of::<Matrix>() + std::mem::offset_of!(Matrix, window)))
+}
+
 /// Chunks of 32 columns that are multiplied before a scale is applied: as many of 4 as divide the group.
-fn chunks_together(group_size: u32) -> u32 {
-    match group_size / 32 {
+fn unit_of(matrix: MatrixAt) -> u32 {
+    match matrix.group_size / 32 {
         chunks if chunks.is_multiple_of(4) => 4,
         chunks if chunks.is_multiple_of(2) => 2,
         _ => 1,
@@ -352,7 +361,7 @@ impl Call {
         }
     }
 
-    /// One token: matrices that are stored alike in one kernel, dense ones with the first of them.
+    /// One token: matrices that are stored alike in one step, dense ones with the first of them.
     fn one(&self, outputs: &[Output], program: &mut Program) {
         let kind = |it: &Output| {
             let matrix = it.projection.matrix;
@@ -365,19 +374,19 @@ impl Call {
             let (mut together, others): (Vec<Output>, Vec<Output>) =
                 rest.into_iter().partition(|it| first.is_some_and(|first| kind(it) == kind(&first)));
             let tiles = together.iter().map(Output::tiles).sum();
-            let (format, chunks) = first.map_or((Format::Int4, 4), |first| {
-                (first.projection.matrix.format, chunks_together(first.projection.matrix.group_size))
-            });
             together.append(&mut dense);
-            self.one_kind(&together, tiles, format, chunks, program);
+            self.one_kind(&together, tiles, program);
             rest = others;
         }
     }
 
-    fn one_kind(&self, outputs: &[Output], tiles: u32, format: Format, chunks: u32, program: &mut Program) {
-        const WARPS: u32 = 12;
+    /// One step of the persistent kernel: `tiles` are those of matrices that are quantised, which come first.
+    fn one_kind(&self, outputs: &[Output], tiles: u32, program: &mut Program) {
         let mut linear = self.linear();
         self.opening.fill(&mut linear);
+        if matches!(self.opening, Opening::Packed { .. }) {
+            linear.opening = 3;
+        }
         let (mut tile, mut row) = (0, 0);
         for (matrix, output) in linear.matrices.iter_mut().zip(outputs) {
             let next = if output.is_quantised() { &mut tile } else { &mut row };
@@ -386,24 +395,13 @@ impl Call {
         }
         linear.count = outputs.len() as u32;
         let grains = if outputs[0].ending == Ending::SwiGlu { tiles / 2 } else { tiles };
-        let blocks = grains.max(row).clamp(1, self.gpu.processors);
-        (linear.tiles, linear.all) = (grains / blocks, grains % blocks);
-        // What warps have of a grain that they do not finish alone: a first and a last one each, of one or two tiles.
-        let parts = WARPS * 2 * 2 * TILE * 4;
-        let sums = (self.columns / 32).next_multiple_of(4) * 4;
-        let front = (self.columns * 2 + sums + 128 + parts).next_multiple_of(128);
-        let unit = chunks * if format == Format::Int8 { 512 } else { 256 } + 64;
-        // Stages of a warp's ring, as the kernels have them.
-        let stages = if (format, chunks) == (Format::Int4, 4) { 5 } else { 4 };
-        let kernel = match (format, chunks) {
-            (Format::Int8, 4) => Kernel::LinearOneInt8By128,
-            (Format::Int8, 2) => Kernel::LinearOneInt8By64,
-            (Format::Int8, _) => Kernel::LinearOneInt8By32,
-            (_, 4) => Kernel::LinearOneInt4By128,
-            (_, 2) => Kernel::LinearOneInt4By64,
-            (_, _) => Kernel::LinearOneInt4By32,
-        };
-        program.add(kernel, [blocks, 1, 1], WARPS * 32, front + WARPS * stages * unit).with(linear);
+        let blocks = self.gpu.processors;
+        (linear.tiles, linear.more) = (grains / blocks, grains % blocks);
+        // Those with one more begin where those of the products before ended: in the long run all have as much to read.
+        linear.rotation = (blocks - program.dealt % blocks) % blocks;
+        program.dealt += linear.more;
+        linear.unit = unit_of(outputs[0].projection.matrix);
+        program.add_step(Kernel::PERSISTENT, StepKind::Multiply, linear, blocks);
     }
 
     /// Activations in 16 bits in the scratch memory, in the order that their reader wants. Returns where the sums are.

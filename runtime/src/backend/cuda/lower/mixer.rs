@@ -1,20 +1,20 @@
 //! What mixes tokens: attention, the convolution and the gated delta rule.
 
 use super::super::kernel_set::{Kernel, PREPARE_SHARED, SCAN_SHARED, attend_shared};
-use super::super::launch::{Argument, Program};
+use super::super::launch::{Argument, Program, StepKind};
 use super::super::memory::Address;
 use super::super::op::Op;
 use super::Gpu;
 use super::row::{self, THREADS};
-use crate::backend::cuda::scratch::{
-    CHUNKED, COUNTER_BYTES, MOST_SPLITS, attention_parts, delta_scratch, few_rows,
-};
+use crate::backend::cuda::scratch::{CHUNKED, Parts, delta_scratch};
 use crate::ops::Heads;
 use crate::ops::attention::KvCacheType;
 use crate::ops::gated_delta_rule::Shape as DeltaShape;
 
 /// The most tokens of which each is attended to by itself.
 const FEW: u32 = 8;
+/// Teams of four warps that a multiprocessor has for attention at a time.
+const TEAMS: u32 = 2;
 /// Queries and heads of a group that `attend_many` has in a block.
 const ROWS: u32 = 64;
 /// Tokens of a chunk of the delta rule, and values of a head that it is written for.
@@ -61,7 +61,6 @@ struct Attend {
     values: Address,
     gate: Address,
     out: Address,
-    counters: Address,
     partial: Address,
     first: Address,
     tokens: u32,
@@ -72,6 +71,8 @@ struct Attend {
     head_stride: u32,
     cache: u32,
     splits: u32,
+    dim: u32,
+    rows: u32,
     prepare: Prepare,
 }
 
@@ -218,6 +219,17 @@ fn few_of(cache: KvCacheType, dim: u32, rows: u32) -> Kernel {
         (Int8, 128, _) => Kernel::AttendFewInt8Of128By4,
         (Int8, _, 2) => Kernel::AttendFewInt8Of256By2,
         (Int8, _, _) => Kernel::AttendFewInt8Of256By4,
+    }
+}
+
+/// The persistent kernel that attends to such a cache, if there is one.
+fn persistent_of(cache: KvCacheType, dim: u32) -> Option<Kernel> {
+    match (cache, dim) {
+        (KvCacheType::F16, 128) => Some(Kernel::PersistentF16Of128),
+        (KvCacheType::F16, 256) => Some(Kernel::PersistentF16Of256),
+        (KvCacheType::Int8, 128) => Some(Kernel::PersistentInt8Of128),
+        (KvCacheType::Int8, 256) => Some(Kernel::PersistentInt8Of256),
+        _ => None,
     }
 }
 
@@ -377,8 +389,7 @@ fn attend<'a>(ops: &'a [Op], prepare: Prepare, gpu: Gpu, program: &mut Program) 
         values: *values,
         gate,
         out: *out,
-        counters: *scratch,
-        partial: *scratch + COUNTER_BYTES,
+        partial: *scratch,
         first: *first,
         tokens: *tokens,
         heads: shape.heads as u32,
@@ -388,17 +399,35 @@ fn attend<'a>(ops: &'a [Op], prepare: Prepare, gpu: Gpu, program: &mut Program) 
         head_stride: heads.head_stride as u32,
         cache: number_of(*cache),
         splits: 1,
+        dim,
+        rows: 0,
         prepare,
     };
     if *tokens <= FEW || group > ROWS {
-        let (rows, across) = few_rows(shape);
-        let kernel = few_of(*cache, dim, rows);
-        // A block of the cache each, where the GPU has room for so many.
-        let wanted = (*blocks).min(MOST_SPLITS);
-        let fill = (4 * gpu.processors / (across * tokens)).max(1);
-        let room = (attention_parts(shape, *room) / (across * tokens)).max(1);
-        attend.splits = wanted.min(fill).min(room);
-        program.add(kernel, [attend.splits, across, *tokens], 128, 0).with(attend);
+        let persistent = persistent_of(*cache, dim).filter(|_| *tokens == 1);
+        let parts = match persistent {
+            Some(_) => Parts::of_one(shape),
+            None => Parts::of_few(shape),
+        };
+        // A block of the cache each, where the GPU and the scratch memory have room for so many.
+        let fill = (TEAMS * gpu.processors / (parts.across * tokens)).max(1);
+        attend.splits = (*blocks).min(fill).min(parts.splits(*tokens, *room));
+        attend.rows = parts.rows;
+        match persistent {
+            Some(kernel) => program.add_step(kernel, StepKind::Attend, attend, gpu.processors),
+            None => {
+                let kernel = few_of(*cache, dim, parts.rows);
+                program.add(kernel, [attend.splits, parts.across, *tokens], 128, 0).with(attend);
+            }
+        }
+        if attend.splits > 1 {
+            /// Parts of 32 values of a block, one a warp.
+            const TOGETHER: u32 = 4;
+            let merged = tokens * attend.heads * (dim / 32);
+            program
+                .add(Kernel::AttendMerge, [merged.div_ceil(TOGETHER), 1, 1], TOGETHER * 32, 0)
+                .with(attend);
+        }
     } else {
         let kernel = match dim {
             64 => Kernel::AttendMany64,
@@ -427,7 +456,7 @@ pub(super) fn convolution<'a>(ops: &'a [Op], written: &mut Vec<Address>, program
     {
         written.push(*state);
         let parts = delta_scratch(shape, *tokens as usize);
-        let at = |part: usize| scratch + COUNTER_BYTES + parts[part].0;
+        let at = |part: usize| scratch + parts[part].0;
         let (key_heads, value_heads) = (shape.key_heads as u32, shape.value_heads as u32);
         let split = Split {
             x: *x,

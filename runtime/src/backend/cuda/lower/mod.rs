@@ -2,10 +2,11 @@
 //! or a launch. Every result that somebody could read afterwards is written all the same.
 //!
 //! - `linear`: projections, with the norm before and what follows them. `mixer`: attention, convolution, the delta rule.
-//! - `row`: the rest.
+//! - `row`: the rest. `persistent`: kernels that become steps of one.
 
 mod linear;
 mod mixer;
+mod persistent;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -85,5 +86,6 @@ pub(super) fn lower(ops: &[Op], gpu: Gpu, program: &mut Program) -> Result<(), C
             }
         };
     }
+    persistent::join(program);
     Ok(())
 }

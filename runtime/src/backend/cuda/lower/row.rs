@@ -57,6 +57,21 @@ struct Angles {
 // SAFETY: addresses and numbers, without padding.
 unsafe impl Argument for Angles {}
 
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Search {
+    x: Address,
+    largest: Address,
+    places: Address,
+    width: u32,
+    parts: u32,
+    rows: u32,
+    padding: u32,
+}
+
+// SAFETY: addresses and numbers; its padding has a name.
+unsafe impl Argument for Search {}
+
 /// Blocks of [`THREADS`] threads for `count` elements.
 pub(super) fn blocks(count: u64) -> u32 {
     u32::try_from(count.div_ceil(u64::from(THREADS))).unwrap_or(u32::MAX).max(1)
@@ -125,16 +140,9 @@ pub(super) fn lower(op: &Op, program: &mut Program) {
             program.add(Kernel::ReadAll, [1024, 1, 1], 512, 0).with(from).with(bytes / 16).with(out);
         }
         Op::Argmax { x, rows, width, parts, places } => {
-            program
-                .add(Kernel::ArgmaxParts, [ARGMAX_PARTS, rows, 1], THREADS, 0)
-                .with(x)
-                .with(width)
-                .with(parts);
-            program
-                .add(Kernel::ArgmaxRows, [rows, 1, 1], THREADS, 0)
-                .with(parts)
-                .with(ARGMAX_PARTS)
-                .with(places);
+            let search = Search { x, largest: parts, places, width, parts: ARGMAX_PARTS, rows, padding: 0 };
+            program.add(Kernel::ArgmaxParts, [ARGMAX_PARTS, rows, 1], THREADS, 0).with(search);
+            program.add(Kernel::ArgmaxRows, [rows, 1, 1], 32, 0).with(search);
         }
         _ => unreachable!("other operators are lowered elsewhere"),
     }

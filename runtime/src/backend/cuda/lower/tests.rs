@@ -1,6 +1,7 @@
 //! Which sequences become which kernels: what the conformance suite means to test joined is joined.
 
 use super::super::kernel_set::Kernel;
+use super::super::launch::{Step, StepKind};
 use super::super::op::{Format, MatrixAt, PROJECTIONS, ProjectionAt};
 use super::*;
 use crate::ops::Heads;
@@ -20,6 +21,13 @@ fn kernels(ops: &[Op]) -> Vec<Kernel> {
     let mut program = Program::default();
     lower(ops, Gpu { processors: 16 }, &mut program).unwrap();
     program.launches.iter().map(|launch| launch.kernel).collect()
+}
+
+/// The steps of persistent kernels.
+fn steps(ops: &[Op]) -> Vec<Step> {
+    let mut program = Program::default();
+    lower(ops, Gpu { processors: 16 }, &mut program).unwrap();
+    program.steps
 }
 
 fn norm(tokens: u32) -> Op {
@@ -49,7 +57,7 @@ fn linear(x: u64, tokens: u32, columns: u32, outputs: &[(u32, Format)]) -> Op {
 fn a_norm_joins_the_projections_that_read_it() {
     let projections = [(512, Format::Int4), (128, Format::Int4), (128, Format::Int4)];
     for (tokens, expected) in [
-        (1, &[Kernel::LinearOneInt4By128][..]),
+        (1, &[Kernel::PERSISTENT][..]),
         (5, &[Kernel::PackActivations, Kernel::LinearFew8]),
         (17, &[Kernel::PackActivations, Kernel::LinearFew32]),
         (33, &[Kernel::PackActivations, Kernel::LinearManyInt4By64]),
@@ -66,7 +74,7 @@ fn an_mlp_is_two_products() {
     let inner = 640;
     let pair = [(inner, Format::Int4), (inner, Format::Int4)];
     for (tokens, expected) in [
-        (1, &[Kernel::LinearOneInt4By128; 2][..]),
+        (1, &[Kernel::PERSISTENT][..]),
         (8, &[Kernel::PackActivations, Kernel::LinearFew8, Kernel::PackActivations, Kernel::LinearFew8]),
         (40, &[Kernel::PackActivations, Kernel::LinearManyInt4By64, Kernel::LinearManyInt4By64]),
     ] {
@@ -77,6 +85,7 @@ fn an_mlp_is_two_products() {
             linear(OUT[0], tokens, inner, &[(HIDDEN, Format::Int4)]),
         ];
         assert_eq!(kernels(&ops), expected, "{tokens} tokens");
+        assert_eq!(steps(&ops).len(), if tokens == 1 { 2 } else { 0 }, "{tokens} tokens");
     }
 }
 
@@ -101,7 +110,8 @@ fn one_token_of_a_linear_layer_is_one_kernel_before_its_recurrence() {
             },
         ]
     };
-    assert_eq!(kernels(&ops(1)), [Kernel::LinearOneInt4By128]);
+    assert_eq!(kernels(&ops(1)), [Kernel::PERSISTENT]);
+    assert_eq!(steps(&ops(1)).len(), 1);
     let gates_joined =
         [Kernel::PackActivations, Kernel::LinearFew8, Kernel::LinearHalf, Kernel::CausalConv1d];
     assert_eq!(kernels(&ops(4)), gates_joined);
@@ -142,13 +152,13 @@ fn queries_and_keys_are_normed_and_turned_at_once() {
 #[test]
 fn attention_joins_the_gate_of_its_output() {
     let shape = AttentionShape { heads: 8, kv_heads: 2, head_dim: 128 };
-    for (tokens, kernel) in [(1, Kernel::AttendFewF16Of128By4), (70, Kernel::AttendMany128)] {
+    for (tokens, kernel) in [(3, Kernel::AttendFewF16Of128By4), (70, Kernel::AttendMany128)] {
         let heads = Heads::interleaved(tokens as usize, 8, 128);
         let attend = Op::Attention {
             shape,
             cache: KvCacheType::F16,
             first: 0x7000,
-            blocks: 4,
+            blocks: 1,
             tokens,
             queries: X,
             heads,
@@ -208,8 +218,10 @@ fn blocks_of_a_layer_are_as_far_apart_as_the_operators_say() {
             let mut program = Program::default();
             lower(&ops, Gpu { processors: 16 }, &mut program).unwrap();
             for launch in &program.launches {
-                let [argument] = &launch.arguments[..] else { unreachable!("both take one structure") };
-                let words = &program.arguments[argument.start / 16..argument.end.div_ceil(16)];
+                let words = match launch.steps.is_empty() {
+                    true => program.words_of(launch),
+                    false => program.steps[launch.steps.start].words(),
+                };
                 let mut numbers =
                     words.iter().flat_map(|word| (0..4).map(move |at| (word >> (32 * at)) as u32));
                 assert!(numbers.any(|number| number == STRIDE), "{:?} of {tokens} tokens", launch.kernel);
@@ -327,4 +339,75 @@ fn what_follows_rows_of_a_larger_matrix_does_not_join_them() {
             assert_eq!((&both[..alone.len()], both.len() > alone.len()), (&alone[..], true), "{next:?}");
         }
     }
+}
+
+/// A layer of attention for one token, behind its projections and in front of the next.
+fn attention_of_one(blocks: u32) -> Vec<Op> {
+    let shape = AttentionShape { heads: 8, kv_heads: 2, head_dim: 128 };
+    let attend = Op::Attention {
+        shape,
+        cache: KvCacheType::F16,
+        first: 0x7000,
+        blocks,
+        tokens: 1,
+        queries: OUT[0],
+        heads: Heads::packed(1, 8, 128),
+        keys: 0x8000,
+        values: 0x9000,
+        block_stride: 0x8000,
+        out: OUT[1],
+        scratch: SCRATCH,
+        room: ROOM,
+    };
+    vec![
+        norm(1),
+        linear(NORMED, 1, HIDDEN, &[(1024, Format::Int4)]),
+        attend,
+        linear(OUT[1], 1, 1024, &[(HIDDEN, Format::Int4)]),
+        Op::Argmax { x: OUT[0], rows: 1, width: 1000, parts: 0xa000, places: 0xb000 },
+    ]
+}
+
+#[test]
+fn a_pass_of_one_token_is_one_kernel_that_stays() {
+    let kinds = |ops: &[Op]| steps(ops).iter().map(|step| step.kind).collect::<Vec<_>>();
+    use StepKind::{Attend, Merge, Multiply, Place, Search};
+    assert_eq!(kernels(&attention_of_one(1)), [Kernel::PERSISTENT]);
+    assert_eq!(kinds(&attention_of_one(1)), [Multiply, Attend, Multiply, Search, Place]);
+    assert_eq!(kinds(&attention_of_one(4)), [Multiply, Attend, Merge, Multiply, Search, Place]);
+    let next: Vec<u32> = steps(&attention_of_one(4)).iter().map(|step| step.next).collect();
+    assert_eq!(next, [3, 3, 3, 6, 6, 6], "which product's weights are asked for next");
+    // Without anything that only such a kernel does, it is others.
+    assert_eq!(kernels(&attention_of_one(1)[4..]), [Kernel::ArgmaxParts, Kernel::ArgmaxRows]);
+    // What is no step divides it.
+    let mut divided = attention_of_one(1);
+    divided.insert(3, Op::CopyRows { from: OUT[0], to: OUT[2], count: 16 });
+    assert_eq!(kernels(&divided), [Kernel::PersistentF16Of128, Kernel::CopyRows, Kernel::PERSISTENT]);
+}
+
+#[test]
+fn all_blocks_get_the_same_share_in_the_long_run() {
+    // 20 tiles for 16 blocks: four have one more.
+    let products: Vec<Op> = (0..4).map(|_| linear(X, 1, HIDDEN, &[(320, Format::Int4)])).collect();
+    let rotation = |step: &Step| step.number_at(std::mem::offset_of!(linear::Linear, rotation)) as u32;
+    let rotations: Vec<u32> = steps(&products).iter().map(rotation).collect();
+    assert_eq!(rotations, [0, 12, 8, 4]);
+}
+
+#[test]
+fn a_window_that_the_step_in_front_moves_on_is_not_read_early() {
+    let (channels, kernel) = (512, 4);
+    let one = |window| {
+        [
+            linear(X, 1, HIDDEN, &[(channels, Format::Int4)]),
+            Op::Convolve { channels, tokens: 1, undecided: false, taps: WEIGHT, kernel, x: OUT[0], window },
+        ]
+    };
+    let early = |second| {
+        let steps = steps(&[one(0x7000), one(second)].concat());
+        assert_eq!(steps.len(), 2);
+        steps[1].flags & Step::EARLY != 0
+    };
+    assert!(early(0x9000));
+    assert!(!early(0x7000));
 }

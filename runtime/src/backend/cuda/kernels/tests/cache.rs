@@ -17,7 +17,7 @@ fn what_was_stored_is_found_by_its_whole_key() {
     let path = folder.store(&SOURCES[0], ORIN, version(12, 6), b"a cubin").unwrap();
     let entry = folder.find_compiled(&SOURCES[0], ORIN, version(12, 6)).unwrap();
     assert_eq!((entry.path, entry.cubin.as_slice()), (path, b"a cubin".as_slice()));
-    let edited = KernelSource { text: "edited", ..SOURCES[0] };
+    let edited = KernelSource { files: &[("edited.cu", "edited")], ..SOURCES[0] };
     let renamed = KernelSource { operator: "rms_norm", ..SOURCES[0] };
     assert_eq!(folder.find_compiled(&edited, ORIN, version(12, 6)), None);
     assert_eq!(folder.find_compiled(&renamed, ORIN, version(12, 6)), None);
@@ -35,7 +35,7 @@ fn any_compiler_will_do_and_the_oldest_is_taken() {
         folder.store(&SOURCES[0], ORIN, version(number, 0), name.as_bytes()).unwrap();
         assert_eq!(folder.find(&SOURCES[0], ORIN).unwrap().cubin, name.as_bytes());
     }
-    assert_eq!(folder.find(&KernelSource { text: "edited", ..SOURCES[0] }, ORIN), None);
+    assert_eq!(folder.find(&KernelSource { files: &[("edited.cu", "edited")], ..SOURCES[0] }, ORIN), None);
     assert_eq!(folder.find(&SOURCES[0], "sm_87a".parse().unwrap()), None);
 }
 

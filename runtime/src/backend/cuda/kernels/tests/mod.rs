@@ -15,8 +15,8 @@ const SAMPLE: &[u8] = include_bytes!("sample-sm_87-nvrtc12.6.cubin");
 const ORIN: Architecture = Architecture::of_capability(8, 7);
 const HOPPER: Architecture = Architecture::of_capability(9, 0);
 const SOURCES: &[KernelSource] = &[
-    KernelSource { operator: "rope", text: "__global__ void rope() {}" },
-    KernelSource { operator: "swiglu", text: "__global__ void swiglu() {}" },
+    KernelSource { operator: "rope", files: &[("rope.cu", "__global__ void rope() {}")] },
+    KernelSource { operator: "swiglu", files: &[("swiglu.cu", "__global__ void swiglu() {}")] },
 ];
 
 /// A version from its two numbers.

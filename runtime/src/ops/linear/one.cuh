@@ -1,0 +1,523 @@
+// y = x Wᵀ for one token, by a grid that stays: see backend/cuda/kernels/persistent.cu.
+//
+// A block has its share of the tiles, and its warps take the units of those in even parts: a unit is a tile of 16 rows by 128, 64 or
+// 32 columns with its scales and zero points. Units come through a ring of the warp's own in shared memory, some of them together. x is
+// made in every block, norm included.
+
+// Warps that multiply, and their threads.
+const u32 CREW_WARPS = 12;
+const u32 CREW = CREW_WARPS * 32;
+// A place of a ring: values of some units, their scales, their zero points from a multiple of 16 bytes on, and what the supplier
+// says of them: how many they are, times 16, and where in their first 16 bytes zero points begin.
+const u32 SLOT_UNITS = SHARED < (128 << 10) ? 2 : 4;
+const u32 SLOT_VALUES = SLOT_UNITS * 1024, SLOT_SCALES = SLOT_VALUES, SLOT_ZEROS = SLOT_SCALES + SLOT_UNITS * 32;
+const u32 SLOT_SAYS = SLOT_ZEROS + (SLOT_UNITS * 8 + 31) / 16 * 16, SLOT = SLOT_SAYS + 16;
+// What warps have of grains that several of them have parts of: [warp][not from its beginning, or from it][matrix of a pair][row].
+const u32 PARTS_OF_GRAINS = CREW_WARPS * 2 * 2 * 16;
+
+// Waits for all threads of the crew.
+INLINE void crew_sync() { asm volatile("bar.sync 3, %0;" ::"n"(CREW) : "memory"); }
+
+// Bytes of a unit's values.
+INLINE u32 unit_bytes(const Linear &p) { return p.unit * (p.matrices[0].format == INT8 ? 512 : 256); }
+
+INLINE void read8(float (&v)[8], const float *from) {
+    const float4 a = ((const float4 *)from)[0], b = ((const float4 *)from)[1];
+    v[0] = a.x; v[1] = a.y; v[2] = a.z; v[3] = a.w;
+    v[4] = b.x; v[5] = b.y; v[6] = b.z; v[7] = b.w;
+}
+
+INLINE float squares_of(const float (&v)[8]) {
+    float sum = 0.f;
+#pragma unroll
+    for (int i = 0; i < 8; i++) sum = fmaf(v[i], v[i], sum);
+    return sum;
+}
+
+// The part of a product that a block and a warp of it have.
+struct Share {
+    // Grains: a tile, or the two tiles of a pair. A block's are neighbours.
+    u32 first_grain;
+    // Units of a grain, and of all grains of the block.
+    u32 of_grain;
+    u32 units;
+    // Of those, the units of this warp.
+    u32 first;
+    u32 end;
+
+    METHOD Share(const Linear &p, u32 warp) {
+        const u32 groups = p.columns / 32 / p.unit;
+        of_grain = p.matrices[0].ending == SWIGLU ? 2 * groups : groups;
+        u32 block = blockIdx.x + p.rotation;
+        if (block >= gridDim.x) block -= gridDim.x;
+        first_grain = block * p.tiles + min(block, p.more);
+        units = (p.tiles + (block < p.more ? 1 : 0)) * of_grain;
+        first = units * warp / CREW_WARPS;
+        end = units * (warp + 1) / CREW_WARPS;
+    }
+};
+
+// The place in its matrix of the tile `number` of a call whose tiles do not alternate; `index` becomes that of the matrix.
+INLINE u32 tile_of(const Linear &p, u32 number, u32 &index) {
+    index = 0;
+    while (index + 1 < p.count && p.matrices[index + 1].format < F16 && number >= p.matrices[index + 1].block) index++;
+    return number - p.matrices[index].block;
+}
+
+// What a row is finished with, asked for before its sum is there.
+struct Operands {
+    float v[7];
+
+    // Before the step in front has ended: what only this step writes.
+    METHOD void load_early(const Matrix &m, u32 row) {
+        if (m.ending != CONVOLVE) return;
+        const size_t rows = m.rows;
+#pragma unroll
+        for (int i = 0; i < 3; i++) v[i] = m.window[i * rows + row];
+#pragma unroll
+        for (int i = 0; i < 4; i++) v[3 + i] = m.first[i * rows + row];
+    }
+
+    METHOD void load(const Matrix &m, u32 row) {
+        if (m.ending == ADD) v[0] = m.out[row];
+    }
+
+    METHOD void finish(const Matrix &m, u32 row, float y) const {
+        if (m.ending == ADD) {
+            m.out[row] = v[0] + y;
+        } else if (m.ending == CONVOLVE) {
+            const size_t rows = m.rows;
+            m.window[row] = v[1];
+            m.window[rows + row] = v[2];
+            m.window[2 * rows + row] = y;
+            m.out[row] = quick_silu(fmaf(y, v[6], fmaf(v[2], v[5], fmaf(v[1], v[4], v[0] * v[3]))));
+        } else {
+            ::finish(m, 0, row, y);
+        }
+    }
+};
+
+// Eight columns that a thread of the crew has of a row of a dense matrix.
+struct DenseUnit {
+    uint4 words[2];
+
+    METHOD void load(const Matrix &m, u32 row, u32 columns, u32 unit) {
+        const size_t place = (size_t)row * columns + unit * 8;
+        if (m.format == F32) {
+            words[0] = stream_load4((const float *)m.values + place);
+            words[1] = stream_load4((const float *)m.values + place + 4);
+        } else {
+            words[0] = stream_load4((const u16 *)m.values + place);
+        }
+    }
+
+    // Times the packed columns of x.
+    METHOD float times(const Matrix &m, uint4 x) const {
+        const float v[8] = {low_half(x.x), low_half(x.y), high_half(x.x), high_half(x.y),
+                            low_half(x.z), low_half(x.w), high_half(x.z), high_half(x.w)};
+        float sum = 0.f;
+        if (m.format == F32) {
+            const u32 w[8] = {words[0].x, words[0].y, words[0].z, words[0].w, words[1].x, words[1].y, words[1].z, words[1].w};
+#pragma unroll
+            for (int i = 0; i < 8; i++) sum = fmaf(__uint_as_float(w[i]), v[i], sum);
+        } else {
+            const u32 w[4] = {words[0].x, words[0].y, words[0].z, words[0].w};
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const u16 low = (u16)w[i], high = (u16)(w[i] >> 16);
+                sum = fmaf(m.format == BF16 ? from_bf16(low) : from_half(low), v[2 * i], sum);
+                sum = fmaf(m.format == BF16 ? from_bf16(high) : from_half(high), v[2 * i + 1], sum);
+            }
+        }
+        return sum;
+    }
+};
+
+// Rows of dense matrices are dealt to blocks from the last one on, those of all matrices in one row.
+struct DenseRows {
+    u32 index;
+    u32 row;
+
+    METHOD DenseRows(const Linear &p) : index(0), row(0) { settle(p); }
+
+    METHOD bool is_end(const Linear &p) const { return index == p.count; }
+
+    METHOD void next(const Linear &p) {
+        row += gridDim.x;
+        if (row >= p.matrices[index].rows) {
+            index++;
+            settle(p);
+        }
+    }
+
+  private:
+    // To the first row of this block in a matrix from `index` on.
+    METHOD void settle(const Linear &p) {
+        for (; index < p.count; index++) {
+            const Matrix &m = p.matrices[index];
+            if (m.format < F16) continue;
+            row = (gridDim.x - 1 - blockIdx.x + gridDim.x - m.block % gridDim.x) % gridDim.x;
+            if (row < m.rows) return;
+        }
+    }
+};
+
+// Eight neighbouring columns of x, packed, into shared memory, with the sum of every 32.
+INLINE void keep_packed(uint4 *x, float *sums, u32 unit, bool valid, uint4 packed) {
+    float sum = low_half(packed.x) + high_half(packed.x) + low_half(packed.y) + high_half(packed.y) +
+                low_half(packed.z) + high_half(packed.z) + low_half(packed.w) + high_half(packed.w);
+    sum = valid ? sum : 0.f;
+    sum += __shfl_xor_sync(FULL_WARP, sum, 1);
+    sum += __shfl_xor_sync(FULL_WARP, sum, 2);
+    if (valid) {
+        x[unit] = packed;
+        if (unit % 4 == 0) sums[unit / 4] = sum;
+    }
+}
+
+INLINE void keep_unit(uint4 *x, float *sums, u32 unit, bool valid, const float (&v)[8]) {
+    const uint4 packed = make_uint4(to_half2(v[0], v[2]), to_half2(v[1], v[3]), to_half2(v[4], v[6]), to_half2(v[5], v[7]));
+    keep_packed(x, sums, unit, valid, packed);
+}
+
+// x in shared memory, after the opening. `wait` waits for the step in front. A thread asks for all of its columns at once, as far as
+// it has room for them, and so waits once.
+template <class Wait> INLINE void open_one(const Linear &p, uint4 *x, float *sums, float *space, Wait wait) {
+    const float *from = (const float *)p.x;
+    const u32 units = p.columns / 8, thread = thread_index(), opening = p.opening;
+    const u32 own = opening == GATED_NORM ? p.width : p.columns;
+    float w[8] = {};
+    if (opening != PLAIN && opening != PACKED && thread < units) read8(w, p.weight + thread * 8 % own);
+    wait();
+    if (opening == GATED_NORM) {
+        const u32 TOGETHER = 2;
+        for (u32 base = thread; base / 32 * 32 < units; base += TOGETHER * CREW) {
+            float v[TOGETHER][8] = {}, z[TOGETHER][8] = {};
+#pragma unroll
+            for (u32 j = 0; j < TOGETHER; j++) {
+                const u32 unit = base + j * CREW;
+                if (unit >= units) continue;
+                read8(v[j], from + unit * 8);
+                read8(z[j], p.gate + unit * 8);
+            }
+#pragma unroll
+            for (u32 j = 0; j < TOGETHER; j++) {
+                const u32 unit = base + j * CREW;
+                // Of a whole warp.
+                if (unit / 32 * 32 >= units) continue;
+                if (unit < units && unit != thread) read8(w, p.weight + unit * 8 % own);
+                // A head is some neighbouring lanes: width / 8 of them, a power of two up to 32.
+                float squares = squares_of(v[j]);
+                for (u32 lane = p.width / 16; lane > 0; lane /= 2) squares += __shfl_xor_sync(FULL_WARP, squares, lane);
+                const float of_head = rsqrtf(squares / (float)p.width + p.eps);
+#pragma unroll
+                for (int i = 0; i < 8; i++) v[j][i] = v[j][i] * of_head * w[i] * quick_silu(z[j][i]);
+                keep_unit(x, sums, unit, unit < units, v[j]);
+            }
+        }
+        crew_sync();
+        return;
+    }
+    const u32 TOGETHER = 3;
+    if (opening == PACKED) {
+        for (u32 base = thread; base / 32 * 32 < units; base += TOGETHER * CREW) {
+            uint4 packed[TOGETHER] = {};
+#pragma unroll
+            for (u32 j = 0; j < TOGETHER; j++) {
+                if (base + j * CREW < units) packed[j] = ((const uint4 *)p.x)[base + j * CREW];
+            }
+#pragma unroll
+            for (u32 j = 0; j < TOGETHER; j++) {
+                const u32 unit = base + j * CREW;
+                if (unit / 32 * 32 < units) keep_packed(x, sums, unit, unit < units, packed[j]);
+            }
+        }
+        crew_sync();
+        return;
+    }
+    float v[TOGETHER][8] = {}, factor = 1.f;
+    const auto load = [&](u32 base) {
+#pragma unroll
+        for (u32 j = 0; j < TOGETHER; j++) {
+            const u32 unit = base + j * CREW;
+            if (unit < units) read8(v[j], from + unit * 8);
+        }
+    };
+    load(thread);
+    if (opening == NORM) {
+        float squares = 0.f;
+#pragma unroll
+        for (u32 j = 0; j < TOGETHER; j++) squares += thread + j * CREW < units ? squares_of(v[j]) : 0.f;
+        for (u32 unit = TOGETHER * CREW + thread; unit < units; unit += CREW) {
+            float more[8];
+            read8(more, from + unit * 8);
+            squares += squares_of(more);
+        }
+        squares = warp_sum(squares);
+        if (thread % 32 == 0) space[thread / 32] = squares;
+        crew_sync();
+        squares = 0.f;
+#pragma unroll
+        for (u32 warp = 0; warp < CREW_WARPS; warp++) squares += space[warp];
+        factor = rsqrtf(squares / (float)p.columns + p.eps);
+    }
+    for (u32 base = thread; base / 32 * 32 < units; base += TOGETHER * CREW) {
+        if (base != thread) load(base);
+#pragma unroll
+        for (u32 j = 0; j < TOGETHER; j++) {
+            const u32 unit = base + j * CREW;
+            if (unit / 32 * 32 >= units) continue;
+            if (opening == NORM && unit < units) {
+                if (unit != thread) read8(w, p.weight + unit * 8);
+#pragma unroll
+                for (int i = 0; i < 8; i++) v[j][i] = v[j][i] * factor * w[i];
+                if (p.extra && blockIdx.x == 0) {
+                    float4 *normed = (float4 *)p.extra + unit * 2;
+                    normed[0] = make_float4(v[j][0], v[j][1], v[j][2], v[j][3]);
+                    normed[1] = make_float4(v[j][4], v[j][5], v[j][6], v[j][7]);
+                }
+            }
+            keep_unit(x, sums, unit, unit < units, v[j]);
+        }
+    }
+    crew_sync();
+}
+
+// The rows of a grain are done, by the sums of its tiles.
+INLINE void finish_row(const Linear &p, u32 number, u32 in_tile, float one, float other) {
+    const bool paired = p.matrices[0].ending == SWIGLU;
+    u32 index = 0;
+    const u32 r = (paired ? number : tile_of(p, number, index)) * 16 + in_tile;
+    const Matrix &m = p.matrices[index];
+    if (r >= m.rows) return;
+    if (paired) {
+        // In the order and the type in which the next product reads it.
+        ((u16 *)m.out)[r / 8 * 8 + packed_place(r % 8)] = to_half(quick_silu(one) * other);
+    } else {
+        finish(m, 0, r, one);
+    }
+}
+
+// Adds what `N` neighbouring units of a tile make to this lane's two rows. Pointers are to what this lane reads of the first: its words
+// of the values, its columns of x, the sums of x, its rows' scales and zero points.
+template <int CHUNKS, bool EIGHT, int N>
+INLINE void of_units(const char *words, const uint4 *x, const float *sums, const char *scales, const char *zeros, bool has_zeros, bool bf16,
+                     float (&y)[2]) {
+    const u32 CHUNK = EIGHT ? 512 : 256;
+    // Two sums of each that do not wait for each other. All eight columns of the operand are x: one of them counts.
+    float acc[N][2][4] = {}, sum[N] = {};
+#pragma unroll
+    for (int c = 0; c < CHUNKS; c++) {
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            const int chunk = n * CHUNKS + c;
+            const uint4 b = x[chunk * 4];
+            u32 a[2][4];
+            if (EIGHT) {
+                bytes(a[0], *(const uint2 *)(words + chunk * CHUNK));
+                bytes(a[1], *(const uint2 *)(words + chunk * CHUNK + 64));
+            } else {
+                nibbles(a, *(const uint2 *)(words + chunk * CHUNK));
+            }
+            multiply_add(acc[n][0], a[0], b.x, b.y);
+            multiply_add(acc[n][1], a[1], b.z, b.w);
+            if (CHUNKS < 4) sum[n] += sums[chunk];
+        }
+    }
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        if (CHUNKS == 4) {
+            const float4 four = *(const float4 *)(sums + n * 4);
+            sum[n] = four.x + four.y + four.z + four.w;
+        }
+        const u32 pair = *(const u32 *)(scales + n * 32), points = has_zeros ? *(const u8 *)(zeros + n * 8) : 0x88;
+        const float bias0 = EIGHT ? 1152.f : 1024.f + (float)(points & 15);
+        const float bias1 = EIGHT ? 1152.f : 1024.f + (float)(points >> 4);
+        y[0] = fmaf(scale_of((u16)pair, bf16), acc[n][0][0] + acc[n][1][0] - bias0 * sum[n], y[0]);
+        y[1] = fmaf(scale_of((u16)(pair >> 16), bf16), acc[n][0][2] + acc[n][1][2] - bias1 * sum[n], y[1]);
+    }
+}
+
+// A warp's units, from its ring. What it does not finish alone goes to `parts`.
+template <int CHUNKS, bool EIGHT, class Units>
+INLINE void multiply_units(const Linear &p, const Share &share, Units &units, const uint4 *x, const float *sums, float *parts) {
+    const u32 VALUES = CHUNKS * (EIGHT ? 512 : 256);
+    const u32 warp = thread_index() / 32;
+    const int lane = thread_index() % 32, row = lane / 4, quad = lane % 4;
+    const bool paired = p.matrices[0].ending == SWIGLU, bf16 = p.matrices[0].bf16_scales;
+    const bool has_zeros = !EIGHT && p.matrices[0].zeros;
+    const u32 tiles = paired ? 2 : 1, groups = p.columns / 32 / CHUNKS;
+    // The grain in hand, the tile in it, and the group in that.
+    u32 grain = share.first / share.of_grain, group = share.first - grain * share.of_grain, which = 0;
+    // Whether the warp has the grain in hand from its beginning.
+    bool from_beginning = group == 0;
+    if (group >= groups) {
+        group -= groups;
+        which = 1;
+    }
+    // Where this lane reads: its words of a unit, its columns of x.
+    const u32 words = (EIGHT ? 2 * quad : quad) * 64 + row * 8;
+    const uint4 *of_x = x + group * CHUNKS * 4 + quad;
+    // Of the first tile and, in a pair, of the second.
+    float y[2] = {}, second[2] = {};
+    u32 left = share.end - share.first, here = 0;
+    const char *values = nullptr, *scales = nullptr, *zeros = nullptr;
+    while (left > 0) {
+        if (here == 0) {
+            values = units.wait();
+            scales = values + SLOT_SCALES + row * 4;
+            const u32 says = *(const u32 *)(values + SLOT_SAYS);
+            here = says / 16;
+            zeros = values + SLOT_ZEROS + says % 16 + row;
+        }
+        // Two at once where there are two, so that their sums need not wait for each other.
+        const bool two = here > 1 && group + 1 < groups;
+        if (two) {
+            of_units<CHUNKS, EIGHT, 2>(values + words, of_x, sums + group * CHUNKS, scales, zeros, has_zeros, bf16, y);
+        } else {
+            of_units<CHUNKS, EIGHT, 1>(values + words, of_x, sums + group * CHUNKS, scales, zeros, has_zeros, bf16, y);
+        }
+        const u32 done = two ? 2 : 1;
+        here -= done;
+        left -= done;
+        group += done;
+        if (here == 0) units.release();
+        values += done * VALUES;
+        scales += done * 32;
+        zeros += done * 8;
+        of_x += done * CHUNKS * 4;
+        if (group < groups && left > 0) continue;
+        // Its part of a tile is done; of a pair the first tile's is kept beside.
+        const bool tile_ends = group == groups;
+        if (tile_ends) {
+            group = 0;
+            of_x = x + quad;
+        }
+        if (paired && which == 0 && left > 0) {
+            second[0] = y[0];
+            second[1] = y[1];
+            y[0] = y[1] = 0.f;
+            which = 1;
+            continue;
+        }
+        if (!paired || which == 0) {
+            second[0] = y[0];
+            second[1] = y[1];
+            y[0] = y[1] = 0.f;
+        }
+        // `second` is what it has of the first tile, y of the other.
+        if (quad == 0) {
+            if (from_beginning && tile_ends && which == tiles - 1) {
+#pragma unroll 1
+                for (u32 i = 0; i < 2; i++) {
+                    finish_row(p, share.first_grain + grain, row * 2 + i, i ? second[1] : second[0], i ? y[1] : y[0]);
+                }
+            } else {
+                float *to = parts + (warp * 2 + (from_beginning ? 1 : 0)) * 32 + row * 2;
+                *(float2 *)to = make_float2(second[0], second[1]);
+                *(float2 *)(to + 16) = make_float2(y[0], y[1]);
+            }
+        }
+        y[0] = y[1] = second[0] = second[1] = 0.f;
+        which = 0;
+        grain++;
+        from_beginning = true;
+    }
+}
+
+// A product. `units` are this warp's in order. `early`: what only this step writes may be read before the step in front has ended.
+// `work` holds x, `small` 32 numbers, `parts` PARTS_OF_GRAINS.
+template <class Units, class Wait>
+INLINE void multiply(const Linear &p, bool early, Units &units, char *work, float *small, float *parts, Wait wait) {
+    uint4 *x = (uint4 *)work;
+    float *sums = (float *)(work + p.columns * 2);
+    const u32 thread = thread_index(), warp = thread / 32;
+    const bool paired = p.matrices[0].ending == SWIGLU;
+    const Share share(p, warp);
+    const u32 all = share.units, of_grain = share.of_grain;
+
+    // The row that this thread finishes first, if several warps have parts of its grain.
+    const u32 own_grain = thread / 16, in_tile = thread % 16;
+    const bool finishes = !paired && own_grain * of_grain < all;
+    u32 own_index = 0;
+    const u32 own_row = finishes ? tile_of(p, share.first_grain + own_grain, own_index) * 16 + in_tile : 0;
+    const Matrix &own = p.matrices[own_index];
+    const bool expects = finishes && own_row < own.rows;
+    // The first and the last of those warps.
+    const auto warp_of = [&](u32 unit) { return (CREW_WARPS * (unit + 1) - 1) / all; };
+    const u32 own_from = own_grain * of_grain < all ? warp_of(own_grain * of_grain) : 0;
+    const u32 own_to = own_grain * of_grain < all ? warp_of(own_grain * of_grain + of_grain - 1) : 0;
+    Operands operands = {};
+    if (expects && early) operands.load_early(own, own_row);
+    DenseRows dense(p);
+    DenseUnit dense_unit = {};
+    if (!dense.is_end(p) && thread < p.columns / 8) {
+        const Matrix &m = p.matrices[dense.index];
+        dense_unit.load(m, dense.row, p.columns, thread);
+        if (thread < 2 && m.ending == DECAY) prefetch((thread ? m.second : m.first) + dense.row);
+    }
+
+    open_one(p, x, sums, small, [&]() {
+        wait();
+        if (expects) {
+            if (!early) operands.load_early(own, own_row);
+            operands.load(own, own_row);
+        }
+        // A warp without units, or with fewer parts than it has places for, leaves zeros.
+        for (u32 i = thread; i < PARTS_OF_GRAINS; i += CREW) parts[i] = 0.f;
+    });
+
+    const bool eight = p.matrices[0].format == INT8;
+    switch (p.unit) {
+    case 4:
+        if (eight) multiply_units<4, true>(p, share, units, x, sums, parts);
+        else multiply_units<4, false>(p, share, units, x, sums, parts);
+        break;
+    case 2:
+        if (eight) multiply_units<2, true>(p, share, units, x, sums, parts);
+        else multiply_units<2, false>(p, share, units, x, sums, parts);
+        break;
+    default:
+        if (eight) multiply_units<1, true>(p, share, units, x, sums, parts);
+        else multiply_units<1, false>(p, share, units, x, sums, parts);
+    }
+    crew_sync();
+
+    // Grains that several warps have parts of.
+    for (u32 g = own_grain; g * of_grain < all; g += CREW / 16) {
+        const bool is_own = g == own_grain;
+        const u32 from = is_own ? own_from : warp_of(g * of_grain), to = is_own ? own_to : warp_of(g * of_grain + of_grain - 1);
+        if (from == to) continue;
+        float sum[2] = {};
+        // All are asked for at once.
+#pragma unroll
+        for (u32 w = 0; w < CREW_WARPS; w++) {
+            const float *part = parts + (w * 2 + (all * w / CREW_WARPS <= g * of_grain ? 1 : 0)) * 32 + in_tile;
+            const bool has = w >= from && w <= to;
+            sum[0] += has ? part[0] : 0.f;
+            if (paired) sum[1] += has ? part[16] : 0.f;
+        }
+        if (is_own && !paired) {
+            if (expects) operands.finish(own, own_row, sum[0]);
+        } else {
+            finish_row(p, share.first_grain + g, in_tile, sum[0], sum[1]);
+        }
+    }
+    for (bool is_first = true; !dense.is_end(p); dense.next(p), is_first = false) {
+        const Matrix &m = p.matrices[dense.index];
+        float part = 0.f;
+        for (u32 unit = thread; unit < p.columns / 8; unit += CREW) {
+            if (!is_first || unit != thread) dense_unit.load(m, dense.row, p.columns, unit);
+            part += dense_unit.times(m, x[unit]);
+        }
+        part = warp_sum(part);
+        if (thread % 32 == 0) small[warp] = part;
+        crew_sync();
+        if (thread == 0) {
+            float y = 0.f;
+            for (u32 w = 0; w < CREW_WARPS; w++) y += small[w];
+            finish(m, 0, dense.row, y);
+        }
+        crew_sync();
+    }
+}
