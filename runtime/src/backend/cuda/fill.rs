@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::sys::{self, CUevent};
+use cudarc::driver::sys;
 use ledger::{Bytes, MemoryPlan};
 
 use super::CudaDevice;
 use super::context::Context;
 use super::error::{CudaError, check};
+use super::event::Event;
 use super::memory::{Address, Space};
 use super::parameters::Pinned;
 use super::weight::{CudaWeight, WeightMemory};
@@ -134,10 +135,10 @@ fn ranges(record: &SegmentRecord, placement: Option<&SegmentPlacement>) -> Vec<R
 
 /// Pinned slots that are filled and copied in turn: reading goes on while the device takes what was read.
 struct Slots<'a> {
-    context: &'a Context,
+    context: &'a Arc<Context>,
     staging: &'a mut Pinned,
     /// When the last copy out of each slot has ended.
-    copied: Vec<CUevent>,
+    copied: Vec<Event>,
     next: usize,
 }
 
@@ -147,13 +148,10 @@ enum CopyError {
 }
 
 impl<'a> Slots<'a> {
-    fn new(context: &'a Context, staging: &'a mut Pinned) -> Result<Slots<'a>, CudaError> {
+    fn new(context: &'a Arc<Context>, staging: &'a mut Pinned) -> Result<Slots<'a>, CudaError> {
         let mut slots = Slots { context, copied: Vec::new(), next: 0, staging };
         for _ in 0..slots.staging.bytes() as u64 / DEVICE_PAGE {
-            let mut event = std::ptr::null_mut();
-            // SAFETY: a place to write to; 2 is an event without a clock.
-            check("make an event", unsafe { sys::cuEventCreate(&raw mut event, 2) })?;
-            slots.copied.push(event);
+            slots.copied.push(Event::new(context)?);
         }
         Ok(slots)
     }
@@ -187,9 +185,8 @@ impl<'a> Slots<'a> {
     ) -> Result<(), CopyError> {
         let slot = self.next;
         self.next = (slot + 1) % self.copied.len();
-        let event = self.copied[slot];
-        // SAFETY: an event of this context; one that was never recorded has ended.
-        check("wait for a copy", unsafe { sys::cuEventSynchronize(event) }).map_err(CopyError::Device)?;
+        let event = &self.copied[slot];
+        event.wait().map_err(CopyError::Device)?;
         let start = slot * DEVICE_PAGE as usize;
         let slot = &mut self.staging.bytes_mut()[start..start + filled];
         read(slot).map_err(CopyError::Read)?;
@@ -197,19 +194,15 @@ impl<'a> Slots<'a> {
         // SAFETY: as many bytes are pinned at the source and mapped at the destination; the slot is written again after the event.
         let copied = unsafe {
             check("copy to the GPU", sys::cuMemcpyHtoDAsync_v2(to, from.as_ptr().cast(), from.len(), stream))
-                .and_then(|()| check("mark a copy", sys::cuEventRecord(event, stream)))
         };
-        copied.map_err(CopyError::Device)
+        copied.and_then(|()| event.set()).map_err(CopyError::Device)
     }
 }
 
 impl Drop for Slots<'_> {
     fn drop(&mut self) {
+        // Slots are written by others next.
         let _ = self.context.wait();
-        for event in self.copied.drain(..) {
-            // SAFETY: made by `new`.
-            unsafe { sys::cuEventDestroy_v2(event) };
-        }
     }
 }
 

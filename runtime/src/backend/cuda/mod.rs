@@ -1,7 +1,7 @@
 //! NVIDIA GPUs, through the driver alone: no CUDA toolkit is needed to build or to run.
 //!
 //! - [`kernels`]: kernels compiled in a child process and kept as cubins.
-//! - `probe`: whether a GPU can be used. `context`, `error`: the driver. `memory`: address space and pages of the GPU.
+//! - `probe`: whether a GPU can be used. `context`, `event`, `error`: the driver. `memory`: address space and pages of the GPU.
 //! - `op`: operators as they are recorded; `lower`: from those to kernels; `launch`, `kernel_set`: kernels with their arguments;
 //!   `queue`: running them, as graphs where that pays; `parameters`: numbers that change from pass to pass;
 //!   `step_store`: passes of one token, which are one launch of a kernel that stays.
@@ -12,6 +12,7 @@
 mod context;
 mod device;
 mod error;
+mod event;
 mod fill;
 mod kernel_set;
 pub mod kernels;

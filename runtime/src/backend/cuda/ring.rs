@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::sys::{self, CUevent, CUstream};
+use cudarc::driver::sys::{self, CUstream};
 
 use super::context::Context;
 use super::error::{CudaError, check};
+use super::event::Event;
 use super::memory::{Address, DeviceBuffer};
 
 /// Slots that are filled in turn. `M` marks the end of what reads a slot: it is filled again behind that.
@@ -33,17 +34,11 @@ impl<M> Turns<M> {
     }
 }
 
-/// An event that the driver passes when what was in front of it has ended.
-#[derive(Debug, Clone, Copy)]
-struct Event(CUevent);
-
 /// A stream of copies, beside that of the kernels.
 #[derive(Debug)]
 struct Copies(CUstream);
 
-// SAFETY: handles of the driver, which any thread may use once the context is current there, as `Context` has it.
-unsafe impl Send for Event {}
-// SAFETY: as above.
+// SAFETY: a handle of the driver, which any thread may use once the context is current there, as `Context` has it.
 unsafe impl Send for Copies {}
 
 /// A filled slot.
@@ -62,9 +57,9 @@ pub(super) struct Ring {
     /// Bytes of a slot.
     slot: u64,
     copies: Copies,
-    /// One for each slot.
+    /// When what reads each slot has ended.
     events: Vec<Event>,
-    turns: Turns<Event>,
+    turns: Turns<()>,
 }
 
 impl Ring {
@@ -83,10 +78,7 @@ impl Ring {
         let (context, copies) = (context.clone(), Copies(stream));
         let mut ring = Ring { context, memory, slot, copies, events: Vec::new(), turns: Turns::new(slots) };
         for _ in 0..slots {
-            let mut event = std::ptr::null_mut();
-            // SAFETY: a place to write to; 2 is an event without a clock.
-            check("make an event", unsafe { sys::cuEventCreate(&raw mut event, 2) })?;
-            ring.events.push(Event(event));
+            ring.events.push(Event::new(&ring.context)?);
         }
         Ok(ring)
     }
@@ -99,9 +91,8 @@ impl Ring {
         let (slot, last_use) = self.turns.take();
         let start = self.memory.start() + slot as u64 * self.slot;
         let Copies(stream) = self.copies;
-        if let Some(Event(event)) = last_use {
-            // SAFETY: an event and a stream of this context.
-            check("wait for a slot", unsafe { sys::cuStreamWaitEvent(stream, event, 0) })?;
+        if last_use.is_some() {
+            self.events[slot].hold(stream)?;
         }
         // SAFETY: the slot is committed and holds every stripe, and the source is borrowed until the copy has ended.
         unsafe {
@@ -116,11 +107,8 @@ impl Ring {
 
     /// Gives a slot back behind the kernels that were started last.
     pub(super) fn leave(&mut self, filled: Filled) -> Result<(), CudaError> {
-        let event = self.events[filled.slot];
-        self.context.enter()?;
-        // SAFETY: an event and a stream of this context.
-        check("mark the use of a slot", unsafe { sys::cuEventRecord(event.0, self.context.stream()) })?;
-        self.turns.leave(filled.slot, event);
+        self.events[filled.slot].set()?;
+        self.turns.leave(filled.slot, ());
         Ok(())
     }
 }
@@ -133,9 +121,6 @@ impl Drop for Ring {
             unsafe {
                 sys::cuStreamSynchronize(stream);
                 sys::cuStreamDestroy_v2(stream);
-                for Event(event) in self.events.drain(..) {
-                    sys::cuEventDestroy_v2(event);
-                }
             }
         }
     }

@@ -120,7 +120,6 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
 #pragma unroll
         for (int run = 0; run < STEPS / SOME; run++) {
             if (run + 1 < STEPS / SOME) fetch(run + 1, block);
-            keep_order();
 #pragma unroll
             for (int i = 0; i < SOME; i += 2) {
                 u32 a[4];
@@ -212,7 +211,6 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
 #pragma unroll 2
         for (int sixteen = 0; sixteen < 4; sixteen++) {
             if (sixteen < 3) fetch_values(sixteen + 1);
-            keep_order();
             u32 b[2][2];
 #pragma unroll
             for (int h = 0; h < 2; h++) {

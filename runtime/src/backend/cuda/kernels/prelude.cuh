@@ -92,9 +92,6 @@ INLINE float quick_silu(float x) { return __fdividef(x, 1.f + __expf(-x)); }
 INLINE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
 INLINE float softplus(float x) { return fmaxf(x, 0.f) + log1pf(expf(-fabsf(x))); }
 
-// Loads behind it are not moved in front of it: registers are for those that are wanted first.
-INLINE void keep_order() { asm volatile("" ::: "memory"); }
-
 // --- warps
 
 // This thread's number in its block, asked for anew: what follows from it is not kept in registers from one step of a pass to the next.
@@ -156,20 +153,6 @@ INLINE void copy_async_8(u32 to, const void *from) {
 INLINE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
 template <int OPEN> INLINE void wait_for_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(OPEN) : "memory"); }
-
-// As above, for a number that is the same in the whole warp.
-INLINE void wait_for_copies_but(u32 open) {
-    switch (open) {
-    case 0: wait_for_copies<0>(); return;
-    case 1: wait_for_copies<1>(); return;
-    case 2: wait_for_copies<2>(); return;
-    case 3: wait_for_copies<3>(); return;
-    case 4: wait_for_copies<4>(); return;
-    case 5: wait_for_copies<5>(); return;
-    case 6: wait_for_copies<6>(); return;
-    default: wait_for_copies<7>(); return;
-    }
-}
 
 // --- numbers in shared memory by which warps tell each other how far they are
 
