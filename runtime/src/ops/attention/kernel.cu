@@ -88,7 +88,7 @@ template <int TYPE, int DIM, int R> INLINE void attend_few(const Attend &p) {
 }
 
 #define FEW(TYPE, NAME, DIM, R) \
-    KERNEL __launch_bounds__(FEW_WARPS * 32, 2) attend_few_##NAME##_##DIM##_##R(const __grid_constant__ Attend p) { \
+    KERNEL __launch_bounds__(FEW_WARPS * 32, DIM * R > 256 || TYPE == CACHE_F32 ? 2 : 3) attend_few_##NAME##_##DIM##_##R(const __grid_constant__ Attend p) { \
         attend_few<TYPE, DIM, R>(p);                                                                             \
     }
 #define FEW_OF(TYPE, NAME) \

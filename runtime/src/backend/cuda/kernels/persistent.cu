@@ -230,7 +230,6 @@ struct Supply {
     }
 };
 
-
 // A lane for each of some warps of the crew: whenever units have arrived and there is room, the next are asked for. Lanes stay together:
 // what tells the copying unit of addresses belongs to the whole warp.
 INLINE void supply(const Pass &p) {
@@ -450,10 +449,9 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
             once();
             break;
         }
-        case ATTEND: {
+        case ATTEND:
             attend_step<TYPE, DIM>(step.attend, early, work, wait);
             break;
-        }
         case MERGE: {
             wait();
             const u32 all = step.attend.tokens * step.attend.heads * (step.attend.dim / 32);
