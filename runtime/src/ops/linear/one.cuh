@@ -18,6 +18,9 @@ const u32 PARTS_OF_GRAINS = CREW_WARPS * 2 * 2 * 16;
 // Waits for all threads of the crew.
 INLINE void crew_sync() { asm volatile("bar.sync 3, %0;" ::"n"(CREW) : "memory"); }
 
+// Units of a tile.
+INLINE u32 groups_of(const Linear &p) { return p.columns / 32 >> p.unit / 2; }
+
 // Bytes of a unit's values.
 INLINE u32 unit_bytes(const Linear &p) { return p.unit * (p.matrices[0].format == INT8 ? 512 : 256); }
 
@@ -46,7 +49,7 @@ struct Share {
     u32 end;
 
     METHOD Share(const Linear &p, u32 warp) {
-        const u32 groups = p.columns / 32 / p.unit;
+        const u32 groups = groups_of(p);
         of_grain = p.matrices[0].ending == SWIGLU ? 2 * groups : groups;
         u32 block = blockIdx.x + p.rotation;
         if (block >= gridDim.x) block -= gridDim.x;
@@ -111,10 +114,8 @@ struct DenseUnit {
         }
     }
 
-    // Times the packed columns of x.
-    METHOD float times(const Matrix &m, uint4 x) const {
-        const float v[8] = {low_half(x.x), low_half(x.y), high_half(x.x), high_half(x.y),
-                            low_half(x.z), low_half(x.w), high_half(x.z), high_half(x.w)};
+    // Times the same columns of x.
+    METHOD float times(const Matrix &m, const float (&v)[8]) const {
         float sum = 0.f;
         if (m.format == F32) {
             const u32 w[8] = {words[0].x, words[0].y, words[0].z, words[0].w, words[1].x, words[1].y, words[1].z, words[1].w};
@@ -162,32 +163,69 @@ struct DenseRows {
     }
 };
 
-// Eight neighbouring columns of x, packed, into shared memory, with the sum of every 32.
-INLINE void keep_packed(uint4 *x, float *sums, u32 unit, bool valid, uint4 packed) {
-    float sum = low_half(packed.x) + high_half(packed.x) + low_half(packed.y) + high_half(packed.y) +
-                low_half(packed.z) + high_half(packed.z) + low_half(packed.w) + high_half(packed.w);
-    sum = valid ? sum : 0.f;
-    sum += __shfl_xor_sync(FULL_WARP, sum, 1);
-    sum += __shfl_xor_sync(FULL_WARP, sum, 2);
-    if (valid) {
-        x[unit] = packed;
-        if (unit % 4 == 0) sums[unit / 4] = sum;
-    }
-}
+// x of a product in shared memory: a number of 16 bits for each column, that times the scale of its group, which is as wide as a unit.
+// Weights are whole numbers as well, so a unit is multiplied without rounding. For every eight columns stand the upper bytes of their
+// numbers and then the lower ones, both with a sign: columns of one operand of the matrix units, which has eight.
+struct Digits {
+    uint4 *numbers;
+    // The scale of each group, and the sum of its numbers.
+    float2 *sides;
 
-INLINE void keep_unit(uint4 *x, float *sums, u32 unit, bool valid, const float (&v)[8]) {
-    const uint4 packed = make_uint4(to_half2(v[0], v[2]), to_half2(v[1], v[3]), to_half2(v[4], v[6]), to_half2(v[5], v[7]));
-    keep_packed(x, sums, unit, valid, packed);
-}
+    METHOD Digits(char *work, u32 columns) : numbers((uint4 *)work), sides((float2 *)(work + columns * 2)) {}
+
+    // Keeps columns 8 * unit to 8 * unit + 7, where they are `valid`. Lanes whose columns are of a group are neighbours, four times
+    // `chunks` of them.
+    METHOD void keep(u32 unit, bool valid, const float (&v)[8], u32 chunks) const {
+        float largest = 0.f;
+#pragma unroll
+        for (int i = 0; i < 8; i++) largest = max_or_nan(largest, fabsf(v[i]));
+        for (u32 lane = 2 * chunks; lane > 0; lane /= 2) largest = max_or_nan(largest, __shfl_xor_sync(FULL_WARP, largest, lane));
+        // The upper byte of a larger number could be 128.
+        const float most = 32512.f, inverse = largest > 1e-30f ? __fdividef(most, largest) : 0.f;
+        // Added to that, a number up to 2²² is rounded, and stands in the lower bits with its sign.
+        const float round = 12582912.f;
+        u32 numbers_of[8], sum = 0;
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            numbers_of[i] = __float_as_uint(fmaf(v[i], inverse, round));
+            sum += numbers_of[i] - __float_as_uint(round);
+        }
+        for (u32 lane = 2 * chunks; lane > 0; lane /= 2) sum += __shfl_xor_sync(FULL_WARP, sum, lane);
+        if (!valid) return;
+        u32 upper[2], lower[2];
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const u32 *of = numbers_of + i * 4;
+            lower[i] = __byte_perm(__byte_perm(of[0], of[1], 0x0040), __byte_perm(of[2], of[3], 0x0040), 0x5410);
+            // The lower byte counts from -128 on.
+            upper[i] = __byte_perm(__byte_perm(of[0] + 128, of[1] + 128, 0x0051), __byte_perm(of[2] + 128, of[3] + 128, 0x0051), 0x5410);
+        }
+        numbers[unit] = make_uint4(upper[0], upper[1], lower[0], lower[1]);
+        if (unit % (4 * chunks) == 0) sides[unit / 4 >> chunks / 2] = make_float2(largest * (1.f / most), __uint_as_float(sum));
+    }
+
+    // What has been kept of eight columns.
+    METHOD void read(float (&v)[8], u32 unit, u32 chunks) const {
+        const uint4 digits = numbers[unit];
+        const float scale = sides[unit / 4 >> chunks / 2].x;
+        const u32 upper[2] = {digits.x, digits.y}, lower[2] = {digits.z, digits.w};
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            const int number = (signed char)(upper[i / 4] >> i % 4 * 8) * 256 + (signed char)(lower[i / 4] >> i % 4 * 8);
+            v[i] = (float)number * scale;
+        }
+    }
+};
 
 // x in shared memory, after the opening. `wait` waits for the step in front. A thread asks for all of its columns at once, as far as
 // it has room for them, and so waits once.
-template <class Wait> INLINE void open_one(const Linear &p, uint4 *x, float *sums, float *space, Wait wait) {
+template <class Wait> INLINE void open_one(const Linear &p, const Digits &x, float *space, Wait wait) {
     const float *from = (const float *)p.x;
     const u32 units = p.columns / 8, thread = thread_index(), opening = p.opening;
-    const u32 own = opening == GATED_NORM ? p.width : p.columns;
+    // A head's width is a power of two.
+    const u32 own = opening == GATED_NORM ? p.width - 1 : ~0u;
     float w[8] = {};
-    if (opening != PLAIN && opening != PACKED && thread < units) read8(w, p.weight + thread * 8 % own);
+    if (opening != PLAIN && opening != PACKED && thread < units) read8(w, p.weight + (thread * 8 & own));
     wait();
     if (opening == GATED_NORM) {
         const u32 TOGETHER = 2;
@@ -205,21 +243,21 @@ template <class Wait> INLINE void open_one(const Linear &p, uint4 *x, float *sum
                 const u32 unit = base + j * CREW;
                 // Of a whole warp.
                 if (unit / 32 * 32 >= units) continue;
-                if (unit < units && unit != thread) read8(w, p.weight + unit * 8 % own);
+                if (unit < units && unit != thread) read8(w, p.weight + (unit * 8 & own));
                 // A head is some neighbouring lanes: width / 8 of them, a power of two up to 32.
                 float squares = squares_of(v[j]);
                 for (u32 lane = p.width / 16; lane > 0; lane /= 2) squares += __shfl_xor_sync(FULL_WARP, squares, lane);
                 const float of_head = rsqrtf(squares / (float)p.width + p.eps);
 #pragma unroll
                 for (int i = 0; i < 8; i++) v[j][i] = v[j][i] * of_head * w[i] * quick_silu(z[j][i]);
-                keep_unit(x, sums, unit, unit < units, v[j]);
+                x.keep(unit, unit < units, v[j], p.unit);
             }
         }
         crew_sync();
         return;
     }
-    const u32 TOGETHER = 3;
     if (opening == PACKED) {
+        const u32 TOGETHER = 4;
         for (u32 base = thread; base / 32 * 32 < units; base += TOGETHER * CREW) {
             uint4 packed[TOGETHER] = {};
 #pragma unroll
@@ -229,12 +267,17 @@ template <class Wait> INLINE void open_one(const Linear &p, uint4 *x, float *sum
 #pragma unroll
             for (u32 j = 0; j < TOGETHER; j++) {
                 const u32 unit = base + j * CREW;
-                if (unit / 32 * 32 < units) keep_packed(x, sums, unit, unit < units, packed[j]);
+                if (unit / 32 * 32 >= units) continue;
+                const uint4 of = packed[j];
+                const float v[8] = {low_half(of.x), low_half(of.y), high_half(of.x), high_half(of.y),
+                                    low_half(of.z), low_half(of.w), high_half(of.z), high_half(of.w)};
+                x.keep(unit, unit < units, v, p.unit);
             }
         }
         crew_sync();
         return;
     }
+    const u32 TOGETHER = 3;
     float v[TOGETHER][8] = {}, factor = 1.f;
     const auto load = [&](u32 base) {
 #pragma unroll
@@ -277,7 +320,7 @@ template <class Wait> INLINE void open_one(const Linear &p, uint4 *x, float *sum
                     normed[1] = make_float4(v[j][4], v[j][5], v[j][6], v[j][7]);
                 }
             }
-            keep_unit(x, sums, unit, unit < units, v[j]);
+            x.keep(unit, unit < units, v[j], p.unit);
         }
     }
     crew_sync();
@@ -299,56 +342,56 @@ INLINE void finish_row(const Linear &p, u32 number, u32 in_tile, float one, floa
 }
 
 // Adds what `N` neighbouring units of a tile make to this lane's two rows. Pointers are to what this lane reads of the first: its words
-// of the values, its columns of x, the sums of x, its rows' scales and zero points.
+// of the values, its columns of x and of their groups, its rows' scales and zero points. Sums are those of lanes whose quad is 0.
 template <int CHUNKS, bool EIGHT, int N>
-INLINE void of_units(const char *words, const uint4 *x, const float *sums, const char *scales, const char *zeros, bool has_zeros, bool bf16,
-                     float (&y)[2]) {
-    const u32 CHUNK = EIGHT ? 512 : 256;
-    // Two sums of each that do not wait for each other. All eight columns of the operand are x: one of them counts.
-    float acc[N][2][4] = {}, sum[N] = {};
+INLINE void of_units(const char *words, const uint2 *x, const float2 *sides, const char *scales, const char *zeros, bool has_zeros,
+                     bool bf16, float (&y)[2]) {
+    const u32 CHUNK = EIGHT ? 512 : 256, NIBBLES_OF_BYTES = 0x0f0f0f0f;
+    // Sums that do not wait for each other. Column 0 of the operand are the upper bytes of x, column 1 the lower ones.
+    const int CHAINS = N < 4 ? 2 : 1;
+    int acc[N][CHAINS][4] = {};
 #pragma unroll
     for (int c = 0; c < CHUNKS; c++) {
 #pragma unroll
         for (int n = 0; n < N; n++) {
             const int chunk = n * CHUNKS + c;
-            const uint4 b = x[chunk * 4];
-            u32 a[2][4];
+            const uint2 b = x[chunk * 8], w = *(const uint2 *)(words + chunk * CHUNK);
             if (EIGHT) {
-                bytes(a[0], *(const uint2 *)(words + chunk * CHUNK));
-                bytes(a[1], *(const uint2 *)(words + chunk * CHUNK + 64));
+                const uint2 v = *(const uint2 *)(words + chunk * CHUNK + 64);
+                multiply_add(acc[n][c % CHAINS], {w.x, w.y, v.x, v.y}, b.x, b.y);
             } else {
-                nibbles(a, *(const uint2 *)(words + chunk * CHUNK));
+                multiply_add(acc[n][c % CHAINS], {w.x & NIBBLES_OF_BYTES, w.y & NIBBLES_OF_BYTES, w.x >> 4 & NIBBLES_OF_BYTES, w.y >> 4 & NIBBLES_OF_BYTES}, b.x, b.y);
             }
-            multiply_add(acc[n][0], a[0], b.x, b.y);
-            multiply_add(acc[n][1], a[1], b.z, b.w);
-            if (CHUNKS < 4) sum[n] += sums[chunk];
         }
     }
 #pragma unroll
     for (int n = 0; n < N; n++) {
-        if (CHUNKS == 4) {
-            const float4 four = *(const float4 *)(sums + n * 4);
-            sum[n] = four.x + four.y + four.z + four.w;
-        }
+        const float2 side = sides[n];
+        const int sum = __float_as_int(side.y);
         const u32 pair = *(const u32 *)(scales + n * 32), points = has_zeros ? *(const u8 *)(zeros + n * 8) : 0x88;
-        const float bias0 = EIGHT ? 1152.f : 1024.f + (float)(points & 15);
-        const float bias1 = EIGHT ? 1152.f : 1024.f + (float)(points >> 4);
-        y[0] = fmaf(scale_of((u16)pair, bf16), acc[n][0][0] + acc[n][1][0] - bias0 * sum[n], y[0]);
-        y[1] = fmaf(scale_of((u16)(pair >> 16), bf16), acc[n][0][2] + acc[n][1][2] - bias1 * sum[n], y[1]);
+        const int bias[2] = {EIGHT ? 128 : (int)(points & 15), EIGHT ? 128 : (int)(points >> 4)};
+        const float scale[2] = {scale_of((u16)pair, bf16), scale_of((u16)(pair >> 16), bf16)};
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const int upper = acc[n][0][2 * i] + (CHAINS > 1 ? acc[n][CHAINS - 1][2 * i] : 0);
+            const int lower = acc[n][0][2 * i + 1] + (CHAINS > 1 ? acc[n][CHAINS - 1][2 * i + 1] : 0);
+            y[i] = fmaf(scale[i] * side.x, (float)(upper * 256 + lower - bias[i] * sum), y[i]);
+        }
     }
 }
 
 // A warp's units, from its ring. What it does not finish alone goes to `parts`.
 template <int CHUNKS, bool EIGHT, class Units>
-INLINE void multiply_units(const Linear &p, const Share &share, Units &units, const uint4 *x, const float *sums, float *parts) {
+INLINE void multiply_units(const Linear &p, const Share &share, Units &units, const Digits &x, float *parts) {
     const u32 VALUES = CHUNKS * (EIGHT ? 512 : 256);
+    const u32 MOST = EIGHT ? 2 : 4;
     const u32 warp = thread_index() / 32;
     const int lane = thread_index() % 32, row = lane / 4, quad = lane % 4;
     const bool paired = p.matrices[0].ending == SWIGLU, bf16 = p.matrices[0].bf16_scales;
     const bool has_zeros = !EIGHT && p.matrices[0].zeros;
-    const u32 tiles = paired ? 2 : 1, groups = p.columns / 32 / CHUNKS;
+    const u32 tiles = paired ? 2 : 1, groups = groups_of(p);
     // The grain in hand, the tile in it, and the group in that.
-    u32 grain = share.first / share.of_grain, group = share.first - grain * share.of_grain, which = 0;
+    u32 grain = quotient(share.first, share.of_grain), group = share.first - grain * share.of_grain, which = 0;
     // Whether the warp has the grain in hand from its beginning.
     bool from_beginning = group == 0;
     if (group >= groups) {
@@ -357,7 +400,8 @@ INLINE void multiply_units(const Linear &p, const Share &share, Units &units, co
     }
     // Where this lane reads: its words of a unit, its columns of x.
     const u32 words = (EIGHT ? 2 * quad : quad) * 64 + row * 8;
-    const uint4 *of_x = x + group * CHUNKS * 4 + quad;
+    const uint2 *const from_x = (const uint2 *)(x.numbers + quad) + (row == 0 ? 0 : 1);
+    const uint2 *of_x = from_x + group * CHUNKS * 8;
     // Of the first tile and, in a pair, of the second.
     float y[2] = {}, second[2] = {};
     u32 left = share.end - share.first, here = 0;
@@ -370,14 +414,13 @@ INLINE void multiply_units(const Linear &p, const Share &share, Units &units, co
             here = says / 16;
             zeros = values + SLOT_ZEROS + says % 16 + row;
         }
-        // Two at once where there are two, so that their sums need not wait for each other.
-        const bool two = here > 1 && group + 1 < groups;
-        if (two) {
-            of_units<CHUNKS, EIGHT, 2>(values + words, of_x, sums + group * CHUNKS, scales, zeros, has_zeros, bf16, y);
-        } else {
-            of_units<CHUNKS, EIGHT, 1>(values + words, of_x, sums + group * CHUNKS, scales, zeros, has_zeros, bf16, y);
+        // Several at once where there are as many, so that their sums need not wait for each other.
+        const u32 of_tile = min(here, groups - group), done = of_tile >= MOST ? MOST : of_tile >= 2 ? 2 : 1;
+        switch (done) {
+        case 4: of_units<CHUNKS, EIGHT, MOST>(values + words, of_x, x.sides + group, scales, zeros, has_zeros, bf16, y); break;
+        case 2: of_units<CHUNKS, EIGHT, 2>(values + words, of_x, x.sides + group, scales, zeros, has_zeros, bf16, y); break;
+        default: of_units<CHUNKS, EIGHT, 1>(values + words, of_x, x.sides + group, scales, zeros, has_zeros, bf16, y);
         }
-        const u32 done = two ? 2 : 1;
         here -= done;
         left -= done;
         group += done;
@@ -385,13 +428,13 @@ INLINE void multiply_units(const Linear &p, const Share &share, Units &units, co
         values += done * VALUES;
         scales += done * 32;
         zeros += done * 8;
-        of_x += done * CHUNKS * 4;
+        of_x += done * CHUNKS * 8;
         if (group < groups && left > 0) continue;
         // Its part of a tile is done; of a pair the first tile's is kept beside.
         const bool tile_ends = group == groups;
         if (tile_ends) {
             group = 0;
-            of_x = x + quad;
+            of_x = from_x;
         }
         if (paired && which == 0 && left > 0) {
             second[0] = y[0];
@@ -429,8 +472,7 @@ INLINE void multiply_units(const Linear &p, const Share &share, Units &units, co
 // `work` holds x, `small` 32 numbers, `parts` PARTS_OF_GRAINS.
 template <class Units, class Wait>
 INLINE void multiply(const Linear &p, bool early, Units &units, char *work, float *small, float *parts, Wait wait) {
-    uint4 *x = (uint4 *)work;
-    float *sums = (float *)(work + p.columns * 2);
+    const Digits x(work, p.columns);
     const u32 thread = thread_index(), warp = thread / 32;
     const bool paired = p.matrices[0].ending == SWIGLU;
     const Share share(p, warp);
@@ -444,7 +486,7 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
     const Matrix &own = p.matrices[own_index];
     const bool expects = finishes && own_row < own.rows;
     // The first and the last of those warps.
-    const auto warp_of = [&](u32 unit) { return (CREW_WARPS * (unit + 1) - 1) / all; };
+    const auto warp_of = [&](u32 unit) { return quotient(CREW_WARPS * (unit + 1) - 1, all); };
     const u32 own_from = own_grain * of_grain < all ? warp_of(own_grain * of_grain) : 0;
     const u32 own_to = own_grain * of_grain < all ? warp_of(own_grain * of_grain + of_grain - 1) : 0;
     Operands operands = {};
@@ -457,7 +499,7 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
         if (thread < 2 && m.ending == DECAY) prefetch((thread ? m.second : m.first) + dense.row);
     }
 
-    open_one(p, x, sums, small, [&]() {
+    open_one(p, x, small, [&]() {
         wait();
         if (expects) {
             if (!early) operands.load_early(own, own_row);
@@ -470,16 +512,16 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
     const bool eight = p.matrices[0].format == INT8;
     switch (p.unit) {
     case 4:
-        if (eight) multiply_units<4, true>(p, share, units, x, sums, parts);
-        else multiply_units<4, false>(p, share, units, x, sums, parts);
+        if (eight) multiply_units<4, true>(p, share, units, x, parts);
+        else multiply_units<4, false>(p, share, units, x, parts);
         break;
     case 2:
-        if (eight) multiply_units<2, true>(p, share, units, x, sums, parts);
-        else multiply_units<2, false>(p, share, units, x, sums, parts);
+        if (eight) multiply_units<2, true>(p, share, units, x, parts);
+        else multiply_units<2, false>(p, share, units, x, parts);
         break;
     default:
-        if (eight) multiply_units<1, true>(p, share, units, x, sums, parts);
-        else multiply_units<1, false>(p, share, units, x, sums, parts);
+        if (eight) multiply_units<1, true>(p, share, units, x, parts);
+        else multiply_units<1, false>(p, share, units, x, parts);
     }
     crew_sync();
 
@@ -488,14 +530,15 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
         const bool is_own = g == own_grain;
         const u32 from = is_own ? own_from : warp_of(g * of_grain), to = is_own ? own_to : warp_of(g * of_grain + of_grain - 1);
         if (from == to) continue;
-        float sum[2] = {};
-        // All are asked for at once.
+        // The first of them has the grain's beginning.
+        const float *part = parts + (from * 2 + 1) * 32 + in_tile;
+        float sum[2] = {part[0], paired ? part[16] : 0.f};
 #pragma unroll
-        for (u32 w = 0; w < CREW_WARPS; w++) {
-            const float *part = parts + (w * 2 + (all * w / CREW_WARPS <= g * of_grain ? 1 : 0)) * 32 + in_tile;
-            const bool has = w >= from && w <= to;
-            sum[0] += has ? part[0] : 0.f;
-            if (paired) sum[1] += has ? part[16] : 0.f;
+        for (u32 w = 1; w < CREW_WARPS; w++) {
+            const bool has = from + w <= to;
+            const float *more = part + (has ? w * 64 - 32 : 0);
+            if (has) sum[0] += more[0];
+            if (has && paired) sum[1] += more[16];
         }
         if (is_own && !paired) {
             if (expects) operands.finish(own, own_row, sum[0]);
@@ -508,7 +551,9 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
         float part = 0.f;
         for (u32 unit = thread; unit < p.columns / 8; unit += CREW) {
             if (!is_first || unit != thread) dense_unit.load(m, dense.row, p.columns, unit);
-            part += dense_unit.times(m, x[unit]);
+            float of_x[8];
+            x.read(of_x, unit, p.unit);
+            part += dense_unit.times(m, of_x);
         }
         part = warp_sum(part);
         if (thread % 32 == 0) small[warp] = part;

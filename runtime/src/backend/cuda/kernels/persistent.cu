@@ -57,7 +57,7 @@ const u32 TEAMS = 2;
 const u32 MOST_POLLS = 100 << 20;
 
 const u32 SMALL_AT = RESIDENT * sizeof(Step);
-// What the warps of a block tell each other: the step in hand, and how many places each of the crew has read.
+// The step in hand, which the suppliers are told, and what each of the crew knows of itself.
 const u32 BOARD_AT = SMALL_AT + 128;
 const u32 PARTS_AT = BOARD_AT + 128;
 // x of a product, with room for 16 Ki columns, or what teams need.
@@ -65,10 +65,11 @@ const u32 WORK_AT = PARTS_AT + PARTS_OF_GRAINS * 4;
 const u32 WORK = 36 << 10;
 const u32 OF_TEAM = WORK / TEAMS;
 static_assert(OF_TEAM >= sizeof(OneSpace<256>), "room for a team");
-// A barrier for each place of a ring, and the rings.
+// Barriers for each place of a ring, which copies and the crew arrive at, and the rings.
 const u32 FULL_AT = WORK_AT + WORK;
-const u32 STAGES = (SHARED - FULL_AT - 128) / (CREW_WARPS * (SLOT + 8));
-const u32 RING_AT = (FULL_AT + CREW_WARPS * STAGES * 8 + 127) / 128 * 128;
+const u32 STAGES = (SHARED - FULL_AT - 128) / (CREW_WARPS * (SLOT + 16));
+const u32 EMPTY_AT = FULL_AT + CREW_WARPS * STAGES * 8;
+const u32 RING_AT = (EMPTY_AT + CREW_WARPS * STAGES * 8 + 127) / 128 * 128;
 static_assert(STAGES >= 2, "room to read ahead");
 // Lanes of a supplier that arrive at a barrier of a place.
 #if __CUDA_ARCH__ >= 900
@@ -85,11 +86,11 @@ const u32 ARRIVED = 1, RELEASED = 2, TEAM_BARRIER = 4, EVERYBODY = CREW + 32;
 // What stands in shared memory.
 INLINE Step *resident() { return (Step *)shared; }
 
-// Where the number of the step in hand stands, and how many places a warp of the crew has read.
+// Where the number of the step in hand stands.
 INLINE u32 current_at() { return shared_address(shared) + BOARD_AT; }
-INLINE u32 read_at(u32 warp) { return shared_address(shared) + BOARD_AT + 4 + warp * 4; }
-// Where the number of its step stands, for a warp of the crew.
-INLINE u32 step_at(u32 warp) { return read_at(CREW_WARPS + warp); }
+// Where it stands how many places a warp of the crew has read, and the number of its step: nobody else's.
+INLINE u32 read_at(u32 warp) { return current_at() + (1 + warp) * 4; }
+INLINE u32 step_at(u32 warp) { return current_at() + (1 + CREW_WARPS + warp) * 4; }
 
 INLINE void block_sync(u32 barrier) { asm volatile("bar.sync %0, %1;" ::"r"(barrier), "n"(EVERYBODY) : "memory"); }
 INLINE void block_arrive(u32 barrier) { asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "n"(EVERYBODY) : "memory"); }
@@ -98,6 +99,7 @@ INLINE void block_arrive(u32 barrier) { asm volatile("bar.arrive %0, %1;" ::"r"(
 const u32 PAUSE = 40;
 
 INLINE u32 full_of(u32 warp, u32 place) { return shared_address(shared) + FULL_AT + (warp * STAGES + place) * 8; }
+INLINE u32 empty_of(u32 warp, u32 place) { return shared_address(shared) + EMPTY_AT + (warp * STAGES + place) * 8; }
 INLINE u32 slot_of(u32 warp, u32 place) { return RING_AT + (warp * STAGES + place) * SLOT; }
 
 // The units of a warp of the crew, of one product after the other, on their way into its ring: kept by one lane of a supplier. Those of
@@ -107,10 +109,9 @@ struct Supply {
     u32 count;
     // The warp that it is for.
     u32 warp;
-    // Where the next units go, and places that have been filled so far.
+    // Where the next units go.
     u32 place;
     u32 parity;
-    u32 sent;
     // The step whose units are asked for next is over where `left` is 0; `next` is the one behind it that multiplies.
     u32 next;
     u32 left;
@@ -134,7 +135,7 @@ struct Supply {
     u32 ratio;
 
     METHOD Supply(u32 number, u32 of_warp)
-        : count(number), warp(of_warp), place(0), parity(0), sent(0), next(0), left(0) {
+        : count(number), warp(of_warp), place(0), parity(0), next(0), left(0) {
         next = thread_index() % 32 >= OF_SUPPLIER ? count : resident()[0].kind == MULTIPLY ? 0 : resident()[0].next;
     }
 
@@ -180,8 +181,8 @@ struct Supply {
         has_zeros = linear->matrices[0].format == INT4 && linear->matrices[0].zeros;
         bytes = unit_bytes(*linear);
         most = min(SLOT_UNITS, SLOT_VALUES / bytes);
-        groups = linear->columns / 32 / linear->unit;
-        const u32 grain = share.first / share.of_grain;
+        groups = groups_of(*linear);
+        const u32 grain = quotient(share.first, share.of_grain);
         u32 group = share.first - grain * share.of_grain;
         const u32 number = share.first_grain + grain;
         if (paired) {
@@ -205,7 +206,6 @@ struct Supply {
             place = 0;
             parity ^= 1;
         }
-        sent++;
         values += units * bytes;
         if (ratio == 1) {
             scales += units * 32;
@@ -243,7 +243,7 @@ INLINE void supply(const Pass &p) {
     bool is_under_way = false;
     while (__any_sync(FULL_WARP, !own.is_done())) {
         if (is_under_way) is_under_way = !barrier_passed(last, parity);
-        const bool ready = !is_under_way && own.sent - told(read_at(warp)) < STAGES && own.has_unit();
+        const bool ready = !is_under_way && barrier_passed(empty_of(warp, own.place), own.parity ^ 1) && own.has_unit();
         __syncwarp();
         const u32 all = __ballot_sync(FULL_WARP, ready);
         if (all == 0) {
@@ -304,8 +304,8 @@ struct Units {
     // They have been read: their place is free.
     METHOD void release() {
         __syncwarp();
+        if (thread_index() % 32 == 0) barrier_arrive(empty_of(thread_index() / 32, read % STAGES));
         read++;
-        if (thread_index() % 32 == 0) tell(read_at(thread_index() / 32), read);
     }
 };
 
@@ -368,7 +368,7 @@ INLINE void conduct(const Pass &p) {
 
 // Attention of a single token by teams.
 template <int TYPE, int DIM, class Wait> INLINE void attend_step(const Attend &p, bool early, char *work, Wait wait) {
-    const u32 team = warp_index() / FEW_WARPS;
+    const u32 team = thread_index() / TEAM;
     OneSpace<DIM> &space = *(OneSpace<DIM> *)(work + team * OF_TEAM);
     // Asked for anew each time, to be in nobody's way.
     const auto all = [&] { return p.splits * (p.heads / p.group * ((p.group + p.rows - 1) / p.rows)); };
@@ -393,7 +393,10 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
         for (u32 at = 0; at < RESIDENT && at < p.count; at++) keep_words(at, words_of(p, at));
     } else if (warp == CONDUCTOR + 1) {
         if (lane <= 2 * CREW_WARPS) tell(current_at() + lane * 4, 0);
-        for (u32 i = lane; i < CREW_WARPS * STAGES; i += 32) barrier_init(full_of(0, i), ARRIVALS);
+        for (u32 i = lane; i < CREW_WARPS * STAGES; i += 32) {
+            barrier_init(full_of(0, i), ARRIVALS);
+            barrier_init(empty_of(0, i), 1);
+        }
 #if __CUDA_ARCH__ >= 900
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 #endif
@@ -411,7 +414,9 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
     for (;;) {
         const u32 at = told(step_at(warp_index()));
         if (at == p.count) return;
-        const Step &step = resident()[at % RESIDENT];
+        u32 place = at % RESIDENT * sizeof(Step);
+        asm volatile("" : "+r"(place));
+        const Step &step = *(const Step *)((const char *)shared + place);
         float *const small = (float *)((char *)shared + SMALL_AT), *const parts = (float *)((char *)shared + PARTS_AT);
         char *const work = (char *)shared + WORK_AT;
         const u32 thread = thread_index(), warp = thread / 32, lane = thread % 32;
@@ -421,6 +426,7 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
         case MULTIPLY: {
             Units units = {told(read_at(warp))};
             multiply(step.linear, early, units, work, small, parts, wait);
+            if (lane == 0) note(read_at(warp), units.read);
             break;
         }
         case EMBED:
@@ -481,7 +487,7 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
             break;
         }
         __syncwarp();
-        if (thread_index() % 32 == 0) tell(step_at(thread_index() / 32), told(step_at(thread_index() / 32)) + 1);
+        if (thread_index() % 32 == 0) note(step_at(thread_index() / 32), told(step_at(thread_index() / 32)) + 1);
         __syncwarp();
         block_arrive(ARRIVED);
     }

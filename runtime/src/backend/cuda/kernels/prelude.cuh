@@ -154,10 +154,23 @@ INLINE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory")
 
 template <int OPEN> INLINE void wait_for_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(OPEN) : "memory"); }
 
+// The larger one, or no number if one is none.
+INLINE float max_or_nan(float a, float b) {
+    float result;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+    return result;
+}
+
+// a / b in fewer steps than the compiler takes, for numbers below 2²¹.
+INLINE u32 quotient(u32 a, u32 b) { return (u32)__fdividef((float)a + 0.5f, (float)b); }
+
 // --- numbers in shared memory by which warps tell each other how far they are
 
 // What has been written before `tell` is seen by whoever has seen its number.
 INLINE void tell(u32 at, u32 number) { asm volatile("st.release.cta.shared.u32 [%0], %1;" ::"r"(at), "r"(number) : "memory"); }
+
+// For whoever writes it alone.
+INLINE void note(u32 at, u32 number) { asm volatile("st.volatile.shared.u32 [%0], %1;" ::"r"(at), "r"(number) : "memory"); }
 
 INLINE u32 told(u32 at) {
     u32 number;
@@ -168,6 +181,8 @@ INLINE u32 told(u32 at) {
 // --- barriers in shared memory that copies arrive at; `parity` is that of the phase that is waited for
 
 INLINE void barrier_init(u32 barrier, u32 arrivals) { asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory"); }
+
+INLINE void barrier_arrive(u32 barrier) { asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(barrier) : "memory"); }
 
 #define BARRIER_TEST(INSTRUCTION)                                                                   \
     u32 passed;                                                                                     \
@@ -230,5 +245,12 @@ INLINE void load_matrices_transposed(u32 (&r)[4], u32 address) {
 INLINE void multiply_add(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// d += a b for a of [16, 32] and b of [32, 8], bytes without and with a sign in, whole numbers out.
+INLINE void multiply_add(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
