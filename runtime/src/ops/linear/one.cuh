@@ -173,35 +173,65 @@ struct Digits {
 
     METHOD Digits(char *work, u32 columns) : numbers((uint4 *)work), sides((float2 *)(work + columns * 2)) {}
 
-    // Keeps columns 8 * unit to 8 * unit + 7, where they are `valid`. Lanes whose columns are of a group are neighbours, four times
-    // `chunks` of them.
-    METHOD void keep(u32 unit, bool valid, const float (&v)[8], u32 chunks) const {
-        float largest = 0.f;
+    // Keeps columns 8 * unit to 8 * unit + 7 of N units that are CREW apart, of a whole warp: those below `units`. Lanes whose columns
+    // are of a group are neighbours, four times `chunks` of them.
+    template <int N> METHOD void keep(u32 first, u32 units, const float (*v)[8], u32 chunks) const {
+        float largest[N] = {};
 #pragma unroll
-        for (int i = 0; i < 8; i++) largest = max_or_nan(largest, fabsf(v[i]));
-        for (u32 lane = 2 * chunks; lane > 0; lane /= 2) largest = max_or_nan(largest, __shfl_xor_sync(FULL_WARP, largest, lane));
+        for (int n = 0; n < N; n++) {
+#pragma unroll
+            for (int i = 0; i < 8; i++) largest[n] = max_or_nan(largest[n], fabsf(v[n][i]));
+        }
+#pragma unroll
+        for (u32 lane = 1; lane < 16; lane *= 2) {
+            if (lane >= 4 * chunks) break;
+#pragma unroll
+            for (int n = 0; n < N; n++) largest[n] = max_or_nan(largest[n], __shfl_xor_sync(FULL_WARP, largest[n], lane));
+        }
         // The upper byte of a larger number could be 128.
-        const float most = 32512.f, inverse = largest > 1e-30f ? __fdividef(most, largest) : 0.f;
+        const float most = 32512.f;
         // Added to that, a number up to 2²² is rounded, and stands in the lower bits with its sign.
         const float round = 12582912.f;
-        u32 numbers_of[8], sum = 0;
+        u32 sum[N];
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
-            numbers_of[i] = __float_as_uint(fmaf(v[i], inverse, round));
-            sum += numbers_of[i] - __float_as_uint(round);
-        }
-        for (u32 lane = 2 * chunks; lane > 0; lane /= 2) sum += __shfl_xor_sync(FULL_WARP, sum, lane);
-        if (!valid) return;
-        u32 upper[2], lower[2];
+        for (int n = 0; n < N; n++) {
+            const float inverse = largest[n] > 1e-30f ? __fdividef(most, largest[n]) : 0.f;
+            u32 of[8];
+            sum[n] = 0u - 8 * __float_as_uint(round);
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            const u32 *of = numbers_of + i * 4;
-            lower[i] = __byte_perm(__byte_perm(of[0], of[1], 0x0040), __byte_perm(of[2], of[3], 0x0040), 0x5410);
-            // The lower byte counts from -128 on.
-            upper[i] = __byte_perm(__byte_perm(of[0] + 128, of[1] + 128, 0x0051), __byte_perm(of[2] + 128, of[3] + 128, 0x0051), 0x5410);
+            for (int i = 0; i < 8; i++) {
+                of[i] = __float_as_uint(fmaf(v[n][i], inverse, round));
+                sum[n] += of[i];
+            }
+            u32 upper[2], lower[2];
+#pragma unroll
+            for (int i = 0; i < 8; i += 4) {
+                lower[i / 4] = __byte_perm(__byte_perm(of[i], of[i + 1], 0x0040), __byte_perm(of[i + 2], of[i + 3], 0x0040), 0x5410);
+                // The lower byte counts from -128 on.
+                upper[i / 4] = __byte_perm(__byte_perm(of[i] + 128, of[i + 1] + 128, 0x0051),
+                                           __byte_perm(of[i + 2] + 128, of[i + 3] + 128, 0x0051), 0x5410);
+            }
+            if (first + n * CREW < units) numbers[first + n * CREW] = make_uint4(upper[0], upper[1], lower[0], lower[1]);
         }
-        numbers[unit] = make_uint4(upper[0], upper[1], lower[0], lower[1]);
-        if (unit % (4 * chunks) == 0) sides[unit / 4 >> chunks / 2] = make_float2(largest * (1.f / most), __uint_as_float(sum));
+#pragma unroll
+        for (u32 lane = 1; lane < 16; lane *= 2) {
+            if (lane >= 4 * chunks) break;
+#pragma unroll
+            for (int n = 0; n < N; n++) sum[n] += __shfl_xor_sync(FULL_WARP, sum[n], lane);
+        }
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            const u32 unit = first + n * CREW;
+            if (unit < units && unit % (4 * chunks) == 0) {
+                sides[unit / 4 >> chunks / 2] = make_float2(largest[n] * (1.f / most), __uint_as_float(sum[n]));
+            }
+        }
+    }
+
+    // As above, N or fewer of them: only as many as the warp has.
+    template <int N> METHOD void keep_some(u32 first, u32 units, const float (*v)[8], u32 chunks) const {
+        if (N == 1 || (first + (N - 1) * CREW) / 32 * 32 < units) keep<N>(first, units, v, chunks);
+        else keep_some<N == 1 ? 1 : N - 1>(first, units, v, chunks);
     }
 
     // What has been kept of eight columns.
@@ -250,8 +280,8 @@ template <class Wait> INLINE void open_one(const Linear &p, const Digits &x, flo
                 const float of_head = rsqrtf(squares / (float)p.width + p.eps);
 #pragma unroll
                 for (int i = 0; i < 8; i++) v[j][i] = v[j][i] * of_head * w[i] * quick_silu(z[j][i]);
-                x.keep(unit, unit < units, v[j], p.unit);
             }
+            x.keep_some<TOGETHER>(base, units, v, p.unit);
         }
         crew_sync();
         return;
@@ -265,13 +295,20 @@ template <class Wait> INLINE void open_one(const Linear &p, const Digits &x, flo
                 if (base + j * CREW < units) packed[j] = ((const uint4 *)p.x)[base + j * CREW];
             }
 #pragma unroll
-            for (u32 j = 0; j < TOGETHER; j++) {
-                const u32 unit = base + j * CREW;
-                if (unit / 32 * 32 >= units) continue;
-                const uint4 of = packed[j];
-                const float v[8] = {low_half(of.x), low_half(of.y), high_half(of.x), high_half(of.y),
-                                    low_half(of.z), low_half(of.w), high_half(of.z), high_half(of.w)};
-                x.keep(unit, unit < units, v, p.unit);
+            for (u32 j = 0; j < TOGETHER; j += 2) {
+                if ((base + j * CREW) / 32 * 32 >= units) break;
+                float v[2][8];
+#pragma unroll
+                for (u32 k = 0; k < 2; k++) {
+                    const uint4 of = packed[j + k];
+                    const u32 pairs[4] = {of.x, of.y, of.z, of.w};
+#pragma unroll
+                    for (int i = 0; i < 4; i++) {
+                        v[k][i / 2 * 4 + i % 2] = low_half(pairs[i]);
+                        v[k][i / 2 * 4 + i % 2 + 2] = high_half(pairs[i]);
+                    }
+                }
+                x.keep_some<2>(base + j * CREW, units, v, p.unit);
             }
         }
         crew_sync();
@@ -309,19 +346,17 @@ template <class Wait> INLINE void open_one(const Linear &p, const Digits &x, flo
 #pragma unroll
         for (u32 j = 0; j < TOGETHER; j++) {
             const u32 unit = base + j * CREW;
-            if (unit / 32 * 32 >= units) continue;
-            if (opening == NORM && unit < units) {
-                if (unit != thread) read8(w, p.weight + unit * 8);
+            if (opening != NORM || unit >= units) continue;
+            if (unit != thread) read8(w, p.weight + unit * 8);
 #pragma unroll
-                for (int i = 0; i < 8; i++) v[j][i] = v[j][i] * factor * w[i];
-                if (p.extra && blockIdx.x == 0) {
-                    float4 *normed = (float4 *)p.extra + unit * 2;
-                    normed[0] = make_float4(v[j][0], v[j][1], v[j][2], v[j][3]);
-                    normed[1] = make_float4(v[j][4], v[j][5], v[j][6], v[j][7]);
-                }
+            for (int i = 0; i < 8; i++) v[j][i] = v[j][i] * factor * w[i];
+            if (p.extra && blockIdx.x == 0) {
+                float4 *normed = (float4 *)p.extra + unit * 2;
+                normed[0] = make_float4(v[j][0], v[j][1], v[j][2], v[j][3]);
+                normed[1] = make_float4(v[j][4], v[j][5], v[j][6], v[j][7]);
             }
-            x.keep(unit, unit < units, v[j], p.unit);
         }
+        x.keep_some<TOGETHER>(base, units, v, p.unit);
     }
     crew_sync();
 }
@@ -346,21 +381,25 @@ INLINE void finish_row(const Linear &p, u32 number, u32 in_tile, float one, floa
 template <int CHUNKS, bool EIGHT, int N>
 INLINE void of_units(const char *words, const uint2 *x, const float2 *sides, const char *scales, const char *zeros, bool has_zeros,
                      bool bf16, float (&y)[2]) {
-    const u32 CHUNK = EIGHT ? 512 : 256, NIBBLES_OF_BYTES = 0x0f0f0f0f;
-    // Sums that do not wait for each other. Column 0 of the operand are the upper bytes of x, column 1 the lower ones.
-    const int CHAINS = N < 4 ? 2 : 1;
-    int acc[N][CHAINS][4] = {};
+    const u32 CHUNK = EIGHT ? 512 : 256, LOW = 0x0f0f0f0f, HIGH = 0xf0f0f0f0;
+    // Two sums of each that do not wait for each other, of 4-bit values those of low nibbles, and of high ones, which are 16 times too
+    // large. Column 0 of the operand are the upper bytes of x, column 1 the lower ones.
+    int acc[N][2][4] = {};
 #pragma unroll
-    for (int c = 0; c < CHUNKS; c++) {
+    for (int c = 0; c < CHUNKS; c += 2) {
 #pragma unroll
         for (int n = 0; n < N; n++) {
             const int chunk = n * CHUNKS + c;
-            const uint2 b = x[chunk * 8], w = *(const uint2 *)(words + chunk * CHUNK);
+            const char *const of_chunk = words + chunk * CHUNK;
+            const uint2 x0 = x[chunk * 8], x1 = CHUNKS > 1 ? x[chunk * 8 + 8] : make_uint2(0, 0);
+            const uint2 w0 = *(const uint2 *)of_chunk, w1 = CHUNKS > 1 ? *(const uint2 *)(of_chunk + CHUNK) : make_uint2(0, 0);
             if (EIGHT) {
-                const uint2 v = *(const uint2 *)(words + chunk * CHUNK + 64);
-                multiply_add(acc[n][c % CHAINS], {w.x, w.y, v.x, v.y}, b.x, b.y);
+                const uint2 v0 = *(const uint2 *)(of_chunk + 64), v1 = CHUNKS > 1 ? *(const uint2 *)(of_chunk + CHUNK + 64) : w1;
+                multiply_add(acc[n][0], {w0.x, w0.y, v0.x, v0.y}, x0.x, x0.y);
+                if (CHUNKS > 1) multiply_add(acc[n][1], {w1.x, w1.y, v1.x, v1.y}, x1.x, x1.y);
             } else {
-                multiply_add(acc[n][c % CHAINS], {w.x & NIBBLES_OF_BYTES, w.y & NIBBLES_OF_BYTES, w.x >> 4 & NIBBLES_OF_BYTES, w.y >> 4 & NIBBLES_OF_BYTES}, b.x, b.y);
+                multiply_add(acc[n][0], {w0.x & LOW, w0.y & LOW, w1.x & LOW, w1.y & LOW}, x0.x, x1.x);
+                multiply_add(acc[n][1], {w0.x & HIGH, w0.y & HIGH, w1.x & HIGH, w1.y & HIGH}, x0.y, x1.y);
             }
         }
     }
@@ -369,13 +408,13 @@ INLINE void of_units(const char *words, const uint2 *x, const float2 *sides, con
         const float2 side = sides[n];
         const int sum = __float_as_int(side.y);
         const u32 pair = *(const u32 *)(scales + n * 32), points = has_zeros ? *(const u8 *)(zeros + n * 8) : 0x88;
-        const int bias[2] = {EIGHT ? 128 : (int)(points & 15), EIGHT ? 128 : (int)(points >> 4)};
-        const float scale[2] = {scale_of((u16)pair, bf16), scale_of((u16)(pair >> 16), bf16)};
+        const int bias[2] = {EIGHT ? 128 : (int)(points & 15) * 16, EIGHT ? 128 : (int)(points & 0xf0)};
+        const float scale[2] = {scale_of((u16)pair, bf16), scale_of((u16)(pair >> 16), bf16)}, of_x = EIGHT ? side.x : side.x / 16;
+        const int first = EIGHT ? 1 : 16;
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            const int upper = acc[n][0][2 * i] + (CHAINS > 1 ? acc[n][CHAINS - 1][2 * i] : 0);
-            const int lower = acc[n][0][2 * i + 1] + (CHAINS > 1 ? acc[n][CHAINS - 1][2 * i + 1] : 0);
-            y[i] = fmaf(scale[i] * side.x, (float)(upper * 256 + lower - bias[i] * sum), y[i]);
+            const int upper = acc[n][0][2 * i] * first + acc[n][1][2 * i], lower = acc[n][0][2 * i + 1] * first + acc[n][1][2 * i + 1];
+            y[i] = fmaf(scale[i] * of_x, (float)(upper * 256 + lower - bias[i] * sum), y[i]);
         }
     }
 }
@@ -384,7 +423,6 @@ INLINE void of_units(const char *words, const uint2 *x, const float2 *sides, con
 template <int CHUNKS, bool EIGHT, class Units>
 INLINE void multiply_units(const Linear &p, const Share &share, Units &units, const Digits &x, float *parts) {
     const u32 VALUES = CHUNKS * (EIGHT ? 512 : 256);
-    const u32 MOST = EIGHT ? 2 : 4;
     const u32 warp = thread_index() / 32;
     const int lane = thread_index() % 32, row = lane / 4, quad = lane % 4;
     const bool paired = p.matrices[0].ending == SWIGLU, bf16 = p.matrices[0].bf16_scales;
@@ -414,21 +452,29 @@ INLINE void multiply_units(const Linear &p, const Share &share, Units &units, co
             here = says / 16;
             zeros = values + SLOT_ZEROS + says % 16 + row;
         }
-        // Several at once where there are as many, so that their sums need not wait for each other.
-        const u32 of_tile = min(here, groups - group), done = of_tile >= MOST ? MOST : of_tile >= 2 ? 2 : 1;
-        switch (done) {
-        case 4: of_units<CHUNKS, EIGHT, MOST>(values + words, of_x, x.sides + group, scales, zeros, has_zeros, bf16, y); break;
-        case 2: of_units<CHUNKS, EIGHT, 2>(values + words, of_x, x.sides + group, scales, zeros, has_zeros, bf16, y); break;
-        default: of_units<CHUNKS, EIGHT, 1>(values + words, of_x, x.sides + group, scales, zeros, has_zeros, bf16, y);
+        const u32 of_tile = min(here, groups - group);
+        here -= of_tile;
+        left -= of_tile;
+        u32 rest = of_tile;
+        const auto advance = [&](u32 units_done) {
+            values += units_done * VALUES;
+            scales += units_done * 32;
+            zeros += units_done * 8;
+            of_x += units_done * CHUNKS * 8;
+            group += units_done;
+            rest -= units_done;
+        };
+        // Two at once, so that their sums need not wait for each other.
+#pragma unroll 1
+        while (rest > 1) {
+            of_units<CHUNKS, EIGHT, 2>(values + words, of_x, x.sides + group, scales, zeros, has_zeros, bf16, y);
+            advance(2);
         }
-        here -= done;
-        left -= done;
-        group += done;
+        if (rest > 0) {
+            of_units<CHUNKS, EIGHT, 1>(values + words, of_x, x.sides + group, scales, zeros, has_zeros, bf16, y);
+            advance(1);
+        }
         if (here == 0) units.release();
-        values += done * VALUES;
-        scales += done * 32;
-        zeros += done * 8;
-        of_x += done * CHUNKS * 8;
         if (group < groups && left > 0) continue;
         // Its part of a tile is done; of a pair the first tile's is kept beside.
         const bool tile_ends = group == groups;

@@ -47,6 +47,8 @@ struct Pass {
     uint4 enclosed[ENCLOSED * sizeof(Step) / 16];
 };
 
+// Places of a ring that are on their way at a time.
+const u32 UNDER_WAY = 1;
 const u32 CONDUCTOR = CREW_WARPS, SUPPLIERS = 3;
 // Warps of the crew that a supplier is for: a lane each.
 const u32 OF_SUPPLIER = CREW_WARPS / SUPPLIERS;
@@ -70,7 +72,7 @@ const u32 FULL_AT = WORK_AT + WORK;
 const u32 STAGES = (SHARED - FULL_AT - 128) / (CREW_WARPS * (SLOT + 16));
 const u32 EMPTY_AT = FULL_AT + CREW_WARPS * STAGES * 8;
 const u32 RING_AT = (EMPTY_AT + CREW_WARPS * STAGES * 8 + 127) / 128 * 128;
-static_assert(STAGES >= 2, "room to read ahead");
+static_assert(STAGES > UNDER_WAY, "room to read ahead");
 // Lanes of a supplier that arrive at a barrier of a place.
 #if __CUDA_ARCH__ >= 900
 const u32 ARRIVALS = 1;
@@ -88,7 +90,7 @@ INLINE Step *resident() { return (Step *)shared; }
 
 // Where the number of the step in hand stands.
 INLINE u32 current_at() { return shared_address(shared) + BOARD_AT; }
-// Where it stands how many places a warp of the crew has read, and the number of its step: nobody else's.
+// Where it stands how far a warp of the crew has read its ring, and the number of its step: nobody else's.
 INLINE u32 read_at(u32 warp) { return current_at() + (1 + warp) * 4; }
 INLINE u32 step_at(u32 warp) { return current_at() + (1 + CREW_WARPS + warp) * 4; }
 
@@ -103,8 +105,8 @@ INLINE u32 empty_of(u32 warp, u32 place) { return shared_address(shared) + EMPTY
 INLINE u32 slot_of(u32 warp, u32 place) { return RING_AT + (warp * STAGES + place) * SLOT; }
 
 // The units of a warp of the crew, of one product after the other, on their way into its ring: kept by one lane of a supplier. Those of
-// one place are on their way at a time: of all warps together as many as keep the memory busy. What asks for anything else, such as
-// activations and the other blocks, would wait behind more.
+// UNDER_WAY places are on their way at a time: of all warps together as many as keep the memory busy. What asks for anything else, such
+// as activations and the other blocks, would wait behind more.
 struct Supply {
     u32 count;
     // The warp that it is for.
@@ -195,6 +197,12 @@ struct Supply {
         enter(group);
     }
 
+    // Whether so much has arrived that more may be asked for.
+    METHOD bool has_arrived() const {
+        const bool is_of_turn = place >= UNDER_WAY;
+        return barrier_passed(full_of(warp, is_of_turn ? place - UNDER_WAY : place + STAGES - UNDER_WAY), is_of_turn ? parity : parity ^ 1);
+    }
+
     METHOD bool is_done() const { return left == 0 && next >= count; }
 
     // How many units go together: neighbours, each with scales of its own.
@@ -238,12 +246,8 @@ INLINE void supply(const Pass &p) {
 #if __CUDA_ARCH__ >= 900
     const u64 policy = leaves_first();
 #endif
-    // Where this lane's last units are on their way to, and whether they may be.
-    u32 last = 0, parity = 0;
-    bool is_under_way = false;
     while (__any_sync(FULL_WARP, !own.is_done())) {
-        if (is_under_way) is_under_way = !barrier_passed(last, parity);
-        const bool ready = !is_under_way && barrier_passed(empty_of(warp, own.place), own.parity ^ 1) && own.has_unit();
+        const bool ready = own.has_arrived() && barrier_passed(empty_of(warp, own.place), own.parity ^ 1) && own.has_unit();
         __syncwarp();
         const u32 all = __ballot_sync(FULL_WARP, ready);
         if (all == 0) {
@@ -254,28 +258,24 @@ INLINE void supply(const Pass &p) {
         const u32 slot = slot_of(warp, own.place), to = shared_address(shared) + slot;
         const u32 units = ready ? own.together() : 0, half = ready && own.has_zeros ? (u32)(u64)own.zeros & 8 : 0;
         const u32 of_zeros = ready && own.has_zeros ? (units * 8 + half + 15) / 16 * 16 : 0;
-        if (ready) {
-            *(volatile u32 *)((char *)shared + slot + SLOT_SAYS) = units * 16 + half;
-            last = full_of(warp, own.place);
-            parity = own.parity;
-            is_under_way = true;
-        }
+        const u32 full = full_of(warp, own.place);
+        if (ready) *(volatile u32 *)((char *)shared + slot + SLOT_SAYS) = units * 16 + half;
         __syncwarp();
         for (u32 rest = all; rest; rest &= rest - 1) {
             const u32 one = __ffs(rest) - 1;
 #if __CUDA_ARCH__ >= 900
             if (lane == one) {
-                barrier_expect(last, units * (own.bytes + 32) + of_zeros);
-                copy_bulk(to, own.values, units * own.bytes, last, policy);
-                copy_bulk(to + SLOT_SCALES, own.scales, units * 32, last, policy);
-                if (of_zeros) copy_bulk(to + SLOT_ZEROS, own.zeros - half, of_zeros, last, policy);
+                barrier_expect(full, units * (own.bytes + 32) + of_zeros);
+                copy_bulk(to, own.values, units * own.bytes, full, policy);
+                copy_bulk(to + SLOT_SCALES, own.scales, units * 32, full, policy);
+                if (of_zeros) copy_bulk(to + SLOT_ZEROS, own.zeros - half, of_zeros, full, policy);
             }
             __syncwarp();
 #else
             const u8 *values = (const u8 *)__shfl_sync(FULL_WARP, (u64)own.values, one);
             const u8 *scales = (const u8 *)__shfl_sync(FULL_WARP, (u64)own.scales, one);
             const u8 *zeros = (const u8 *)__shfl_sync(FULL_WARP, (u64)(own.zeros - half), one);
-            const u32 there = __shfl_sync(FULL_WARP, to, one), at = __shfl_sync(FULL_WARP, last, one);
+            const u32 there = __shfl_sync(FULL_WARP, to, one), at = __shfl_sync(FULL_WARP, full, one);
             const u32 bytes = __shfl_sync(FULL_WARP, units * own.bytes, one), sides = __shfl_sync(FULL_WARP, units * 32, one);
             const u32 points = __shfl_sync(FULL_WARP, of_zeros, one);
             for (u32 i = lane * 16; i < bytes; i += 512) copy_async(there + i, values + i, true);
@@ -291,21 +291,28 @@ INLINE void supply(const Pass &p) {
 
 // What a product sees of its warp's ring.
 struct Units {
-    // Places that have been read so far.
-    u32 read;
+    // The place that is read next, and the parity of its barrier.
+    u32 place;
+    u32 parity;
+
+    // From what `noted` returned in the step before.
+    METHOD Units(u32 noted) : place(noted >> 1), parity(noted & 1) {}
+    METHOD u32 noted() const { return place << 1 | parity; }
 
     // Waits for the next units. Returns where they are.
     METHOD const char *wait() {
-        const u32 warp = thread_index() / 32, place = read % STAGES;
-        barrier_wait(full_of(warp, place), read / STAGES & 1);
+        const u32 warp = thread_index() / 32;
+        barrier_wait(full_of(warp, place), parity);
         return (const char *)shared + slot_of(warp, place);
     }
 
     // They have been read: their place is free.
     METHOD void release() {
         __syncwarp();
-        if (thread_index() % 32 == 0) barrier_arrive(empty_of(thread_index() / 32, read % STAGES));
-        read++;
+        if (thread_index() % 32 == 0) barrier_arrive(empty_of(thread_index() / 32, place));
+        if (++place < STAGES) return;
+        place = 0;
+        parity ^= 1;
     }
 };
 
@@ -424,9 +431,9 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
         const bool early = step.flags & EARLY;
         switch (step.kind) {
         case MULTIPLY: {
-            Units units = {told(read_at(warp))};
+            Units units(told(read_at(warp)));
             multiply(step.linear, early, units, work, small, parts, wait);
-            if (lane == 0) note(read_at(warp), units.read);
+            if (lane == 0) note(read_at(warp), units.noted());
             break;
         }
         case EMBED:
