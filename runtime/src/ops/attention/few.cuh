@@ -456,14 +456,22 @@ INLINE void attend_merge(const Attend &p, u32 number) {
     const u32 across = head / p.group * parts + in_group / p.rows, r = in_group % p.rows, d = part * 32 + lane;
     const u32 length = p.rows * (dim + 2);
     const float *from = p.partial + ((size_t)token * (p.heads / p.group * parts) + across) * p.splits * length;
-    float gate = 0.f, tops[2], totals[2], factors[2];
+    // Those that have tokens.
+    const u32 splits = min(p.splits, (*p.first + token) / BLOCK + 1);
+    const int SOME = 16;
+    float gate = 0.f, tops[2], totals[2], factors[2], ahead[SOME];
+    const auto fetch = [&](u32 base) {
+#pragma unroll
+        for (u32 i = 0; i < SOME; i++) ahead[i] = base + i < splits ? from[(size_t)(base + i) * length + r * dim + d] : 0.f;
+    };
+    fetch(0);
     if (p.gate) gate = p.gate[(size_t)token * p.token_stride + head * p.head_stride + d];
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         const u32 split = i * 32 + lane;
         const float *own = from + (size_t)split * length + p.rows * dim + r;
-        tops[i] = split < p.splits ? own[0] : -INFINITY;
-        totals[i] = split < p.splits ? own[p.rows] : 0.f;
+        tops[i] = split < splits ? own[0] : -INFINITY;
+        totals[i] = split < splits ? own[p.rows] : 0.f;
     }
     float highest = larger(tops[0], tops[1]);
 #pragma unroll
@@ -472,14 +480,15 @@ INLINE void attend_merge(const Attend &p, u32 number) {
     for (int i = 0; i < 2; i++) factors[i] = tops[i] == -INFINITY ? 0.f : exp2f(tops[i] - highest);
     const float weight = warp_sum(factors[0] * totals[0] + factors[1] * totals[1]);
     float value = 0.f;
-    for (u32 base = 0; base < p.splits; base += 16) {
-        float v[16];
+    for (u32 base = 0; base < splits; base += SOME) {
+        float v[SOME];
 #pragma unroll
-        for (u32 i = 0; i < 16; i++) v[i] = base + i < p.splits ? from[(size_t)(base + i) * length + r * dim + d] : 0.f;
+        for (u32 i = 0; i < SOME; i++) v[i] = ahead[i];
+        fetch(base + SOME);
 #pragma unroll
-        for (u32 i = 0; i < 16; i++) {
+        for (u32 i = 0; i < SOME; i++) {
             const float factor = __shfl_sync(FULL_WARP, base < 32 ? factors[0] : factors[1], (base + i) % 32);
-            value = base + i < p.splits ? fmaf(factor, v[i], value) : value;
+            value = base + i < splits ? fmaf(factor, v[i], value) : value;
         }
     }
     value /= weight;

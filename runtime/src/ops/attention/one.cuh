@@ -54,7 +54,9 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
     const u32 rows = min(p.rows, (kv_head + 1) * p.group - head);
     const size_t head_block = head_block_bytes(TYPE, DIM);
     const u32 WIDTH = TYPE == CACHE_F16 ? 2 : 1;
-    const int STEPS = DIM / 8, SOME = 8;
+    const int STEPS = DIM / 8, SOME = 8, RUNS = STEPS / SOME;
+    // Keys and values are asked for this many loads ahead: of wide heads, more than one would be more than there are registers for.
+    const int AHEAD = DIM == 128 ? 2 : 1;
     // Four neighbouring tokens of a dimension as two pairs.
     uint2 ahead[2][SOME] = {};
     const auto fetch = [&](int run, u32 block) {
@@ -69,7 +71,11 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
     // Positions are sent before the pass, and only the last block of the context is written in it: by this step.
     const u32 length = *p.first + 1, blocks = (length + BLOCK - 1) / BLOCK;
     const bool is_ahead = early && p.query_norm && split + 1 < blocks;
-    if (is_ahead) fetch(0, split);
+    const auto fetch_first = [&](u32 block) {
+        fetch(0, block);
+        if (AHEAD > 1) fetch(1, block);
+    };
+    if (is_ahead) fetch_first(split);
     wait();
 
     const float scale = rsqrtf((float)DIM) * LOG2_E;
@@ -106,7 +112,7 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
         keep((u8 *)(is_key ? p.keys : p.values), TYPE, p.block_stride, kv_head, DIM, length - 1, is_key, vector, lane);
     }
     sync();
-    if (!is_ahead && split < blocks) fetch(0, split);
+    if (!is_ahead && split < blocks) fetch_first(split);
 
     // Rows 2 quad and 2 quad + 1 of this lane: the largest score so far, and what its own tokens weigh.
     float most[2] = {-INFINITY, -INFINITY}, total[2] = {};
@@ -116,28 +122,7 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
 #pragma unroll 1
     for (u32 block = split; block < blocks; block += p.splits) {
         const size_t at = (size_t)block * p.block_stride + kv_head * head_block;
-        float scores[4] = {};
-#pragma unroll
-        for (int run = 0; run < STEPS / SOME; run++) {
-            if (run + 1 < STEPS / SOME) fetch(run + 1, block);
-#pragma unroll
-            for (int i = 0; i < SOME; i += 2) {
-                u32 a[4];
-#pragma unroll
-                for (int h = 0; h < 2; h++) {
-                    const uint2 w = ahead[run % 2][i + h];
-                    a[2 * h] = transposed(TYPE == CACHE_F16 ? w.x : halves_of(w.x));
-                    a[2 * h + 1] = transposed(TYPE == CACHE_F16 ? w.y : halves_of(w.x >> 16));
-                }
-                const u32 d = (run * SOME + i) * 8 + quad * 2;
-#pragma unroll
-                for (int h = 0; h < 2; h++) {
-                    const u16 *q = &space.queries[h][row][d];
-                    multiply_add(scores, a, *(const u32 *)q, *(const u32 *)(q + 8));
-                }
-            }
-        }
-        // Values of the first 16 tokens: on their way while scores are weighed.
+        // Values: the first are on their way while scores are weighed, or made.
         uint4 values[2][TILES / 2][2] = {};
         const auto fetch_values = [&](int sixteen) {
             const u32 token = sixteen * 16 + row / 2 * 4 + row % 2;
@@ -159,7 +144,32 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
                 }
             }
         };
-        fetch_values(0);
+        if (AHEAD > 1) {
+            fetch_values(0);
+            fetch_values(1);
+        }
+        float scores[4] = {};
+#pragma unroll
+        for (int run = 0; run < RUNS; run++) {
+            if (AHEAD == 1 && run + 1 < RUNS) fetch(run + 1, block);
+#pragma unroll
+            for (int i = 0; i < SOME; i += 2) {
+                u32 a[4];
+#pragma unroll
+                for (int h = 0; h < 2; h++) {
+                    const uint2 w = ahead[run % 2][i + h];
+                    a[2 * h] = transposed(TYPE == CACHE_F16 ? w.x : halves_of(w.x));
+                    a[2 * h + 1] = transposed(TYPE == CACHE_F16 ? w.y : halves_of(w.x >> 16));
+                }
+                const u32 d = (run * SOME + i) * 8 + quad * 2;
+#pragma unroll
+                for (int h = 0; h < 2; h++) {
+                    const u16 *q = &space.queries[h][row][d];
+                    multiply_add(scores, a, *(const u32 *)q, *(const u32 *)(q + 8));
+                }
+            }
+        }
+        if (AHEAD == 1) fetch_values(0);
         // Tokens of this lane: row and row + 8 in the order of the loads.
         const u32 first = warp * QUARTER + row / 2 * 4 + row % 2;
         float largest[2] = {-INFINITY, -INFINITY}, of_values[2] = {1.f, 1.f};
@@ -206,11 +216,11 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
             for (int i = 0; i < 4; i++) sum[t][i] *= fade[i % 2];
         }
         sync();
-        if (block + p.splits < blocks) fetch(0, block + p.splits);
+        if (block + p.splits < blocks) fetch_first(block + p.splits);
         // Two at a time: more of them would hold more than there are registers for.
 #pragma unroll 2
         for (int sixteen = 0; sixteen < 4; sixteen++) {
-            if (sixteen < 3) fetch_values(sixteen + 1);
+            if (AHEAD == 1 && sixteen < 3) fetch_values(sixteen + 1);
             u32 b[2][2];
 #pragma unroll
             for (int h = 0; h < 2; h++) {
@@ -234,6 +244,7 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
                     multiply_add(sum[group * 2 + t], a, b[1][0], b[1][1]);
                 }
             }
+            if (AHEAD > 1 && sixteen < 2) fetch_values(sixteen + 2);
         }
     }
 #pragma unroll

@@ -248,8 +248,9 @@ struct Digits {
 };
 
 // x in shared memory, after the opening. `wait` waits for the step in front. A thread asks for all of its columns at once, as far as
-// it has room for them, and so waits once.
-template <class Wait> INLINE void open_one(const Linear &p, const Digits &x, float *space, Wait wait) {
+// it has room for them, and so waits once. Returns what the product is still to be multiplied by: the norm of a whole row, for which
+// nobody has waited.
+template <class Wait> INLINE float open_one(const Linear &p, const Digits &x, float *space, Wait wait) {
     const float *from = (const float *)p.x;
     const u32 units = p.columns / 8, thread = thread_index(), opening = p.opening;
     // A head's width is a power of two.
@@ -284,7 +285,7 @@ template <class Wait> INLINE void open_one(const Linear &p, const Digits &x, flo
             x.keep_some<TOGETHER>(base, units, v, p.unit);
         }
         crew_sync();
-        return;
+        return 1.f;
     }
     if (opening == PACKED) {
         const u32 TOGETHER = 4;
@@ -312,53 +313,44 @@ template <class Wait> INLINE void open_one(const Linear &p, const Digits &x, flo
             }
         }
         crew_sync();
-        return;
+        return 1.f;
     }
     const u32 TOGETHER = 3;
-    float v[TOGETHER][8] = {}, factor = 1.f;
-    const auto load = [&](u32 base) {
+    const bool norm = opening == NORM;
+    float squares = 0.f;
+    for (u32 base = thread; base / 32 * 32 < units; base += TOGETHER * CREW) {
+        float v[TOGETHER][8] = {};
 #pragma unroll
         for (u32 j = 0; j < TOGETHER; j++) {
             const u32 unit = base + j * CREW;
             if (unit < units) read8(v[j], from + unit * 8);
         }
-    };
-    load(thread);
-    if (opening == NORM) {
-        float squares = 0.f;
-#pragma unroll
-        for (u32 j = 0; j < TOGETHER; j++) squares += thread + j * CREW < units ? squares_of(v[j]) : 0.f;
-        for (u32 unit = TOGETHER * CREW + thread; unit < units; unit += CREW) {
-            float more[8];
-            read8(more, from + unit * 8);
-            squares += squares_of(more);
-        }
-        squares = warp_sum(squares);
-        if (thread % 32 == 0) space[thread / 32] = squares;
-        crew_sync();
-        squares = 0.f;
-#pragma unroll
-        for (u32 warp = 0; warp < CREW_WARPS; warp++) squares += space[warp];
-        factor = rsqrtf(squares / (float)p.columns + p.eps);
-    }
-    for (u32 base = thread; base / 32 * 32 < units; base += TOGETHER * CREW) {
-        if (base != thread) load(base);
 #pragma unroll
         for (u32 j = 0; j < TOGETHER; j++) {
             const u32 unit = base + j * CREW;
-            if (opening != NORM || unit >= units) continue;
+            if (!norm || unit >= units) continue;
+            squares += squares_of(v[j]);
             if (unit != thread) read8(w, p.weight + unit * 8);
 #pragma unroll
-            for (int i = 0; i < 8; i++) v[j][i] = v[j][i] * factor * w[i];
-            if (p.extra && blockIdx.x == 0) {
-                float4 *normed = (float4 *)p.extra + unit * 2;
-                normed[0] = make_float4(v[j][0], v[j][1], v[j][2], v[j][3]);
-                normed[1] = make_float4(v[j][4], v[j][5], v[j][6], v[j][7]);
-            }
+            for (int i = 0; i < 8; i++) v[j][i] *= w[i];
         }
         x.keep_some<TOGETHER>(base, units, v, p.unit);
     }
+    if (!norm) {
+        crew_sync();
+        return 1.f;
+    }
+    squares = warp_sum(squares);
+    if (thread % 32 == 0) space[thread / 32] = squares;
     crew_sync();
+    squares = 0.f;
+#pragma unroll
+    for (u32 warp = 0; warp < CREW_WARPS; warp++) squares += space[warp];
+    const float factor = rsqrtf(squares / (float)p.columns + p.eps);
+    if (p.extra && blockIdx.x == 0) {
+        for (u32 c = thread; c < p.columns; c += CREW) ((float *)p.extra)[c] = from[c] * p.weight[c] * factor;
+    }
+    return factor;
 }
 
 // The rows of a grain are done, by the sums of its tiles.
@@ -421,7 +413,7 @@ INLINE void of_units(const char *words, const uint2 *x, const float2 *sides, con
 
 // A warp's units, from its ring. What it does not finish alone goes to `parts`.
 template <int CHUNKS, bool EIGHT, class Units>
-INLINE void multiply_units(const Linear &p, const Share &share, Units &units, const Digits &x, float *parts) {
+INLINE void multiply_units(const Linear &p, const Share &share, Units &units, const Digits &x, float factor, float *parts) {
     const u32 VALUES = CHUNKS * (EIGHT ? 512 : 256);
     const u32 warp = thread_index() / 32;
     const int lane = thread_index() % 32, row = lane / 4, quad = lane % 4;
@@ -495,6 +487,11 @@ INLINE void multiply_units(const Linear &p, const Share &share, Units &units, co
             y[0] = y[1] = 0.f;
         }
         // `second` is what it has of the first tile, y of the other.
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            second[i] *= factor;
+            y[i] *= factor;
+        }
         if (quad == 0) {
             if (from_beginning && tile_ends && which == tiles - 1) {
 #pragma unroll 1
@@ -545,7 +542,7 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
         if (thread < 2 && m.ending == DECAY) prefetch((thread ? m.second : m.first) + dense.row);
     }
 
-    open_one(p, x, small, [&]() {
+    const float factor = open_one(p, x, small, [&]() {
         wait();
         if (expects) {
             if (!early) operands.load_early(own, own_row);
@@ -558,16 +555,16 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
     const bool eight = p.matrices[0].format == INT8;
     switch (p.unit) {
     case 4:
-        if (eight) multiply_units<4, true>(p, share, units, x, parts);
-        else multiply_units<4, false>(p, share, units, x, parts);
+        if (eight) multiply_units<4, true>(p, share, units, x, factor, parts);
+        else multiply_units<4, false>(p, share, units, x, factor, parts);
         break;
     case 2:
-        if (eight) multiply_units<2, true>(p, share, units, x, parts);
-        else multiply_units<2, false>(p, share, units, x, parts);
+        if (eight) multiply_units<2, true>(p, share, units, x, factor, parts);
+        else multiply_units<2, false>(p, share, units, x, factor, parts);
         break;
     default:
-        if (eight) multiply_units<1, true>(p, share, units, x, parts);
-        else multiply_units<1, false>(p, share, units, x, parts);
+        if (eight) multiply_units<1, true>(p, share, units, x, factor, parts);
+        else multiply_units<1, false>(p, share, units, x, factor, parts);
     }
     crew_sync();
 
@@ -579,12 +576,10 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
         // The first of them has the grain's beginning.
         const float *part = parts + (from * 2 + 1) * 32 + in_tile;
         float sum[2] = {part[0], paired ? part[16] : 0.f};
-#pragma unroll
-        for (u32 w = 1; w < CREW_WARPS; w++) {
-            const bool has = from + w <= to;
-            const float *more = part + (has ? w * 64 - 32 : 0);
-            if (has) sum[0] += more[0];
-            if (has && paired) sum[1] += more[16];
+        part += 32;
+        for (u32 w = from; w < to; w++, part += 64) {
+            sum[0] += part[0];
+            if (paired) sum[1] += part[16];
         }
         if (is_own && !paired) {
             if (expects) operands.finish(own, own_row, sum[0]);
@@ -607,7 +602,7 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
         if (thread == 0) {
             float y = 0.f;
             for (u32 w = 0; w < CREW_WARPS; w++) y += small[w];
-            finish(m, 0, dense.row, y);
+            finish(m, 0, dense.row, y * factor);
         }
         crew_sync();
     }

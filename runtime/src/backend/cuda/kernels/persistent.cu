@@ -388,6 +388,8 @@ template <int TYPE, int DIM, class Wait> INLINE void attend_step(const Attend &p
     // Teams of other multiprocessors come first.
 #pragma unroll 1
     for (u32 item = team < TEAMS ? team * gridDim.x + blockIdx.x : ~0u; item < all(); item += TEAMS * gridDim.x) {
+        // Nobody asks for what a team without tokens would leave.
+        if (item % p.splits > *p.first / BLOCK) continue;
         attend_one<TYPE, DIM>(p, item % p.splits, item / p.splits, early, space, once, sync);
         sync();
     }
