@@ -37,6 +37,8 @@ template <int DIM> struct OneSpace {
     float vectors[FEW_WARPS][DIM];
     float tops[FEW_WARPS][MOST_ROWS];
     float totals[FEW_WARPS][MOST_ROWS];
+    // What the team has in hand: a part of the context and rows that share a KV head, [row groups, splits].
+    u32 item;
 };
 
 // A number as the sum of two halves.
@@ -47,7 +49,8 @@ INLINE void keep_halves(u16 &high, u16 &low, float value) {
 
 // As attend_few, of one token.
 template <int TYPE, int DIM, class Wait, class Sync>
-INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSpace<DIM> &space, Wait wait, Sync sync) {
+INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait wait, Sync sync) {
+    const u32 across = space.item / p.splits, split = space.item % p.splits;
     const u32 warp = warp_index() % FEW_WARPS, lane = thread_index() % 32, row = lane / 4, quad = lane % 4;
     const u32 parts = (p.group + p.rows - 1) / p.rows, kv_head = across / parts;
     const u32 head = kv_head * p.group + across % parts * p.rows;
@@ -56,7 +59,11 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
     const u32 WIDTH = TYPE == CACHE_F16 ? 2 : 1;
     const int STEPS = DIM / 8, SOME = 8, RUNS = STEPS / SOME;
     // Keys and values are asked for this many loads ahead: of wide heads, more than one would be more than there are registers for.
+#if __CUDA_ARCH__ >= 900
     const int AHEAD = DIM == 128 ? 2 : 1;
+#else
+    const int AHEAD = 1;
+#endif
     // Four neighbouring tokens of a dimension as two pairs.
     uint2 ahead[2][SOME] = {};
     const auto fetch = [&](int run, u32 block) {
@@ -255,7 +262,7 @@ INLINE void attend_one(const Attend &p, u32 split, u32 across, bool early, OneSp
     }
     sync();
     const u32 length_of_part = p.rows * (DIM + 2);
-    float *part = p.partial + ((size_t)across * p.splits + split) * length_of_part;
+    float *part = p.partial + (size_t)space.item * length_of_part;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         const u32 of_rows = quad * 2 + r;

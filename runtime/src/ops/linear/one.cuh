@@ -9,7 +9,7 @@ const u32 CREW_WARPS = 12;
 const u32 CREW = CREW_WARPS * 32;
 // A place of a ring: values of some units, their scales, their zero points from a multiple of 16 bytes on, and what the supplier
 // says of them: how many they are, times 16, and where in their first 16 bytes zero points begin.
-const u32 SLOT_UNITS = SHARED < (128 << 10) ? 2 : 4;
+const u32 SLOT_UNITS = SHARED < (200 << 10) ? 2 : 4;
 const u32 SLOT_VALUES = SLOT_UNITS * 1024, SLOT_SCALES = SLOT_VALUES, SLOT_ZEROS = SLOT_SCALES + SLOT_UNITS * 32;
 const u32 SLOT_SAYS = SLOT_ZEROS + (SLOT_UNITS * 8 + 31) / 16 * 16, SLOT = SLOT_SAYS + 16;
 // What warps have of grains that several of them have parts of: [warp][not from its beginning, or from it][matrix of a pair][row].
@@ -318,6 +318,11 @@ template <class Wait> INLINE float open_one(const Linear &p, const Digits &x, fl
     const u32 TOGETHER = 3;
     const bool norm = opening == NORM;
     float squares = 0.f;
+    // Every block keeps some columns of the normed row.
+    const u32 some = (p.columns + gridDim.x - 1) / gridDim.x, own_column = blockIdx.x * some + thread;
+    float normed = 0.f;
+    const bool keeps = norm && p.extra && thread < some && own_column < p.columns;
+    if (keeps) normed = from[own_column] * p.weight[own_column];
     for (u32 base = thread; base / 32 * 32 < units; base += TOGETHER * CREW) {
         float v[TOGETHER][8] = {};
 #pragma unroll
@@ -347,9 +352,7 @@ template <class Wait> INLINE float open_one(const Linear &p, const Digits &x, fl
 #pragma unroll
     for (u32 warp = 0; warp < CREW_WARPS; warp++) squares += space[warp];
     const float factor = rsqrtf(squares / (float)p.columns + p.eps);
-    if (p.extra && blockIdx.x == 0) {
-        for (u32 c = thread; c < p.columns; c += CREW) ((float *)p.extra)[c] = from[c] * p.weight[c] * factor;
-    }
+    if (keeps) ((float *)p.extra)[own_column] = normed * factor;
     return factor;
 }
 
@@ -536,10 +539,17 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
     if (expects && early) operands.load_early(own, own_row);
     DenseRows dense(p);
     DenseUnit dense_unit = {};
-    if (!dense.is_end(p) && thread < p.columns / 8) {
+    // What the last warp finishes the first of them with.
+    const u32 dense_thread = CREW - 32;
+    float decay = 0.f, bias = 0.f;
+    const bool has_dense = !dense.is_end(p);
+    if (has_dense) {
         const Matrix &m = p.matrices[dense.index];
-        dense_unit.load(m, dense.row, p.columns, thread);
-        if (thread < 2 && m.ending == DECAY) prefetch((thread ? m.second : m.first) + dense.row);
+        if (thread < p.columns / 8) dense_unit.load(m, dense.row, p.columns, thread);
+        if (thread == dense_thread && m.ending == DECAY) {
+            decay = m.first[dense.row];
+            bias = m.second[dense.row];
+        }
     }
 
     const float factor = open_one(p, x, small, [&]() {
@@ -551,6 +561,28 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
         // A warp without units, or with fewer parts than it has places for, leaves zeros.
         for (u32 i = thread; i < PARTS_OF_GRAINS; i += CREW) parts[i] = 0.f;
     });
+
+    // Of the first dense row this warp's part; the others' turn comes at the end.
+    float *const dense_parts = small + 16;
+    const auto dense_row = [&](bool is_first) {
+        const Matrix &m = p.matrices[dense.index];
+        float part = 0.f;
+        for (u32 unit = thread; unit < p.columns / 8; unit += CREW) {
+            if (!is_first || unit != thread) dense_unit.load(m, dense.row, p.columns, unit);
+            float of_x[8];
+            x.read(of_x, unit, p.unit);
+            part += dense_unit.times(m, of_x);
+        }
+        part = warp_sum(part);
+        if (thread % 32 == 0) dense_parts[warp] = part;
+    };
+    const auto dense_sum = [&] {
+        float y = 0.f;
+#pragma unroll
+        for (u32 w = 0; w < CREW_WARPS; w++) y += dense_parts[w];
+        return y * factor;
+    };
+    if (has_dense) dense_row(true);
 
     const bool eight = p.matrices[0].format == INT8;
     switch (p.unit) {
@@ -587,23 +619,16 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
             finish_row(p, share.first_grain + g, in_tile, sum[0], sum[1]);
         }
     }
-    for (bool is_first = true; !dense.is_end(p); dense.next(p), is_first = false) {
+    if (!has_dense) return;
+    if (thread == dense_thread) {
         const Matrix &m = p.matrices[dense.index];
-        float part = 0.f;
-        for (u32 unit = thread; unit < p.columns / 8; unit += CREW) {
-            if (!is_first || unit != thread) dense_unit.load(m, dense.row, p.columns, unit);
-            float of_x[8];
-            x.read(of_x, unit, p.unit);
-            part += dense_unit.times(m, of_x);
-        }
-        part = warp_sum(part);
-        if (thread % 32 == 0) small[warp] = part;
+        if (m.ending == DECAY) m.out[dense.row] = decay * softplus(dense_sum() + bias);
+        else finish(m, 0, dense.row, dense_sum());
+    }
+    for (dense.next(p); !dense.is_end(p); dense.next(p)) {
         crew_sync();
-        if (thread == 0) {
-            float y = 0.f;
-            for (u32 w = 0; w < CREW_WARPS; w++) y += small[w];
-            finish(m, 0, dense.row, y * factor);
-        }
+        dense_row(false);
         crew_sync();
+        if (thread == dense_thread) finish(p.matrices[dense.index], 0, dense.row, dense_sum());
     }
 }

@@ -47,8 +47,6 @@ struct Pass {
     uint4 enclosed[ENCLOSED * sizeof(Step) / 16];
 };
 
-// Places of a ring that are on their way at a time.
-const u32 UNDER_WAY = 1;
 const u32 CONDUCTOR = CREW_WARPS, SUPPLIERS = 3;
 // Warps of the crew that a supplier is for: a lane each.
 const u32 OF_SUPPLIER = CREW_WARPS / SUPPLIERS;
@@ -59,7 +57,7 @@ const u32 TEAMS = 2;
 const u32 MOST_POLLS = 100 << 20;
 
 const u32 SMALL_AT = RESIDENT * sizeof(Step);
-// The step in hand, which the suppliers are told, and what each of the crew knows of itself.
+// The step in hand and whether the block waits, which the suppliers are told, and what each of the crew knows of itself.
 const u32 BOARD_AT = SMALL_AT + 128;
 const u32 PARTS_AT = BOARD_AT + 128;
 // x of a product, with room for 16 Ki columns, or what teams need.
@@ -72,7 +70,9 @@ const u32 FULL_AT = WORK_AT + WORK;
 const u32 STAGES = (SHARED - FULL_AT - 128) / (CREW_WARPS * (SLOT + 16));
 const u32 EMPTY_AT = FULL_AT + CREW_WARPS * STAGES * 8;
 const u32 RING_AT = (EMPTY_AT + CREW_WARPS * STAGES * 8 + 127) / 128 * 128;
-static_assert(STAGES > UNDER_WAY, "room to read ahead");
+static_assert(STAGES >= 2, "room to read ahead");
+// Places of a ring that are on their way at a time: for later steps, and for the one in hand.
+const u32 UNDER_WAY = 1, UNDER_WAY_NOW = STAGES > 2 ? 2 : 1;
 // Lanes of a supplier that arrive at a barrier of a place.
 #if __CUDA_ARCH__ >= 900
 const u32 ARRIVALS = 1;
@@ -90,6 +90,8 @@ INLINE Step *resident() { return (Step *)shared; }
 
 // Where the number of the step in hand stands.
 INLINE u32 current_at() { return shared_address(shared) + BOARD_AT; }
+// Where it stands whether the block waits for the others.
+INLINE u32 waiting_at() { return current_at() + (1 + 2 * CREW_WARPS) * 4; }
 // Where it stands how far a warp of the crew has read its ring, and the number of its step: nobody else's.
 INLINE u32 read_at(u32 warp) { return current_at() + (1 + warp) * 4; }
 INLINE u32 step_at(u32 warp) { return current_at() + (1 + CREW_WARPS + warp) * 4; }
@@ -105,7 +107,7 @@ INLINE u32 empty_of(u32 warp, u32 place) { return shared_address(shared) + EMPTY
 INLINE u32 slot_of(u32 warp, u32 place) { return RING_AT + (warp * STAGES + place) * SLOT; }
 
 // The units of a warp of the crew, of one product after the other, on their way into its ring: kept by one lane of a supplier. Those of
-// UNDER_WAY places are on their way at a time: of all warps together as many as keep the memory busy. What asks for anything else, such
+// Few places are on their way at a time: of all warps together as many as keep the memory busy. What asks for anything else, such
 // as activations and the other blocks, would wait behind more.
 struct Supply {
     u32 count;
@@ -114,9 +116,10 @@ struct Supply {
     // Where the next units go.
     u32 place;
     u32 parity;
-    // The step whose units are asked for next is over where `left` is 0; `next` is the one behind it that multiplies.
+    // `step` is the one whose units are asked for next: it is over where `left` is 0. `next` is the one behind it that multiplies.
     u32 next;
     u32 left;
+    u32 step;
     // Of the step: its arguments, units of a tile, bytes of the values of a unit, and how its tiles follow.
     const Linear *linear;
     u32 groups;
@@ -137,7 +140,7 @@ struct Supply {
     u32 ratio;
 
     METHOD Supply(u32 number, u32 of_warp)
-        : count(number), warp(of_warp), place(0), parity(0), next(0), left(0) {
+        : count(number), warp(of_warp), place(0), parity(0), next(0), left(0), step(0) {
         next = thread_index() % 32 >= OF_SUPPLIER ? count : resident()[0].kind == MULTIPLY ? 0 : resident()[0].next;
     }
 
@@ -161,9 +164,10 @@ struct Supply {
             if (next > current + LOOK_AHEAD) return false;
             // Behind the step in hand only if the warp had no part of what came between, whose arguments may be gone.
             const u32 at = max(next, current);
-            const Step &step = resident()[at % RESIDENT];
-            if (step.kind == MULTIPLY) take(step.linear);
-            next = step.kind == MULTIPLY || at > next ? step.next : next;
+            const Step &one = resident()[at % RESIDENT];
+            if (one.kind == MULTIPLY) take(one.linear);
+            step = at;
+            next = one.kind == MULTIPLY || at > next ? one.next : next;
             if (told(current_at()) > at) {
                 // It is over meanwhile, and what has been read may be of another step.
                 left = 0;
@@ -197,10 +201,13 @@ struct Supply {
         enter(group);
     }
 
-    // Whether so much has arrived that more may be asked for.
-    METHOD bool has_arrived() const {
-        const bool is_of_turn = place >= UNDER_WAY;
-        return barrier_passed(full_of(warp, is_of_turn ? place - UNDER_WAY : place + STAGES - UNDER_WAY), is_of_turn ? parity : parity ^ 1);
+    // Whether so much has arrived that more may be asked for. What the step in hand multiplies comes before what later ones do, and
+    // nothing is to be in the way while the block waits for the others.
+    METHOD bool may_ask() const {
+        if (told(waiting_at())) return false;
+        const u32 most = step <= told(current_at()) ? UNDER_WAY_NOW : UNDER_WAY;
+        const bool is_of_turn = place >= most;
+        return barrier_passed(full_of(warp, is_of_turn ? place - most : place + STAGES - most), is_of_turn ? parity : parity ^ 1);
     }
 
     METHOD bool is_done() const { return left == 0 && next >= count; }
@@ -247,7 +254,7 @@ INLINE void supply(const Pass &p) {
     const u64 policy = leaves_first();
 #endif
     while (__any_sync(FULL_WARP, !own.is_done())) {
-        const bool ready = own.has_arrived() && barrier_passed(empty_of(warp, own.place), own.parity ^ 1) && own.has_unit();
+        const bool ready = barrier_passed(empty_of(warp, own.place), own.parity ^ 1) && own.has_unit() && own.may_ask();
         __syncwarp();
         const u32 all = __ballot_sync(FULL_WARP, ready);
         if (all == 0) {
@@ -335,6 +342,7 @@ INLINE void conduct(const Pass &p) {
     block_sync(RELEASED);
     for (u32 at = 1; at <= p.count; at++) {
         block_sync(ARRIVED);
+        if (lane == 0) note(waiting_at(), 1);
         // The place of the step that has just been done is free.
         const u32 coming = at + RESIDENT - 1;
         if (at == p.count) {
@@ -366,7 +374,10 @@ INLINE void conduct(const Pass &p) {
             __syncwarp();
         }
         // Told before the place is another step's: a supplier that is late sees that what it has read is over.
-        if (lane == 0) tell(current_at(), at);
+        if (lane == 0) {
+            tell(current_at(), at);
+            note(waiting_at(), 0);
+        }
         __syncwarp();
         if (coming < p.count) keep_words(coming, words);
         block_sync(RELEASED);
@@ -374,7 +385,8 @@ INLINE void conduct(const Pass &p) {
 }
 
 // Attention of a single token by teams.
-template <int TYPE, int DIM, class Wait> INLINE void attend_step(const Attend &p, bool early, char *work, Wait wait) {
+template <int TYPE, int DIM, class Wait> INLINE void attend_step(const Step &step, char *work, Wait wait) {
+    const Attend &p = step.attend;
     const u32 team = thread_index() / TEAM;
     OneSpace<DIM> &space = *(OneSpace<DIM> *)(work + team * OF_TEAM);
     // Asked for anew each time, to be in nobody's way.
@@ -385,13 +397,16 @@ template <int TYPE, int DIM, class Wait> INLINE void attend_step(const Attend &p
         waited = true;
     };
     const auto sync = [&] { asm volatile("bar.sync %0, %1;" ::"r"(TEAM_BARRIER + team), "n"(TEAM) : "memory"); };
-    // Teams of other multiprocessors come first.
+    // Teams of other multiprocessors come first. The item in hand stands in shared memory: no register is free for it.
+    if (team < TEAMS) space.item = team * gridDim.x + blockIdx.x;
 #pragma unroll 1
-    for (u32 item = team < TEAMS ? team * gridDim.x + blockIdx.x : ~0u; item < all(); item += TEAMS * gridDim.x) {
+    while (team < TEAMS && space.item < all()) {
         // Nobody asks for what a team without tokens would leave.
-        if (item % p.splits > *p.first / BLOCK) continue;
-        attend_one<TYPE, DIM>(p, item % p.splits, item / p.splits, early, space, once, sync);
+        if (space.item % p.splits <= *p.first / BLOCK) attend_one<TYPE, DIM>(p, step.flags & EARLY, space, once, sync);
         sync();
+        const u32 next = space.item + TEAMS * gridDim.x;
+        sync();
+        space.item = next;
     }
     once();
 }
@@ -401,7 +416,7 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
     if (warp == CONDUCTOR) {
         for (u32 at = 0; at < RESIDENT && at < p.count; at++) keep_words(at, words_of(p, at));
     } else if (warp == CONDUCTOR + 1) {
-        if (lane <= 2 * CREW_WARPS) tell(current_at() + lane * 4, 0);
+        if (lane < 2 + 2 * CREW_WARPS) tell(current_at() + lane * 4, 0);
         for (u32 i = lane; i < CREW_WARPS * STAGES; i += 32) {
             barrier_init(full_of(0, i), ARRIVALS);
             barrier_init(empty_of(0, i), 1);
@@ -430,11 +445,10 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
         char *const work = (char *)shared + WORK_AT;
         const u32 thread = thread_index(), warp = thread / 32, lane = thread % 32;
         const auto wait = [] { block_sync(RELEASED); };
-        const bool early = step.flags & EARLY;
         switch (step.kind) {
         case MULTIPLY: {
             Units units(told(read_at(warp)));
-            multiply(step.linear, early, units, work, small, parts, wait);
+            multiply(step.linear, step.flags & EARLY, units, work, small, parts, wait);
             if (lane == 0) note(read_at(warp), units.noted());
             break;
         }
@@ -459,13 +473,13 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
             };
             const auto sync = [&] { asm volatile("bar.sync %0, %1;" ::"r"(TEAM_BARRIER + team), "n"(TEAM) : "memory"); };
             for (u32 item = team < TEAMS ? team * gridDim.x + blockIdx.x : all; item < all; item += TEAMS * gridDim.x) {
-                recur(p, item / parts_of_columns, item % parts_of_columns, early, space, once, sync);
+                recur(p, item / parts_of_columns, item % parts_of_columns, step.flags & EARLY, space, once, sync);
             }
             once();
             break;
         }
         case ATTEND:
-            attend_step<TYPE, DIM>(step.attend, early, work, wait);
+            attend_step<TYPE, DIM>(step, work, wait);
             break;
         case MERGE: {
             wait();
