@@ -81,7 +81,7 @@ fn shapes(directory: &EngineDir, options: &RuntimeOptions) -> Result<(), Failure
         buffer.commit(512 << 10)?;
         Ok(buffer)
     };
-    let (x, mut scratch) = (workspace("hidden")?, device.allocate("target/prefill_workspace/quantised")?);
+    let (x, mut scratch) = (workspace("hidden")?, device.allocate("target/prefill_workspace/scratch")?);
     let mut outs = [workspace("first")?, workspace("second")?];
     let records: Vec<_> = directory.manifest().segments.iter().flat_map(|segment| &segment.tensors).collect();
     for names in [

@@ -143,9 +143,12 @@ pub(in crate::backend::conformance) fn mlp_apart<S: Subject>(report: &mut Report
             let gated = expected.iter_mut().zip(&values).take(rows * inner);
             gated.for_each(|(gate, up)| *gate = silu(*gate) * up);
             let quantised = report.limits.quantised;
-            let reads_product = !matches!(twist, DenseBehind | OtherInput | NothingBehind);
+            let is_read = match tokens {
+                1 => !matches!(twist, OtherInput | NothingBehind),
+                _ => !matches!(twist, DenseBehind | OtherInput | NothingBehind | FewerTokens),
+            };
             let found = bench.take(report, &gate, expected.len());
-            if tokens <= READABLE || !reads_product || twist == FewerTokens {
+            if READABLE.contains(&tokens) || !is_read {
                 report.within("product", 2.0 * quantised, &found, &expected);
             }
             let source = if twist == OtherInput { &values } else { &expected };
