@@ -58,7 +58,9 @@ buffer_classes! {
     Tokenizer = "tokenizer",
     /// Code, libraries, stacks and the general heap.
     Program = "program",
-    /// What the device driver takes for itself.
+    /// What the device driver makes resident on the host.
+    Driver = "driver",
+    /// What the device driver takes of the device for itself.
     DeviceContext = "device_context",
     /// Measured, but owned by no buffer.
     Unaccounted = "unaccounted",

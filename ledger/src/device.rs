@@ -29,6 +29,9 @@ pub struct DeviceReport {
     /// Bytes that the driver took for context and modules: how much less was free once they were there. On unified
     /// memory less what the process's resident memory grew by meanwhile, which is counted with the host.
     pub context: Bytes,
+    /// Bytes that the process grew by in resident memory while context and modules were made: the driver's part of the host.
+    #[serde(default)]
+    pub driver_on_host: Bytes,
     /// Bytes that the ledger's device buffers hold now.
     pub buffers: Bytes,
     /// Bytes of the device that this process uses, by the driver's management library (NVML).
@@ -113,6 +116,7 @@ mod tests {
             free_at_start: Bytes::gib(70),
             free_now: Bytes::gib(67),
             context: Bytes::mib(400),
+            driver_on_host: Bytes::mib(100),
             buffers: Bytes::gib(2),
             used_by_process: Reading::default(),
             unaccounted: Reading::default(),

@@ -117,7 +117,7 @@ pub struct MemoryReport {
     pub ledger: LedgerSnapshot,
     /// The program itself.
     pub program: ProgramMemory,
-    /// Bytes committed now by class, in both kinds of memory, `program` and `device_context` included.
+    /// Bytes committed now by class, in both kinds of memory, `program`, `driver` and `device_context` included.
     pub by_class_bytes: BTreeMap<BufferClass, Bytes>,
     /// The device that the target runs on, where it runs on one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,17 +135,19 @@ impl MemoryReport {
         let mut by_class_bytes = ledger.by_class();
         by_class_bytes.insert(BufferClass::Program, program.total());
         if let Some(device) = &device {
+            by_class_bytes.insert(BufferClass::Driver, device.driver_on_host);
             by_class_bytes.insert(BufferClass::DeviceContext, device.context);
         }
         MemoryReport { format_version: FORMAT_VERSION, plan, ledger, program, by_class_bytes, device }
     }
 
-    /// Bytes committed now in one kind of memory, by class: the host's with `program`, a device's with `device_context`.
+    /// Bytes committed now in one kind of memory, by class: the host's with `program` and `driver`, a device's with `device_context`.
     pub fn by_class_in(&self, memory: MemoryKind) -> BTreeMap<BufferClass, Bytes> {
         let mut totals = self.ledger.by_class_in(memory);
         match (memory, &self.device) {
-            (MemoryKind::Host, _) => {
+            (MemoryKind::Host, device) => {
                 totals.insert(BufferClass::Program, self.program.total());
+                totals.extend(device.as_ref().map(|device| (BufferClass::Driver, device.driver_on_host)));
             }
             (MemoryKind::Device, Some(device)) => {
                 totals.insert(BufferClass::DeviceContext, device.context);

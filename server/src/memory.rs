@@ -115,6 +115,7 @@ mod tests {
                 free_at_start: Bytes::gib(70),
                 free_now: Bytes::gib(69),
                 context: Bytes::mib(400),
+                driver_on_host: Bytes::mib(100),
                 buffers: Bytes::gib(1),
                 used_by_process: Reading::default(),
                 unaccounted: Reading::default(),

@@ -73,7 +73,7 @@ pub struct EdgeReading {
     pub resident: Reading<ResidentMemory>,
     /// Proportional set size of the tree: shared pages divided among their users.
     pub proportional_bytes: Reading<Bytes>,
-    /// The target's ledger by class, in host and device memory together, `program` and `device_context` included, without
+    /// The target's ledger by class, in host and device memory together, `program`, `driver` and `device_context` included, without
     /// `unaccounted`.
     pub by_class_bytes: Reading<BTreeMap<BufferClass, Bytes>>,
     /// Measured resident minus the sum of the classes in host memory. Negative where the ledger claims pages that are not resident.

@@ -99,7 +99,7 @@ pub fn responsible(
     }
     let over_plan = |class: BufferClass, bytes: Bytes| match (&planned, class) {
         // Code, heap and driver are measured, never planned: their size is no excess.
-        (_, BufferClass::Program | BufferClass::DeviceContext) | (None, _) => None,
+        (_, BufferClass::Program | BufferClass::Driver | BufferClass::DeviceContext) | (None, _) => None,
         (Some(planned), class) => {
             Some(bytes.signed_difference(planned.get(&class).copied().unwrap_or_default()))
         }

@@ -318,6 +318,7 @@ fn card() -> DeviceReport {
         free_at_start: Bytes::gib(6),
         free_now: Bytes::gib(6) - STRAY,
         context: CONTEXT,
+        driver_on_host: Bytes::ZERO,
         buffers: Bytes::ZERO,
         used_by_process: Reading::default(),
         unaccounted: Reading::default(),

@@ -149,6 +149,7 @@ fn move_phase(board: Board, phase: &mut PhaseRecord, highest: Option<Bytes>) {
         free_at_start,
         free_now: free_at_start.saturating_sub(buffers + STRAY),
         context: CONTEXT,
+        driver_on_host: Bytes::ZERO,
         buffers,
         used_by_process: Reading::default(),
         unaccounted: Reading::default(),

@@ -140,7 +140,8 @@ fn edge(class: BufferClass, plan: &Classes, ledger: &Classes) -> (Shown, Shown) 
         Some(bytes) if bytes.0 > 0 => mib(*bytes),
         _ => "–".to_owned(),
     };
-    let is_measured_only = matches!(class, BufferClass::Program | BufferClass::DeviceContext);
+    let is_measured_only =
+        matches!(class, BufferClass::Program | BufferClass::Driver | BufferClass::DeviceContext);
     let planned = match plan {
         Reading::Measured(plan) if !is_measured_only => Shown::plain(or_nothing(plan.get(&class))),
         _ => Shown::plain(""),

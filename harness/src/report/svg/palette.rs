@@ -61,6 +61,7 @@ impl Kind {
             | BufferClass::PrefillWorkspace
             | BufferClass::Program => None,
             BufferClass::WeightsEmbedding | BufferClass::DeviceContext => Some("upright"),
+            BufferClass::Driver => Some("rising"),
             BufferClass::WeightsLmHead | BufferClass::RecurrentState | BufferClass::DecodeWorkspace => {
                 Some("rising")
             }

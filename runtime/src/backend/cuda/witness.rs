@@ -33,12 +33,14 @@ impl Before {
             (Reading::Measured(before), Reading::Measured(now)) => Some(now.saturating_sub(*before)),
             _ => None,
         };
-        let on_board = || {
-            let grown = resident()?.saturating_sub(self.resident?);
-            Some(self.available?.saturating_sub(available()?).saturating_sub(grown))
-        };
+        let on_board = || Some(self.available?.saturating_sub(available()?).saturating_sub(self.grown()?));
         let taken = if context.unified { on_board() } else { on_card() };
         taken.unwrap_or_else(|| context.free_at_start.saturating_sub(free))
+    }
+
+    /// What this process has resident more than then.
+    fn grown(&self) -> Option<Bytes> {
+        Some(resident()?.saturating_sub(self.resident?))
     }
 }
 
@@ -48,6 +50,8 @@ pub(super) struct CudaWitness {
     context: Arc<Context>,
     ledger: Arc<Ledger>,
     taken: Bytes,
+    /// What the process has resident for them.
+    on_host: Bytes,
     free_at_start: Bytes,
     /// What was free when the driver last told.
     free: AtomicU64,
@@ -66,7 +70,8 @@ impl CudaWitness {
         let (free, _) = context.memory()?;
         let taken = before.taken_since(context, free);
         let last = AtomicU64::new(free.0);
-        Ok(CudaWitness { context: context.clone(), ledger, taken, free_at_start: free, free: last })
+        let on_host = before.grown().unwrap_or_default();
+        Ok(CudaWitness { context: context.clone(), ledger, taken, on_host, free_at_start: free, free: last })
     }
 }
 
@@ -85,6 +90,7 @@ impl DeviceWitness for CudaWitness {
             free_at_start: self.free_at_start,
             free_now: Bytes(self.free.load(Ordering::Relaxed)),
             context: self.taken,
+            driver_on_host: self.on_host,
             buffers: self.ledger.snapshot().by_class_in(MemoryKind::Device).into_values().sum(),
             used_by_process: Reading::default(),
             unaccounted: Reading::default(),

@@ -398,15 +398,18 @@ template <int TYPE, int DIM, class Wait> INLINE void attend_step(const Step &ste
     };
     const auto sync = [&] { asm volatile("bar.sync %0, %1;" ::"r"(TEAM_BARRIER + team), "n"(TEAM) : "memory"); };
     // Teams of other multiprocessors come first. The item in hand stands in shared memory: no register is free for it.
-    if (team < TEAMS) space.item = team * gridDim.x + blockIdx.x;
+    const auto put = [&](u32 item) {
+        if (thread_index() % TEAM == 0) space.item = item;
+        sync();
+    };
+    if (team < TEAMS) put(team * gridDim.x + blockIdx.x);
 #pragma unroll 1
     while (team < TEAMS && space.item < all()) {
         // Nobody asks for what a team without tokens would leave.
         if (space.item % p.splits <= *p.first / BLOCK) attend_one<TYPE, DIM>(p, step.flags & EARLY, space, once, sync);
-        sync();
         const u32 next = space.item + TEAMS * gridDim.x;
         sync();
-        space.item = next;
+        put(next);
     }
     once();
 }
