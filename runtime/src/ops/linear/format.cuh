@@ -100,28 +100,52 @@ INLINE void bytes(u32 (&a)[4], uint2 w) {
     a[3] = __byte_perm(w.y, BIAS, 0x5351);
 }
 
-// A row's product goes where it belongs. `token` is 0 for the endings that move a state on.
+// What a row is finished with. It may be asked for before the row's sum is there.
+struct Operands {
+    float v[7];
+
+    // Before the step in front has ended: what only this step writes, and weights.
+    METHOD void load_early(const Matrix &m, u32 row) {
+        const size_t rows = m.rows;
+        if (m.ending == CONVOLVE) {
+#pragma unroll
+            for (int i = 0; i < 3; i++) v[i] = m.window[i * rows + row];
+#pragma unroll
+            for (int i = 0; i < 4; i++) v[3 + i] = m.first[i * rows + row];
+        } else if (m.ending == DECAY) {
+            v[0] = m.first[row];
+            v[1] = m.second[row];
+        }
+    }
+
+    METHOD void load(const Matrix &m, u32 token, u32 row) {
+        if (m.ending == ADD) v[0] = m.out[(size_t)token * m.stride + row];
+    }
+
+    // `token` is 0 for the endings that move a state on.
+    METHOD void finish(const Matrix &m, u32 token, u32 row, float y) const {
+        float &out = m.out[(size_t)token * m.stride + row];
+        switch (m.ending) {
+        case ADD: out = v[0] + y; return;
+        case DECAY: out = v[0] * softplus(y + v[1]); return;
+        case BETA: out = sigmoid(y); return;
+        case CONVOLVE: {
+            const size_t rows = m.rows;
+            m.window[row] = v[1];
+            m.window[rows + row] = v[2];
+            m.window[2 * rows + row] = y;
+            out = quick_silu(fmaf(y, v[6], fmaf(v[2], v[5], fmaf(v[1], v[4], v[0] * v[3]))));
+            return;
+        }
+        default: out = y; return;
+        }
+    }
+};
+
+// A row's product goes where it belongs.
 INLINE void finish(const Matrix &m, u32 token, u32 row, float y) {
-    float *out = m.out + (size_t)token * m.stride + row;
-    switch (m.ending) {
-    case ADD: *out += y; return;
-    case DECAY: *out = m.first[row] * softplus(y + m.second[row]); return;
-    case BETA: *out = sigmoid(y); return;
-    case CONVOLVE: {
-        const u32 rows = m.rows;
-        float *window = m.window + row;
-        const float a = window[0], b = window[rows], c = window[2 * rows];
-        const float *taps = m.first + row;
-        float sum = a * taps[0];
-        sum = fmaf(b, taps[rows], sum);
-        sum = fmaf(c, taps[2 * rows], sum);
-        sum = fmaf(y, taps[3 * rows], sum);
-        window[0] = b;
-        window[rows] = c;
-        window[2 * rows] = y;
-        *out = silu(sum);
-        return;
-    }
-    default: *out = y; return;
-    }
+    Operands operands = {};
+    operands.load_early(m, row);
+    operands.load(m, token, row);
+    operands.finish(m, token, row, y);
 }

@@ -67,39 +67,6 @@ INLINE u32 tile_of(const Linear &p, u32 number, u32 &index) {
     return number - p.matrices[index].block;
 }
 
-// What a row is finished with, asked for before its sum is there.
-struct Operands {
-    float v[7];
-
-    // Before the step in front has ended: what only this step writes.
-    METHOD void load_early(const Matrix &m, u32 row) {
-        if (m.ending != CONVOLVE) return;
-        const size_t rows = m.rows;
-#pragma unroll
-        for (int i = 0; i < 3; i++) v[i] = m.window[i * rows + row];
-#pragma unroll
-        for (int i = 0; i < 4; i++) v[3 + i] = m.first[i * rows + row];
-    }
-
-    METHOD void load(const Matrix &m, u32 row) {
-        if (m.ending == ADD) v[0] = m.out[row];
-    }
-
-    METHOD void finish(const Matrix &m, u32 row, float y) const {
-        if (m.ending == ADD) {
-            m.out[row] = v[0] + y;
-        } else if (m.ending == CONVOLVE) {
-            const size_t rows = m.rows;
-            m.window[row] = v[1];
-            m.window[rows + row] = v[2];
-            m.window[2 * rows + row] = y;
-            m.out[row] = quick_silu(fmaf(y, v[6], fmaf(v[2], v[5], fmaf(v[1], v[4], v[0] * v[3]))));
-        } else {
-            ::finish(m, 0, row, y);
-        }
-    }
-};
-
 // Eight columns that a thread of the crew has of a row of a dense matrix.
 struct DenseUnit {
     uint4 words[2];
@@ -541,22 +508,19 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
     DenseUnit dense_unit = {};
     // What the last warp finishes the first of them with.
     const u32 dense_thread = CREW - 32;
-    float decay = 0.f, bias = 0.f;
+    Operands of_dense = {};
     const bool has_dense = !dense.is_end(p);
     if (has_dense) {
         const Matrix &m = p.matrices[dense.index];
         if (thread < p.columns / 8) dense_unit.load(m, dense.row, p.columns, thread);
-        if (thread == dense_thread && m.ending == DECAY) {
-            decay = m.first[dense.row];
-            bias = m.second[dense.row];
-        }
+        if (thread == dense_thread) of_dense.load_early(m, dense.row);
     }
 
     const float factor = open_one(p, x, small, [&]() {
         wait();
         if (expects) {
             if (!early) operands.load_early(own, own_row);
-            operands.load(own, own_row);
+            operands.load(own, 0, own_row);
         }
         // A warp without units, or with fewer parts than it has places for, leaves zeros.
         for (u32 i = thread; i < PARTS_OF_GRAINS; i += CREW) parts[i] = 0.f;
@@ -614,7 +578,7 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
             if (paired) sum[1] += part[16];
         }
         if (is_own && !paired) {
-            if (expects) operands.finish(own, own_row, sum[0]);
+            if (expects) operands.finish(own, 0, own_row, sum[0]);
         } else {
             finish_row(p, share.first_grain + g, in_tile, sum[0], sum[1]);
         }
@@ -622,8 +586,8 @@ INLINE void multiply(const Linear &p, bool early, Units &units, char *work, floa
     if (!has_dense) return;
     if (thread == dense_thread) {
         const Matrix &m = p.matrices[dense.index];
-        if (m.ending == DECAY) m.out[dense.row] = decay * softplus(dense_sum() + bias);
-        else finish(m, 0, dense.row, dense_sum());
+        of_dense.load(m, 0, dense.row);
+        of_dense.finish(m, 0, dense.row, dense_sum());
     }
     for (dense.next(p); !dense.is_end(p); dense.next(p)) {
         crew_sync();

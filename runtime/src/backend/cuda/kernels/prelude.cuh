@@ -136,9 +136,6 @@ INLINE uint4 stream_load4(const void *from) {
     return v;
 }
 
-// Asks for a line that will be read, without waiting for it.
-INLINE void prefetch(const void *from) { asm volatile("prefetch.global.L1 [%0];" ::"l"(from)); }
-
 INLINE u32 shared_address(const void *pointer) { return (u32)__cvta_generic_to_shared(pointer); }
 
 // 16 bytes from global to shared memory while the thread goes on; zeros unless `valid`.
