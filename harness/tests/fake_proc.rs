@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use harness::probe::{MemoryProbe, ProcRoot, ProcessMemory, ProcessTree, SystemMemory};
+use harness::probe::{Probe, ProcRoot, ProcessMemory, ProcessTree, SystemMemory, SystemRoot};
 use harness::record::Reading;
 use ledger::Bytes;
 
@@ -116,17 +116,18 @@ fn what_is_gone_is_absent_and_never_zero() {
 #[test]
 fn the_machines_memory_has_a_reason_where_it_is_missing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let root = ProcRoot::at(folder.path());
+    let root = SystemRoot::recorded(folder.path()).expect("a folder");
     let absent = SystemMemory::open(&root);
     assert!(matches!(absent.available_now(), Reading::Unavailable(why) if why.contains("meminfo")));
     assert!(matches!(absent.cadence(), Reading::Unavailable(_)));
     assert_eq!(absent.oom_kills(), None);
-    fs::write(root.join("meminfo"), "MemTotal: 9 kB\n").expect("writable");
+    fs::create_dir(folder.path().join("proc")).expect("writable");
+    fs::write(folder.path().join("proc/meminfo"), "MemTotal: 9 kB\n").expect("writable");
     assert!(
         matches!(SystemMemory::open(&root).available_now(), Reading::Unavailable(why) if why.contains("MemAvailable"))
     );
-    fs::write(root.join("meminfo"), "MemTotal: 9 kB\nMemAvailable: 4 kB\n").expect("writable");
-    fs::write(root.join("vmstat"), "oom_kill 3\n").expect("writable");
+    fs::write(folder.path().join("proc/meminfo"), "MemTotal: 9 kB\nMemAvailable: 4 kB\n").expect("writable");
+    fs::write(folder.path().join("proc/vmstat"), "oom_kill 3\n").expect("writable");
     let present = SystemMemory::open(&root);
     assert_eq!(present.available_now(), Reading::Measured(Bytes::kib(4)));
     assert_eq!(present.oom_kills(), Some(3));

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use harness::clock::TrialClock;
-use harness::probe::{ProcRoot, ProcessMemory, ProcessTree, Sampler, SamplerOptions, SystemMemory};
+use harness::probe::nvmap::NvmapPool;
+use harness::probe::{ProcessMemory, ProcessTree, Sampler, SamplerOptions, SystemMemory, SystemRoot};
 use harness::record::Series;
 
 struct Counting;
@@ -62,12 +63,13 @@ fn allocations_of(name: &str) -> u64 {
 fn the_sampler_samples_and_allocates_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("samples.csv");
-    let root = ProcRoot::default();
-    let tree = ProcessTree::of(&root, std::process::id()).expect("this process is there");
+    let root = SystemRoot::live();
+    let tree = ProcessTree::of(&root.proc(), std::process::id()).expect("this process is there");
     let options = SamplerOptions {
         interval: Duration::from_millis(1),
         process: ProcessMemory::new(tree),
         system: SystemMemory::open(&root),
+        nvmap: NvmapPool::open(&root),
         clock: TrialClock::start(),
     };
     let sampler = Sampler::start(options, &path).expect("it starts");

@@ -1,10 +1,14 @@
-//! How often GPU memory is read: as often as a call is cheap.
+//! Who counts GPU memory, and how often it is read: as often as a call is cheap.
 
 use std::time::{Duration, Instant};
 
+use ledger::Bytes;
 pub use runtime::backend::nvml::Gpu;
+use serde::{Deserialize, Serialize};
 
-use super::{ProbeCard, ProbeScope, Reading};
+use super::board::Clocks;
+use super::nvmap::Nvmap;
+use super::{Probe, ProbeCard, ProbeScope, Reading, SystemRoot};
 
 /// A call that takes less is made at every tick of the series.
 const CHEAP: Duration = Duration::from_millis(1);
@@ -37,18 +41,165 @@ impl GpuCadence {
     }
 }
 
-/// What a record says of `gpu`, read in `cadence`.
-pub fn gpu_card(gpu: &Gpu, cadence: Option<GpuCadence>) -> ProbeCard {
-    let cadence = match (gpu, cadence) {
-        (Gpu::Absent(why), _) => Reading::Unavailable(why.clone()),
-        (Gpu::Present(_), None) => Reading::Measured("at phase edges".to_owned()),
-        (Gpu::Present(_), Some(GpuCadence { every, call })) => Reading::Measured(format!(
-            "every {} ms, and at phase edges; a call takes {:.2} ms",
-            every.as_millis(),
-            call.as_secs_f64() * 1e3
-        )),
-    };
-    ProbeCard { name: "GPU memory by process (NVML)".to_owned(), scope: ProbeScope::Process, cadence }
+/// GPU memory as one probe.
+#[derive(Debug, Clone, Copy)]
+pub struct GpuMemory<'a> {
+    /// Who is asked.
+    pub gpu: &'a Gpu,
+    /// How often; `None`: at phase edges alone.
+    pub every: Option<GpuCadence>,
+}
+
+impl Probe for GpuMemory<'_> {
+    fn id(&self) -> &'static str {
+        NVML
+    }
+
+    fn name(&self) -> &'static str {
+        NVML_NAME
+    }
+
+    fn scope(&self) -> ProbeScope {
+        ProbeScope::Process
+    }
+
+    fn cost(&self) -> &'static str {
+        NVML_COST
+    }
+
+    fn cadence(&self) -> Reading<String> {
+        match (self.gpu, self.every) {
+            (Gpu::Absent(why), _) => Reading::Unavailable(why.clone()),
+            (Gpu::Present(_), None) => Reading::Measured("at phase edges".to_owned()),
+            (Gpu::Present(_), Some(GpuCadence { every, call })) => Reading::Measured(format!(
+                "every {} ms, and at phase edges; a call takes {:.2} ms",
+                every.as_millis(),
+                call.as_secs_f64() * 1e3
+            )),
+        }
+    }
+
+    fn sample(&self) -> Reading<String> {
+        GpuAnswers::of(self.gpu).sample()
+    }
+}
+
+/// What a record says of `gpu`, read in `every`.
+pub fn gpu_card(gpu: &Gpu, every: Option<GpuCadence>) -> ProbeCard {
+    GpuMemory { gpu, every }.card()
+}
+
+const NVML: &str = "nvml";
+const NVML_NAME: &str = "GPU memory by process (NVML)";
+const NVML_COST: &str = "some 0.1 ms on a card, some 2 ms on Thor";
+
+/// The file of a recorded tree with the answers of NVML, in the form of [`GpuAnswers`].
+const RECORDED: &str = "/nvml.json";
+
+/// What NVML says: a library is not a file, so a recorded tree keeps its answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GpuAnswers {
+    /// The devices' names.
+    pub names: Reading<Vec<String>>,
+    /// Memory that the asking process holds: whether the driver counts by process at all.
+    pub own_bytes: Reading<Bytes>,
+    /// Memory that is taken on all devices.
+    pub taken_bytes: Reading<Bytes>,
+}
+
+impl GpuAnswers {
+    /// Asks `gpu`.
+    pub fn of(gpu: &Gpu) -> GpuAnswers {
+        GpuAnswers {
+            names: gpu.names(),
+            own_bytes: gpu.used_by(&[std::process::id()]),
+            taken_bytes: gpu.taken(),
+        }
+    }
+
+    /// Asks the library of this machine, or the answers in the recorded tree `root`.
+    pub fn at(root: &SystemRoot) -> GpuAnswers {
+        if !root.is_recorded() {
+            return GpuAnswers::of(&Gpu::probe());
+        }
+        let text = root.text(RECORDED).map_err(|_| "the recorded tree has no answers of NVML".to_owned());
+        let parsed = text.and_then(|text| {
+            serde_json::from_str(&text)
+                .map_err(|error| format!("its answers of NVML cannot be read: {error}"))
+        });
+        parsed.unwrap_or_else(|why: String| GpuAnswers {
+            names: Reading::Unavailable(why.clone()),
+            own_bytes: Reading::Unavailable(why.clone()),
+            taken_bytes: Reading::Unavailable(why),
+        })
+    }
+
+    fn sample(&self) -> Reading<String> {
+        self.own_bytes.clone().map(|_| match self.taken_bytes.measured() {
+            Some(taken) => format!("{taken} taken on all devices"),
+            None => "by process only: this device does not say what is taken".to_owned(),
+        })
+    }
+}
+
+impl Probe for GpuAnswers {
+    fn id(&self) -> &'static str {
+        NVML
+    }
+
+    fn name(&self) -> &'static str {
+        NVML_NAME
+    }
+
+    fn scope(&self) -> ProbeScope {
+        ProbeScope::Process
+    }
+
+    fn cost(&self) -> &'static str {
+        NVML_COST
+    }
+
+    fn cadence(&self) -> Reading<String> {
+        self.own_bytes.clone().map(|_| "every 10 ms where a call is cheap, else every 500 ms".to_owned())
+    }
+
+    fn sample(&self) -> Reading<String> {
+        GpuAnswers::sample(self)
+    }
+}
+
+/// Who counts GPU memory of the target, the best that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuWitness {
+    /// NVML, by process.
+    Nvml,
+    /// nvmap, by process: the GPU shares main memory.
+    Nvmap,
+    /// What no line of `/proc/meminfo` owns: of the whole machine, and an estimate.
+    Estimate,
+}
+
+impl GpuWitness {
+    /// The best witness at `root`, by what each of them answers, whatever the board is called. On Thor nvmap is there and
+    /// counts nothing, so NVML comes first; on Orin NVML is there and refuses.
+    pub fn choose(root: &SystemRoot, nvml: &GpuAnswers) -> Reading<GpuWitness> {
+        if nvml.own_bytes.measured().is_some() {
+            return Reading::Measured(GpuWitness::Nvml);
+        }
+        let nvmap = Nvmap::new(root).sample();
+        if nvmap.measured().is_some() {
+            return Reading::Measured(GpuWitness::Nvmap);
+        }
+        let why = |reading: &Reading<String>| match reading {
+            Reading::Unavailable(why) => why.clone(),
+            Reading::Measured(_) => String::new(),
+        };
+        match Clocks::new(root).gpu() {
+            Ok(_) => Reading::Measured(GpuWitness::Estimate),
+            Err(gpu) => Reading::Unavailable(format!("{}; {gpu}", why(&GpuAnswers::sample(nvml)))),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,11 @@ use ledger::Bytes;
 
 use super::procfs::{ProcessStatus, TEXT_BYTES, parse_pss, read_text};
 use super::tree::ProcessTree;
-use super::{MemoryProbe, ProbeScope, Reading};
+use super::{Probe, ProbeScope, Reading};
 use crate::record::ResidentMemory;
+
+/// The word for this probe.
+pub(super) const PROCESS: &str = "process";
 
 /// Memory of the target's process tree.
 #[derive(Debug, Clone)]
@@ -121,7 +124,11 @@ impl ProcessMemory {
     }
 }
 
-impl MemoryProbe for ProcessMemory {
+impl Probe for ProcessMemory {
+    fn id(&self) -> &'static str {
+        PROCESS
+    }
+
     fn name(&self) -> &'static str {
         "resident memory (/proc/PID/status)"
     }
@@ -130,7 +137,20 @@ impl MemoryProbe for ProcessMemory {
         ProbeScope::Process
     }
 
+    fn cost(&self) -> &'static str {
+        "some 7 µs a process; the proportional set size some 25 ms a GiB of small pages"
+    }
+
     fn cadence(&self) -> Reading<String> {
         Reading::Measured("every sample; exact peak and proportional set size at phase edges".to_owned())
+    }
+
+    fn sample(&self) -> Reading<String> {
+        match self.read_now() {
+            Some(tree) => {
+                Reading::Measured(format!("{} in {} processes", tree.resident.total(), tree.processes))
+            }
+            None => Reading::Unavailable("the target has no process".to_owned()),
+        }
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn read_text<'a>(file: &File, buffer: &'a mut [u8; TEXT_BYTES]) -> Op
 }
 
 /// Calls `each` with the key and the value in bytes of every line of the form `Key:   123 kB`.
-fn for_each_kib(text: &[u8], mut each: impl FnMut(&[u8], u64)) {
+pub(super) fn for_each_kib(text: &[u8], mut each: impl FnMut(&[u8], u64)) {
     for line in text.split(|byte| *byte == b'\n') {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (key, rest) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -62,7 +62,7 @@ fn for_each_kib(text: &[u8], mut each: impl FnMut(&[u8], u64)) {
     }
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -108,26 +108,6 @@ impl ProcessStatus {
     }
 }
 
-/// Memory of the machine, from `/proc/meminfo`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MemInfo {
-    /// `MemAvailable`: what could be had without swapping.
-    pub available: Bytes,
-}
-
-impl MemInfo {
-    /// Reads the text of `meminfo`. `None` where the kernel does not say.
-    pub fn parse(text: &[u8]) -> Option<MemInfo> {
-        let mut available = None;
-        for_each_kib(text, |key, bytes| {
-            if key == b"MemAvailable" {
-                available = Some(MemInfo { available: Bytes(bytes) });
-            }
-        });
-        available
-    }
-}
-
 /// Proportional set size from the text of `smaps_rollup`.
 pub(super) fn parse_pss(text: &[u8]) -> Option<Bytes> {
     let mut pss = None;
@@ -139,10 +119,11 @@ pub(super) fn parse_pss(text: &[u8]) -> Option<Bytes> {
     pss
 }
 
-/// Processes that the kernel's out-of-memory killer has ended since boot, from the text of `vmstat`.
-pub(super) fn parse_oom_kills(text: &[u8]) -> Option<u64> {
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"oom_kill "))?;
-    decimal(line.trim_ascii())
+/// The counter `name` of the text of `vmstat`, for example `oom_kill`.
+pub(super) fn parse_vmstat(text: &[u8], name: &str) -> Option<u64> {
+    let value =
+        |line: &'_ [u8]| decimal(line.strip_prefix(name.as_bytes())?.strip_prefix(b" ")?.trim_ascii());
+    text.split(|byte| *byte == b'\n').find_map(value)
 }
 
 /// What a process is, from `/proc/PID/stat`: its number alone is reused.
@@ -217,16 +198,11 @@ mod tests {
     #[test]
     fn other_files() {
         assert_eq!(
-            MemInfo::parse(b"MemTotal: 9 kB\nMemAvailable:  7 kB\n"),
-            Some(MemInfo { available: Bytes(7168) })
-        );
-        assert_eq!(MemInfo::parse(b"MemTotal: 9 kB\n"), None);
-        assert_eq!(
             parse_pss(b"5000-6000 ---p\nRss: 9 kB\nPss:   3 kB\nPss_Dirty: 1 kB\n"),
             Some(Bytes(3072))
         );
-        assert_eq!(parse_oom_kills(b"pgfault 1\noom_kill 4\nx 2\n"), Some(4));
-        assert_eq!(parse_oom_kills(b"oom_kill_x 4\n"), None);
+        assert_eq!(parse_vmstat(b"pgfault 1\noom_kill 4\nx 2\n", "oom_kill"), Some(4));
+        assert_eq!(parse_vmstat(b"oom_kill_x 4\n", "oom_kill"), None);
     }
 
     #[test]

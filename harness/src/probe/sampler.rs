@@ -15,6 +15,7 @@ use rustix::time::{
 };
 
 use super::health::IntervalHistogram;
+use super::nvmap::NvmapPool;
 use super::process::ProcessMemory;
 use super::procfs::TEXT_BYTES;
 use super::ring::{Ring, UNAVAILABLE};
@@ -38,6 +39,8 @@ pub struct SamplerOptions {
     pub process: ProcessMemory,
     /// The machine.
     pub system: SystemMemory,
+    /// GPU memory of a board whose GPU shares main memory.
+    pub nvmap: NvmapPool,
     /// The trial's clock.
     pub clock: TrialClock,
 }
@@ -143,16 +146,29 @@ fn take(
     high_water: &AtomicU64,
 ) -> [u64; super::COLUMNS] {
     let tree = options.process.read(buffer);
-    let available = options.system.available(buffer).map_or(UNAVAILABLE, |bytes| bytes.0);
+    let machine = options.system.read(buffer);
+    let available = machine.and_then(|info| info.available).map_or(UNAVAILABLE, |bytes| bytes.0);
+    let unaccounted = machine.and_then(|info| info.unaccounted());
+    // Less than nothing is an account that the kernel closed while it was read.
+    let unaccounted = unaccounted.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(UNAVAILABLE);
+    let nvmap = options.nvmap.total(buffer).map_or(UNAVAILABLE, |bytes| bytes.0);
+    let of_machine = [available, unaccounted, nvmap];
     match tree {
         Some(tree) => {
             high_water.fetch_max(tree.high_water.0, Ordering::Relaxed);
             let resident = tree.resident;
             let (anonymous, file) = (resident.anonymous_bytes.0, resident.file_bytes.0);
-            [at.0, anonymous, file, resident.shared_bytes.0, tree.swapped.0, available]
+            columns([at.0, anonymous, file, resident.shared_bytes.0, tree.swapped.0], of_machine)
         }
-        None => [at.0, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, available],
+        None => columns([at.0, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE], of_machine),
     }
+}
+
+fn columns(of_tree: [u64; 5], of_machine: [u64; 3]) -> [u64; super::COLUMNS] {
+    let mut sample = [UNAVAILABLE; super::COLUMNS];
+    sample[..5].copy_from_slice(&of_tree);
+    sample[5..].copy_from_slice(&of_machine);
+    sample
 }
 
 /// Waits for the next tick. Returns how many ticks have passed since the last call, at least one.

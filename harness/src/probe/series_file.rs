@@ -9,8 +9,8 @@ use std::path::Path;
 use super::ring::{COLUMNS, Ring, UNAVAILABLE};
 
 /// The header: names with units. An empty field is a value that could not be read.
-const HEADER: &str =
-    "time_us,rss_anon_bytes,rss_file_bytes,rss_shmem_bytes,vm_swap_bytes,mem_available_bytes\n";
+const HEADER: &str = "time_us,rss_anon_bytes,rss_file_bytes,rss_shmem_bytes,vm_swap_bytes,mem_available_bytes,\
+     mem_unaccounted_bytes,nvmap_bytes\n";
 
 /// The file of a series.
 #[derive(Debug)]

@@ -37,7 +37,7 @@ pub enum TrialEvent {
         at_us: Micros,
     },
     /// A phase is over, with everything read at its end.
-    PhaseEnded(PhaseRecord),
+    PhaseEnded(Box<PhaseRecord>),
     /// A request is over.
     Request(RequestRecord),
     /// The target's own plan.

@@ -118,7 +118,7 @@ fn apply(record: &mut TrialRecord, event: TrialEvent) {
     match event {
         TrialEvent::Started { .. } | TrialEvent::TargetStarted { .. } | TrialEvent::PhaseStarted { .. } => {}
         TrialEvent::Probes(probes) => record.probes = probes,
-        TrialEvent::PhaseEnded(phase) => record.phases.push(phase),
+        TrialEvent::PhaseEnded(phase) => record.phases.push(*phase),
         TrialEvent::Request(request) => record.requests.push(request),
         TrialEvent::Plan(plan) => record.plan = Some(plan),
         TrialEvent::Ledger(ledger) => record.ledger = ledger,

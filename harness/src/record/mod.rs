@@ -2,10 +2,11 @@
 //!
 //! A run folder holds `run.json` ([`RunRecord`]), `trials/<cell>-<trial>.jsonl` (the events of a trial, appended as
 //! they happen) and `.json` (the same trial, whole), `samples/<cell>-<trial>.csv` (the 10 ms series) and
-//! `.gpu.csv` (GPU memory, where there is a GPU),
+//! `.gpu.csv` (GPU memory, where there is a GPU), `.tegrastats.txt` (a second witness, where there is one),
 //! `logs/<cell>-<trial>.log`, and the outputs computed from them.
 
 mod columns;
+mod conditions;
 mod device_series;
 mod event;
 mod folder;
@@ -16,6 +17,7 @@ mod run_folder;
 mod series;
 mod trial;
 
+pub use conditions::{ConditionsReading, NvmapReading};
 pub use device_series::{DeviceSample, DeviceSeries};
 pub use event::TrialEvent;
 pub use folder::{RecordedTrial, Run, RunFolderError, UnreadableTrial};

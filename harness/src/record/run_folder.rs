@@ -19,6 +19,8 @@ pub struct TrialPaths {
     pub samples: PathBuf,
     /// The series of GPU memory, where there is a GPU.
     pub device_samples: PathBuf,
+    /// Lines of `tegrastats`, where there is one.
+    pub tegrastats: PathBuf,
     /// What the target writes.
     pub log: PathBuf,
 }
@@ -33,6 +35,7 @@ impl TrialPaths {
             record: file("trials", "json"),
             samples: file("samples", "csv"),
             device_samples: file("samples", "gpu.csv"),
+            tegrastats: file("samples", "tegrastats.txt"),
             log: file("logs", "log"),
         }
     }
@@ -89,6 +92,7 @@ impl RunFolder {
             (from.journal, &to.journal),
             (from.samples, &to.samples),
             (from.device_samples, &to.device_samples),
+            (from.tegrastats, &to.tegrastats),
             (from.log, &to.log),
         ] {
             if from.exists() && fs::hard_link(&from, to).is_err() {

@@ -7,6 +7,8 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::ConditionsReading;
+
 /// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -89,6 +91,9 @@ pub struct EdgeReading {
     /// `MemAvailable` of the whole machine.
     #[serde(default)]
     pub mem_available_bytes: Reading<Bytes>,
+    /// The state of the machine.
+    #[serde(default, skip_serializing_if = "ConditionsReading::is_empty")]
+    pub conditions: ConditionsReading,
 }
 
 impl EdgeReading {
@@ -242,10 +247,16 @@ pub struct SamplerHealth {
 /// A source of numbers, and whether it could be read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeCard {
+    /// A word for it, for example `process`.
+    #[serde(default)]
+    pub id: String,
     /// Its name, for example `process memory (/proc/PID/status)`.
     pub name: String,
     /// What its numbers are about.
     pub scope: ProbeScope,
+    /// What one reading takes, in words.
+    #[serde(default)]
+    pub cost: String,
     /// How often it is read, in words, or why it cannot be.
     pub cadence: Reading<String>,
 }

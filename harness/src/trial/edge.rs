@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ledger::{BufferClass, Bytes, MemoryKind, MemoryReport};
 
-use crate::probe::{Gpu, ProcessMemory, SystemMemory};
-use crate::record::{DeviceReading, EdgeReading, Reading, ResidentMemory};
+use crate::probe::{Conditions, Gpu, ProcessMemory, SystemMemory};
+use crate::record::{ConditionsReading, DeviceReading, EdgeReading, Reading, ResidentMemory};
 use crate::target::Client;
 
 /// A ledger that takes longer than this to tell is not worth stopping a trial for.
@@ -18,6 +18,7 @@ pub(super) struct EdgeProbes<'a> {
     pub(super) process: &'a ProcessMemory,
     pub(super) system: &'a SystemMemory,
     pub(super) gpu: &'a Gpu,
+    pub(super) conditions: &'a Conditions,
 }
 
 /// An edge, and the report that its classes come from.
@@ -56,6 +57,7 @@ impl EdgeProbes<'_> {
         let proportional = tokio::task::spawn_blocking(move || process.proportional()).await;
         let proportional = proportional.unwrap_or_else(|error| Reading::Unavailable(error.to_string()));
         let pids: Vec<u32> = self.process.identities().iter().map(|process| process.pid).collect();
+        let conditions = read_conditions(self.conditions, pids.clone()).await;
         let device = report.measured().and_then(|report| {
             let by_class_bytes = report.by_class_in(MemoryKind::Device);
             Some(DeviceReading { report: report.device.clone()?, by_class_bytes })
@@ -74,13 +76,20 @@ impl EdgeProbes<'_> {
             device,
             swap_bytes: swap,
             mem_available_bytes: self.system.available_now(),
+            conditions,
         };
         Edge { reading, report }
     }
 }
 
-/// An edge at which nothing could be read.
-pub(super) fn unreadable(why: &str, system: &SystemMemory) -> EdgeReading {
+/// On another thread, too: a sensor behind a slow bus must not delay anything.
+async fn read_conditions(conditions: &Conditions, pids: Vec<u32>) -> ConditionsReading {
+    let conditions = conditions.clone();
+    tokio::task::spawn_blocking(move || conditions.read(&pids)).await.unwrap_or_default()
+}
+
+/// An edge at which nothing of the target could be read: what it left behind is seen all the same.
+pub(super) async fn unreadable(why: &str, system: &SystemMemory, conditions: &Conditions) -> EdgeReading {
     EdgeReading {
         resident: Reading::Unavailable(why.to_owned()),
         proportional_bytes: Reading::Unavailable(why.to_owned()),
@@ -90,6 +99,7 @@ pub(super) fn unreadable(why: &str, system: &SystemMemory) -> EdgeReading {
         device: None,
         swap_bytes: Reading::Unavailable(why.to_owned()),
         mem_available_bytes: system.available_now(),
+        conditions: read_conditions(conditions, Vec::new()).await,
     }
 }
 

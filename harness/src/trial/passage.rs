@@ -10,7 +10,7 @@ use super::outcome::Stop;
 use super::phases::{Deadline, Session};
 use super::start::SeriesOfTrial;
 use crate::clock::TrialClock;
-use crate::probe::SystemMemory;
+use crate::probe::{Conditions, SystemMemory};
 use crate::record::{EdgeReading, Journal, PhaseRecord, Reading, TrialEvent};
 use crate::target::Client;
 
@@ -20,6 +20,7 @@ pub(super) struct Trial<'a> {
     pub(super) session: Session<'a>,
     pub(super) series: SeriesOfTrial,
     pub(super) system: SystemMemory,
+    pub(super) conditions: Conditions,
     pub(super) journal: Journal,
     pub(super) clock: TrialClock,
     pub(super) planned: bool,
@@ -120,7 +121,7 @@ impl Trial<'_> {
         let peak = self.peak(phase, stop)?;
         let gone = matches!(stop, Some(Stop::Exited(_))) || (phase == Phase::Unload && stop.is_none());
         let end = if gone {
-            unreadable("the target's process has ended", &self.system)
+            unreadable("the target's process has ended", &self.system, &self.conditions).await
         } else {
             self.edge(stop).await?
         };
@@ -131,7 +132,7 @@ impl Trial<'_> {
         };
         let record =
             PhaseRecord { phase, started_us: started, ended_us: ended, peak_resident_bytes: peak, end };
-        self.journal.append(TrialEvent::PhaseEnded(record))
+        self.journal.append(TrialEvent::PhaseEnded(Box::new(record)))
     }
 
     /// The kernel's high-water mark, or the highest one that the sampler saw where the process is gone.
@@ -159,8 +160,12 @@ impl Trial<'_> {
     }
 
     async fn edge(&mut self, stop: Option<&Stop>) -> io::Result<EdgeReading> {
-        let probes =
-            EdgeProbes { process: self.series.sampler.process(), system: &self.system, gpu: self.plan.gpu };
+        let probes = EdgeProbes {
+            process: self.series.sampler.process(),
+            system: &self.system,
+            gpu: self.plan.gpu,
+            conditions: &self.conditions,
+        };
         let client: Result<&Client, &str> = match stop {
             Some(_) => Err("the phase did not come to its end, so the target was not asked"),
             None => self.session.client.as_ref().ok_or("the target has no address"),

@@ -14,7 +14,8 @@ use super::start::{Held, sample, start};
 use crate::clock::{TrialClock, wall_clock};
 use crate::engines::Engine;
 use crate::interrupt::Interrupt;
-use crate::probe::{Gpu, MemoryProbe, ProcRoot, SystemMemory};
+use crate::probe::tegrastats::Tegrastats;
+use crate::probe::{Conditions, Gpu, Probe, SystemMemory, SystemRoot};
 use crate::record::{Journal, Outcome, TrialEvent, TrialPaths, TrialRecord};
 use crate::scenario::{Cell, Scenario};
 use crate::target::{Guardian, MemoryCgroup, Target};
@@ -73,8 +74,9 @@ async fn run(
     entered: &mut dyn FnMut(Phase),
 ) -> Result<TrialRecord, TrialError> {
     let clock = TrialClock::start();
-    let root = ProcRoot::default();
-    let system = SystemMemory::open(&root);
+    let machine = SystemRoot::live();
+    let root = machine.proc();
+    let system = SystemMemory::open(&machine);
     let failed = |source| TrialError::Record { path: plan.paths.journal.clone(), source };
     let journal = Journal::create(&plan.paths.journal, plan.cell.record(), plan.trial, wall_clock());
     let mut journal = journal.map_err(failed)?;
@@ -86,7 +88,7 @@ async fn run(
 
     let port_file = plan.paths.log.with_extension("port");
     let started = start(&plan, &mut held, &port_file, waits_for_go, &root);
-    let (child, series) = match started.and_then(|child| sample(&plan, child, clock, &root)) {
+    let (child, series) = match started.and_then(|child| sample(&plan, child, clock, &machine)) {
         Ok(started) => started,
         Err(error) => {
             let message = format!("the target {} cannot be started: {error}", plan.target.name());
@@ -102,7 +104,10 @@ async fn run(
         guardian.watch(pid);
     }
     journal.append(TrialEvent::TargetStarted { pid, at_us: clock.now() }).map_err(failed)?;
-    let probes = vec![child.memory().card(), system.card(), series.gpu_card(plan.gpu)];
+    let conditions = Conditions::new(&machine);
+    let tegrastats = Tegrastats::new(&machine).card();
+    let mut probes = vec![child.memory().card(), system.card(), series.gpu_card(plan.gpu), tegrastats];
+    probes.extend(conditions.cards());
     journal.append(TrialEvent::Probes(probes)).map_err(failed)?;
     if phases.idle.is_some() && !waits_for_go {
         let warning = format!("the target {} has no idle state: that phase was left out", plan.target.name());
@@ -121,7 +126,7 @@ async fn run(
         sent: 0,
         open: None,
     };
-    let mut trial = Trial { plan, session, series, system, journal, clock, planned: false };
+    let mut trial = Trial { plan, session, series, system, conditions, journal, clock, planned: false };
     let stopped = trial.phases(waits_for_go, entered).await.map_err(failed)?;
     let _ = std::fs::remove_file(&port_file);
 

@@ -8,7 +8,9 @@ use ledger::Bytes;
 
 use super::TrialPlan;
 use crate::clock::TrialClock;
-use crate::probe::{Gpu, GpuSeries, ProcRoot, Sampler, SamplerOptions, SystemMemory, gpu_card};
+use crate::probe::nvmap::NvmapPool;
+use crate::probe::tegrastats::{Tegrastats, TegrastatsStream};
+use crate::probe::{Gpu, GpuSeries, ProcRoot, Sampler, SamplerOptions, SystemMemory, SystemRoot, gpu_card};
 use crate::record::{Journal, ProbeCard, SamplerHealth, TrialEvent};
 use crate::target::{Child, ChildOptions, Launch, MemoryCgroup};
 
@@ -63,6 +65,7 @@ pub(super) fn start(
 pub(super) struct SeriesOfTrial {
     pub(super) sampler: Sampler,
     gpu: Option<GpuSeries>,
+    tegrastats: Option<TegrastatsStream>,
 }
 
 impl SeriesOfTrial {
@@ -76,6 +79,9 @@ impl SeriesOfTrial {
         if let Some(gpu) = self.gpu {
             gpu.finish()?;
         }
+        if let Some(tegrastats) = self.tegrastats {
+            tegrastats.finish()?;
+        }
         self.sampler.finish()
     }
 }
@@ -85,15 +91,20 @@ pub(super) fn sample(
     plan: &TrialPlan<'_>,
     child: Child,
     clock: TrialClock,
-    root: &ProcRoot,
+    machine: &SystemRoot,
 ) -> io::Result<(Child, SeriesOfTrial)> {
     let options = SamplerOptions {
         interval: plan.scenario.sample_every,
         process: child.memory().clone(),
-        system: SystemMemory::open(root),
+        system: SystemMemory::open(machine),
+        nvmap: NvmapPool::open(machine),
         clock,
     };
     let sampler = Sampler::start(options, &plan.paths.samples)?;
     let gpu = GpuSeries::start(plan.gpu, child.memory(), clock, &plan.paths.device_samples)?;
-    Ok((child, SeriesOfTrial { sampler, gpu }))
+    // A second witness that cannot be started is no reason to do without the first.
+    let tegrastats = Tegrastats::new(machine).program().ok();
+    let tegrastats =
+        tegrastats.and_then(|program| TegrastatsStream::start(&program, clock, &plan.paths.tegrastats).ok());
+    Ok((child, SeriesOfTrial { sampler, gpu, tegrastats }))
 }

@@ -172,6 +172,7 @@ fn edge(
             gpu_bytes,
             device: None,
             swap_bytes: unavailable("the process was gone"),
+            conditions: Default::default(),
             mem_available_bytes: Reading::Measured(Bytes::mib(14_000)),
         };
     }
@@ -191,6 +192,7 @@ fn edge(
         gpu_bytes,
         device: None,
         swap_bytes: Reading::Measured(Bytes::ZERO),
+        conditions: Default::default(),
         mem_available_bytes: Reading::Measured(Bytes::mib(14_000).saturating_sub(held)),
     }
 }
@@ -267,7 +269,13 @@ fn health(samples: &[Sample]) -> SamplerHealth {
 }
 
 fn probes(fate: Fate) -> Vec<ProbeCard> {
-    let card = |name: &str, scope, cadence| ProbeCard { name: name.to_owned(), scope, cadence };
+    let card = |name: &str, scope, cadence| ProbeCard {
+        id: String::new(),
+        name: name.to_owned(),
+        scope,
+        cost: String::new(),
+        cadence,
+    };
     let pss = match fate {
         Fate::ProbesMissing => Reading::Unavailable("permission denied".to_owned()),
         _ => Reading::Measured("at phase edges".to_owned()),

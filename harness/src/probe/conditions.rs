@@ -1,0 +1,105 @@
+//! Everything about the machine that a phase edge records beside memory of the target.
+
+use ledger::Bytes;
+
+use super::Probe;
+use super::board::{Clocks, PowerModes, PowerRails, Thermal, Throttle};
+use super::nvmap::Nvmap;
+use super::pressure::Pressure;
+use super::root::SystemRoot;
+use super::swap::Swap;
+use super::system::SystemMemory;
+use crate::record::{ConditionsReading, ProbeCard};
+
+/// The probes of a phase edge. Reading them takes some milliseconds on a board, most of it for power over I²C.
+#[derive(Debug, Clone)]
+pub struct Conditions {
+    root: SystemRoot,
+    nvmap: Nvmap,
+    swap: Swap,
+    pressure: Pressure,
+    rails: PowerRails,
+    thermal: Thermal,
+    throttle: Throttle,
+    clocks: Clocks,
+    modes: PowerModes,
+}
+
+impl Conditions {
+    /// Of the machine at `root`.
+    pub fn new(root: &SystemRoot) -> Conditions {
+        Conditions {
+            root: root.clone(),
+            nvmap: Nvmap::new(root),
+            swap: Swap::new(root),
+            pressure: Pressure::new(root),
+            rails: PowerRails::new(root),
+            thermal: Thermal::new(root),
+            throttle: Throttle::new(root),
+            clocks: Clocks::new(root),
+            modes: PowerModes::new(root),
+        }
+    }
+
+    /// What a record says of them.
+    pub fn cards(&self) -> Vec<ProbeCard> {
+        let probes: [&dyn Probe; 8] = [
+            &self.nvmap,
+            &self.swap,
+            &self.pressure,
+            &self.rails,
+            &self.thermal,
+            &self.throttle,
+            &self.clocks,
+            &self.modes,
+        ];
+        probes.into_iter().map(Probe::card).collect()
+    }
+
+    /// Reads all of them; `pids` are the target's processes.
+    pub fn read(&self, pids: &[u32]) -> ConditionsReading {
+        let used =
+            |areas: Vec<super::SwapArea>| areas.iter().map(|area| area.used.0).fold(0, u64::saturating_add);
+        ConditionsReading {
+            mem_unaccounted_bytes: SystemMemory::open(&self.root).unaccounted_now().measured().copied(),
+            nvmap: self.nvmap.edge(pids).measured().cloned(),
+            swap_used_bytes: self.swap.areas().ok().map(used).map(Bytes),
+            memory_pressure_us: self.pressure.read().ok().map(|pressure| pressure.some),
+            power_milliwatts: self
+                .rails
+                .read()
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|rail| Some((rail.name, *rail.milliwatts.measured()?)))
+                .collect(),
+            temperature_millidegrees: self
+                .thermal
+                .read()
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|zone| Some((zone.name, *zone.millidegrees.measured()?)))
+                .collect(),
+            throttle_events: self
+                .throttle
+                .read()
+                .unwrap_or_default()
+                .into_iter()
+                .map(|counter| (counter.name, counter.events))
+                .collect(),
+            clock_hz: self.clock_hz(),
+            power_mode: self
+                .modes
+                .current()
+                .ok()
+                .map(|mode| mode.name.unwrap_or_else(|| mode.id.to_string())),
+        }
+    }
+
+    fn clock_hz(&self) -> std::collections::BTreeMap<String, u64> {
+        let cpu = self.clocks.cpu().ok().and_then(|clocks| clocks.iter().map(|clock| clock.now_hz).max());
+        let gpu = self.clocks.gpu().ok().map(|gpu| gpu.clock.now_hz);
+        let memory = self.clocks.memory().ok().map(|clock| clock.now_hz);
+        let named = [("cpu", cpu), ("gpu", gpu), ("memory", memory)];
+        named.into_iter().filter_map(|(name, hz)| Some((name.to_owned(), hz?))).collect()
+    }
+}
