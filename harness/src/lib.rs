@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod doctor;
 pub mod engines;
 pub mod fit;
 pub mod interrupt;

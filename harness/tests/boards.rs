@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use harness::doctor::{Diagnosis, DiskCheck, check_needs};
 use harness::probe::board::{Clocks, PowerModes, PowerRails, Thermal, Throttle};
 use harness::probe::nvmap::{Nvmap, NvmapPool, parse_allocations};
 use harness::probe::tegrastats::TegraLine;
@@ -11,6 +12,7 @@ use harness::probe::{
     SystemRoot, catalogue,
 };
 use harness::record::Reading;
+use harness::scenario::Needs;
 use ledger::Bytes;
 
 const BOARDS: [&str; 6] =
@@ -51,6 +53,10 @@ fn write(copied: &tempfile::TempDir, path: &str, text: &str) {
     let path = copied.path().join(path);
     fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
     fs::write(path, text).expect("writable");
+}
+
+fn diagnosis(root: &SystemRoot) -> Diagnosis {
+    Diagnosis::of(root, Path::new("engines"), DiskCheck::Rate)
 }
 
 fn why<T: std::fmt::Debug>(reading: Reading<T>) -> String {
@@ -283,6 +289,7 @@ fn no_swap_is_an_answer_and_no_list_of_swap_is_none() {
     let (copied, root) = changeable("agx-orin-64gb");
     fs::remove_file(copied.path().join("proc/swaps")).expect("ours");
     assert!(Swap::new(&root).areas().expect_err("gone").is_missing());
+    assert!(diagnosis(&root).swap.size_bytes.measured().is_none());
 }
 
 #[test]
@@ -344,8 +351,7 @@ fn files_full_of_nonsense_make_no_reader_panic() {
         let files = files_below(copied.path());
         for nonsense in texts {
             files.iter().for_each(|file| fs::write(file, nonsense).expect("writable"));
-            assert_eq!(catalogue(&root).iter().map(|probe| drop(probe.sample())).count(), PROBE_IDS.len());
-            let _ = Conditions::new(&root).read(&[4321]);
+            assert_eq!(diagnosis(&root).probes.len(), PROBE_IDS.len());
             let _ = ProcessTree::of(&root.proc(), 4321);
         }
     }
@@ -399,4 +405,63 @@ fn a_phase_edge_records_what_the_board_has_and_leaves_out_the_rest() {
             assert_eq!(card.cadence.measured().is_some(), readable, "{board}: {}", card.id);
         }
     }
+}
+
+/// The committed form of `sweep doctor --json`.
+#[test]
+fn the_diagnosis_of_each_board() {
+    for board in BOARDS {
+        let form = serde_json::to_string_pretty(&diagnosis(&recorded(board))).expect("it has a form");
+        insta::assert_snapshot!(board, form);
+    }
+}
+
+#[test]
+fn every_field_of_the_diagnosis_is_documented() {
+    fn names(value: &serde_json::Value, into: &mut std::collections::BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| {
+                into.insert(name.clone());
+                names(value, into);
+            }),
+            serde_json::Value::Array(values) => values.iter().for_each(|value| names(value, into)),
+            _ => {}
+        }
+    }
+    let mut fields = Default::default();
+    for board in BOARDS {
+        let mut diagnosis = diagnosis(&recorded(board));
+        diagnosis.needs = check_needs(&Needs { no_swap: true, ..Needs::default() }, &diagnosis);
+        names(&serde_json::to_value(diagnosis).expect("it has a form"), &mut fields);
+    }
+    let formats = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats.md");
+    let text = fs::read_to_string(formats).expect("readable");
+    let section = text.split("\n## ").find(|section| section.starts_with("`sweep doctor --json`"));
+    let section = section.expect("there is a section");
+    let missing: Vec<&String> =
+        fields.iter().filter(|field| !section.contains(&format!("`{field}`"))).collect();
+    assert!(missing.is_empty(), "docs/formats.md says nothing of {missing:?}");
+}
+
+#[test]
+fn a_need_that_cannot_be_measured_is_not_met() {
+    let needs = Needs {
+        available_memory: Some(Bytes::gib(6)),
+        free_disk: Some(Bytes(1)),
+        no_swap: true,
+        power_mode: Some("MAXN_SUPER".to_owned()),
+        locked_clocks: true,
+        probes: vec!["power".to_owned(), "nvmap".to_owned()],
+    };
+    let met = |board: &str| {
+        let states = check_needs(&needs, &diagnosis(&recorded(board)));
+        assert!(states.iter().all(|state| state.met == state.says.is_empty()), "{states:?}");
+        states.iter().map(|state| state.met).collect::<Vec<_>>()
+    };
+    // Memory, disk (never known of a recorded tree), swap, power mode, clocks, power, nvmap.
+    assert_eq!(met("orin-nx-16gb"), [true, false, false, true, false, true, true]);
+    assert_eq!(met("orin-nano-8gb"), [false, false, false, false, false, true, false]);
+    assert_eq!(met("agx-orin-64gb"), [true, false, true, false, true, true, true]);
+    assert_eq!(met("x86-no-gpu"), [true, false, true, false, false, false, false]);
+    assert_eq!(check_needs(&Needs::default(), &diagnosis(&recorded("x86-no-gpu"))), []);
 }

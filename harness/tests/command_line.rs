@@ -275,3 +275,64 @@ fn a_device_that_is_not_there_is_an_answer_and_no_reason_not_to_plan() {
     let bytes = |cell: &serde_json::Value, name: &str| cell[name].as_u64().expect("bytes");
     assert!(bytes(gpu, "device_bytes") > bytes(gpu, "total_bytes") / 2, "weights are on the device");
 }
+
+fn board(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/boards").join(name).to_string_lossy().into_owned()
+}
+
+#[test]
+fn the_doctor_says_what_can_be_measured_on_a_recorded_board() {
+    let folder = empty();
+    let output = sweep(folder.path(), &["doctor", "--root", &board("orin-nano-8gb")]);
+    assert_eq!(code(&output), 0, "{}", error(&output));
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout));
+    let output = sweep(folder.path(), &["doctor", "--root", &board("agx-thor"), "--json"]);
+    let diagnosis: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON and nothing else");
+    assert_eq!(diagnosis["gpu"]["counted_by"]["measured"], "nvml");
+    let output = sweep(folder.path(), &["doctor", "--root", "no/such/machine"]);
+    assert_eq!((code(&output), error(&output).contains("open the recorded tree no/such/machine")), (2, true));
+}
+
+#[test]
+fn the_doctor_reads_this_machine_and_leaves_nothing_behind() {
+    let folder = empty();
+    let output = sweep(folder.path(), &["doctor", "--json"]);
+    assert_eq!(code(&output), 0, "{}", error(&output));
+    let diagnosis: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON and nothing else");
+    assert!(diagnosis["memory"]["available_bytes"]["measured"].as_u64() > Some(0), "{diagnosis}");
+    assert_eq!(diagnosis["recorded"], false);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0);
+}
+
+#[test]
+fn a_machine_that_is_not_what_a_scenario_needs_is_refused_before_anything_is_written() {
+    let folder = empty();
+    let needs = |needs: &str| {
+        let text = NO_ENGINE.replace("trials: 1", &format!("trials: 1\nneeds: {needs}"));
+        std::fs::write(folder.path().join("s.yaml"), text).expect("writable");
+    };
+    needs("{availableMemory: 1000 TiB, probes: [system]}");
+    let output = sweep(folder.path(), &["run", "s.yaml"]);
+    assert_eq!(code(&output), 6, "{}", error(&output));
+    assert!(error(&output).contains("needs: availableMemory: 1000.0 TiB: "), "{}", error(&output));
+    assert!(!folder.path().join("reports").exists());
+    let output = sweep(folder.path(), &["doctor", "s.yaml"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(code(&output), 6);
+    assert!(
+        said.contains("NOT MET  availableMemory: 1000.0 TiB: ") && said.contains("met      probes: system"),
+        "{said}"
+    );
+
+    needs("{availableMemory: 1 KiB, probes: [process, system]}");
+    assert_eq!(code(&sweep(folder.path(), &["doctor", "s.yaml"])), 0);
+    assert_eq!(
+        code(&sweep(folder.path(), &["run", "s.yaml"])),
+        5,
+        "the machine will do, and the engine is missing"
+    );
+
+    needs("{swap: none, probes: [power, nvmap]}");
+    let on = |name: &str| code(&sweep(folder.path(), &["doctor", "s.yaml", "--root", &board(name)]));
+    assert_eq!([on("agx-orin-64gb"), on("orin-nx-16gb"), on("orin-nano-8gb")], [0, 6, 6]);
+}

@@ -555,3 +555,32 @@ fn vocabulary_on_an_axis_is_part_of_the_build() {
     let ids: std::collections::BTreeSet<_> = expansion.cells.iter().map(|cell| &cell.id.0).collect();
     assert_eq!(ids.len(), expansion.cells.len());
 }
+
+#[test]
+fn a_need_of_a_probe_that_does_not_exist_suggests_the_nearest() {
+    let planted = "target: builtin\nneeds: {swap: none, probes: [power, nvmapp]}";
+    insta::assert_snapshot!(shown("target: builtin", planted), @r"
+    error: there is no probe `nvmapp`
+      --> scenario.yaml:13:37
+       |
+    13 | needs: {swap: none, probes: [power, nvmapp]}
+       |                                     ^^^^^^
+       |
+       = hint: did you mean `nvmap`?
+    ");
+}
+
+#[test]
+fn needs_are_words_and_sizes_of_their_own() {
+    let said = |needs: &str| shown("target: builtin", &format!("target: builtin\nneeds: {needs}"));
+    assert_eq!(said("{availableMemory: 6 GiB, freeDisk: 1 GiB, clocks: locked, powerMode: 15W}"), "accepted");
+    for (needs, expected) in [
+        ("{availableMemory: 6}", "a size needs a unit"),
+        ("{swap: off}", "unknown value `off`"),
+        ("{clocks: fast}", "unknown value `fast`"),
+        ("{powerMode: ''}", "a power mode needs a name"),
+        ("{powermode: MAXN}", "unknown field `powermode`"),
+    ] {
+        assert!(said(needs).contains(expected), "{needs}: {}", said(needs));
+    }
+}

@@ -29,6 +29,8 @@ pub(super) enum Verb {
     Run(RunArguments),
     /// Show every cell with the memory that it will need, without running it
     Plan(PlanArguments),
+    /// Show what can be measured on this machine, what cannot and how to enable it, and in which state it is
+    Doctor(DoctorArguments),
     /// Rank the configurations that fit a budget, the cheapest in quality first, without running any
     Fit(FitArguments),
     /// Write the report of a run again, from its records
@@ -95,6 +97,22 @@ pub(super) struct PlanArguments {
     /// A scenario file, or the name of one in scenarios/
     #[arg(default_value = "quick")]
     pub(super) scenario: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep doctor`.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    /// A scenario file, or the name of one in scenarios/: exit code 6 where the machine is not what its `needs` ask for
+    pub(super) scenario: Option<PathBuf>,
+    /// Read a recorded machine instead of this one: a folder with copies of its files under /proc, /sys and /etc
+    #[arg(long, value_name = "DIR")]
+    pub(super) root: Option<PathBuf>,
+    /// Folder on the disk that is timed; without it, where engines are kept
+    #[arg(long, value_name = "DIR", default_value = CACHE)]
+    pub(super) disk: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -62,6 +62,9 @@ pub enum CliError {
     /// GPU kernels were not compiled.
     #[error(transparent)]
     Kernels(#[from] runtime::backend::cuda::kernels::BuildError),
+    /// A recorded machine cannot be read.
+    #[error(transparent)]
+    Recorded(#[from] crate::probe::RecordedTreeError),
     /// There is no run to look at.
     #[error("there is no run in {folder}")]
     NoRun {
@@ -91,6 +94,7 @@ impl CliError {
             CliError::Scenario(_)
             | CliError::Run(_)
             | CliError::NoRun { .. }
+            | CliError::Recorded(_)
             | CliError::Options(_)
             | CliError::Keep(_)
             | CliError::NoConfiguration(_)
@@ -124,6 +128,9 @@ impl CliError {
             CliError::Sweep(SweepError::UnknownCell { .. }) => "`sweep plan` shows the cells of a scenario",
             CliError::Sweep(SweepError::Refused { .. }) => {
                 "`--cell` runs some of a scenario's cells; `sweep plan` shows all of them, also for devices that are not here"
+            }
+            CliError::Sweep(SweepError::Needs { .. }) => {
+                "`sweep doctor SCENARIO` shows what the machine is like, and what to do"
             }
             CliError::NoNvrtc(_) => {
                 "it comes with the CUDA toolkit, and as the Python wheel nvidia-cuda-nvrtc-cu12; `--nvrtc PATH` or SWEEP_NVRTC names \

@@ -1,12 +1,13 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `plan`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
+//! - `run`, `plan`, `doctor`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
 mod arguments;
 mod build;
+mod doctor;
 mod error;
 mod explain;
 mod fit;
@@ -63,6 +64,7 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
     match verb {
         Verb::Run(arguments) => run::run(&arguments, engines, printer),
         Verb::Plan(arguments) => plan::plan(&arguments, engines, printer),
+        Verb::Doctor(arguments) => doctor::doctor(&arguments, printer),
         Verb::Fit(arguments) => fit::fit(&arguments, printer),
         Verb::Report(arguments) => judge::report(&arguments, printer),
         Verb::Check(arguments) => judge::check(&arguments, printer),

@@ -46,6 +46,9 @@ pub(super) struct ScenarioFile {
     pub(super) target: TargetKind,
     /// How often each cell runs, each time in a fresh process.
     pub(super) trials: Located<u32>,
+    /// What the machine must be like; else nothing runs, and the exit code is 6.
+    #[serde(default)]
+    pub(super) needs: NeedsFile,
     /// What a target may take from the machine.
     #[serde(default)]
     pub(super) limits: Limits,
@@ -236,6 +239,41 @@ pub enum TargetKind {
 pub(super) struct Limits {
     /// Memory: a memory cgroup where one can be made, else a limit on the address space.
     pub(super) memory: Option<Size>,
+}
+
+/// What the machine must be like. What cannot be measured there is not met.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct NeedsFile {
+    /// Memory that a new process can have, at least.
+    pub(super) available_memory: Option<Size>,
+    /// Free space where engines are kept, at least.
+    pub(super) free_disk: Option<Size>,
+    /// `none`: there must be no swap.
+    pub(super) swap: Option<SwapNeed>,
+    /// The power mode of a Jetson by its name, for example `MAXN_SUPER`.
+    pub(super) power_mode: Option<Located<Scalar>>,
+    /// `locked`: clocks must not follow the load.
+    pub(super) clocks: Option<ClocksNeed>,
+    /// Probes that must be readable, for example `nvmap`; `sweep doctor` lists them.
+    #[serde(default)]
+    pub(super) probes: Vec<Located<String>>,
+}
+
+/// What may be asked of swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum SwapNeed {
+    /// There is none.
+    None,
+}
+
+/// What may be asked of clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum ClocksNeed {
+    /// None of them can move.
+    Locked,
 }
 
 /// How the series is taken.

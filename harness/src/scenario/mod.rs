@@ -11,6 +11,7 @@ mod expand;
 mod file;
 mod load;
 mod located;
+mod needs;
 mod phases;
 mod schema;
 mod settings;
@@ -27,6 +28,7 @@ pub use diagnostic::{Diagnostic, ScenarioError};
 pub use expand::{Cell, Expansion, SAMPLER_VERSION};
 pub use file::{ModelSource, TargetKind};
 pub use load::{load, parse};
+pub use needs::Needs;
 pub use phases::{Decode, Phases, Prefill, PromptTokens, Wait};
 pub use runtime::vocabulary::Vocab;
 pub use schema::schema_text;
@@ -70,6 +72,8 @@ pub struct Scenario {
     pub target: TargetKind,
     /// Trials of each cell.
     pub trials: u32,
+    /// What the machine must be like.
+    pub needs: Needs,
     /// What a target may take of the machine's memory.
     pub memory_limit: Option<Bytes>,
     /// Time between two samples.

@@ -9,9 +9,10 @@ use ledger::Phase;
 
 use super::resume::{Earlier, unfinished};
 use crate::clock::{folder_name, wall_clock};
-use crate::engines::{Engine, EngineErrorKind, EngineProvider, Progress};
+use crate::doctor::{Diagnosis, DiskCheck, NeedState, check_needs};
+use crate::engines::{CACHE, Engine, EngineErrorKind, EngineProvider, Progress};
 use crate::interrupt::Interrupt;
-use crate::probe::{Gpu, machine_card};
+use crate::probe::{Gpu, SystemRoot, machine_card};
 use crate::record::{
     CellRecord, FORMAT_VERSION, Journal, LeverRecord, Outcome, RunFolder, RunRecord, TrialEvent, TrialFile,
     TrialPaths, TrialRecord,
@@ -84,6 +85,14 @@ pub enum SweepError {
         /// What is missing here.
         why: String,
     },
+    /// The machine is not what the scenario asks for.
+    #[error("this machine is not what the scenario {scenario} needs: {unmet}")]
+    Needs {
+        /// The scenario's name.
+        scenario: String,
+        /// Every demand that is not met, and what is there instead.
+        unmet: String,
+    },
     /// The run folder cannot be written.
     #[error("write the run folder {}: {source}", folder.display())]
     Folder {
@@ -116,6 +125,7 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
             });
         }
     }
+    check_machine(sweep.scenario)?;
     let program_sha256 = program_sha256().map_err(SweepError::Program)?;
     let name = &sweep.scenario.name;
     let mut earlier = if sweep.fresh { None } else { unfinished(sweep.runs, name, &program_sha256) };
@@ -198,6 +208,20 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         }
     }
     Ok(SweepEnd { folder: run, interrupted: false })
+}
+
+/// Refuses a machine that is not what the scenario needs, before anything is written.
+fn check_machine(scenario: &Scenario) -> Result<(), SweepError> {
+    if scenario.needs.is_empty() {
+        return Ok(());
+    }
+    let diagnosis = Diagnosis::of(&SystemRoot::live(), Path::new(CACHE), DiskCheck::Space);
+    let states = check_needs(&scenario.needs, &diagnosis);
+    let unmet: Vec<String> = states.iter().filter(|state| !state.met).map(NeedState::line).collect();
+    match unmet.as_slice() {
+        [] => Ok(()),
+        unmet => Err(SweepError::Needs { scenario: scenario.name.clone(), unmet: unmet.join("; ") }),
+    }
 }
 
 /// The levers that these cells can say something about: a run of chosen cells is not judged by the others.

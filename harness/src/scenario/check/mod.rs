@@ -4,6 +4,7 @@ mod axes;
 mod budgets;
 mod cells;
 mod levers;
+mod needs;
 mod phases;
 
 use std::ops::Range;
@@ -13,6 +14,7 @@ use axes::{WhenNames, axes_of, include_of, when_of};
 use budgets::budgets_of;
 use cells::check_cells;
 use levers::levers_of;
+use needs::needs_of;
 use phases::phases_of;
 use runtime::config::PUBLISHED;
 
@@ -36,6 +38,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
         mistakes.push(Diagnostic::new("1 ms is the shortest interval between samples", every.span.clone()));
     }
     check_models(file, &mut mistakes);
+    let needs = needs_of(file, &mut mistakes);
     let settings = settings_of(&file.settings, &mut mistakes);
     let build = build_of(&file.build, &mut mistakes);
     let axes = axes_of(file, &mut mistakes);
@@ -74,6 +77,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                 build,
                 target: file.target,
                 trials: file.trials.value,
+                needs,
                 memory_limit: file.limits.memory.map(|size| size.0),
                 sample_every: every.map_or(Duration::from_millis(10), |every| every.0),
                 phases,
