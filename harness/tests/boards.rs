@@ -8,8 +8,8 @@ use harness::probe::board::{Clocks, PowerModes, PowerRails, Thermal, Throttle};
 use harness::probe::nvmap::{Nvmap, NvmapPool, parse_allocations};
 use harness::probe::tegrastats::TegraLine;
 use harness::probe::{
-    Conditions, GpuAnswers, GpuWitness, MemInfo, PROBE_IDS, ProcessMemory, ProcessTree, Swap, SystemMemory,
-    SystemRoot, catalogue,
+    Conditions, GpuWitness, MemInfo, Nvml, OwnProcess, PROBE_IDS, Probe, ProcessMemory, ProcessTree, Swap,
+    SystemMemory, SystemRoot, catalogue,
 };
 use harness::record::Reading;
 use harness::scenario::Needs;
@@ -100,7 +100,7 @@ fn every_board_is_measured_by_what_it_has() {
 fn who_counts_gpu_memory_follows_from_answers_and_not_from_names() {
     let witness = |board: &str| {
         let root = recorded(board);
-        GpuWitness::choose(&root, &GpuAnswers::at(&root))
+        GpuWitness::choose(&root, &Nvml::new(&root).answers())
     };
     assert_eq!(witness("orin-nx-16gb"), Reading::Measured(GpuWitness::Nvmap));
     assert_eq!(witness("orin-nano-8gb"), Reading::Measured(GpuWitness::Estimate));
@@ -113,10 +113,10 @@ fn who_counts_gpu_memory_follows_from_answers_and_not_from_names() {
     let (copied, root) = changeable("orin-nx-16gb");
     write(&copied, "proc/device-tree/model", "A carrier of somebody else\0");
     fs::remove_file(copied.path().join("etc/nv_tegra_release")).expect("ours");
-    assert_eq!(GpuWitness::choose(&root, &GpuAnswers::at(&root)), Reading::Measured(GpuWitness::Nvmap));
+    assert_eq!(GpuWitness::choose(&root, &Nvml::new(&root).answers()), Reading::Measured(GpuWitness::Nvmap));
     let (copied, root) = changeable("x86-no-gpu");
     write(&copied, "proc/device-tree/model", "NVIDIA Jetson Orin NX\0");
-    why(GpuWitness::choose(&root, &GpuAnswers::at(&root)));
+    why(GpuWitness::choose(&root, &Nvml::new(&root).answers()));
 }
 
 #[test]
@@ -264,6 +264,14 @@ fn clocks_are_locked_only_where_none_of_them_can_move() {
         write(&copied, "sys/kernel/debug/bpmp/debug/clk/emc/rate", "2133000000");
         assert_eq!(locked(&root), Reading::Measured(false), "{path}");
     }
+    // Cores that are off have no clock, and take none away from the others.
+    let (copied, _) = changeable("agx-orin-64gb");
+    write(&copied, "faults", "EBUSY /sys/devices/system/cpu/cpufreq/policy8/scaling_cur_freq\n");
+    let root = SystemRoot::recorded(copied.path()).expect("a recorded tree");
+    assert_eq!(Clocks::new(&root).cpu().expect("two groups").len(), 2);
+    write(&copied, "faults", "EBUSY /sys/devices/system/cpu/cpufreq\n");
+    let root = SystemRoot::recorded(copied.path()).expect("a recorded tree");
+    assert!(Clocks::new(&root).cpu().is_err());
     // The GPU's node may come late.
     let (copied, root) = changeable("orin-nx-16gb");
     fs::remove_dir_all(copied.path().join("sys/class/devfreq/17000000.gpu")).expect("ours");
@@ -368,6 +376,19 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+#[test]
+fn a_mark_that_cannot_be_set_back_is_not_promised() {
+    let cadence = |faults: &str| {
+        let (copied, _) = changeable("x86-no-gpu");
+        write(&copied, "faults", faults);
+        let root = SystemRoot::recorded(copied.path()).expect("a recorded tree");
+        OwnProcess::new(&root).cadence().measured().cloned().expect("readable")
+    };
+    assert_eq!(cadence(""), "every sample; exact peak and proportional set size at phase edges");
+    assert_eq!(cadence("EACCES /proc/self/clear_refs"), "every sample; proportional set size at phase edges");
+    assert_eq!(cadence("EACCES /proc/self/clear_refs\nEACCES /proc/self/smaps_rollup"), "every sample");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::probe::board::{
     Board, ClockReading, Clocks, GpuClock, PowerMode, PowerModes, PowerRails, Rail, Thermal, Throttle,
     ThrottleCounter, Zone,
 };
-use crate::probe::{GpuAnswers, GpuWitness, Probe, SystemRoot, catalogue};
+use crate::probe::{GpuWitness, Nvml, Probe, SystemRoot, catalogue};
 use crate::record::ProbeCard;
 
 /// A machine, as `sweep doctor --json` prints it.
@@ -123,7 +123,7 @@ impl ProbeState {
 impl Diagnosis {
     /// Reads the machine at `root`. Engines are read from `folder`; `check` says what is asked of its disk.
     pub fn of(root: &SystemRoot, folder: &Path, check: DiskCheck) -> Diagnosis {
-        let nvml = GpuAnswers::at(root);
+        let nvml = Nvml::new(root).answers();
         let clocks = Clocks::new(root);
         let mut diagnosis = Diagnosis {
             format_version: FORMAT_VERSION,

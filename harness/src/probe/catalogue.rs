@@ -2,7 +2,7 @@
 
 use super::Probe;
 use super::board::{Clocks, PowerModes, PowerRails, Thermal, Throttle};
-use super::gpu::GpuAnswers;
+use super::gpu::Nvml;
 use super::nvmap::Nvmap;
 use super::own_process::OwnProcess;
 use super::pressure::Pressure;
@@ -34,7 +34,7 @@ pub fn catalogue(root: &SystemRoot) -> Vec<Box<dyn Probe>> {
         Box::new(SystemMemory::open(root)),
         Box::new(Swap::new(root)),
         Box::new(Pressure::new(root)),
-        Box::new(GpuAnswers::at(root)),
+        Box::new(Nvml::new(root)),
         Box::new(Nvmap::new(root)),
         Box::new(Tegrastats::new(root)),
         Box::new(PowerModes::new(root)),

@@ -80,7 +80,7 @@ impl Probe for GpuMemory<'_> {
     }
 
     fn sample(&self) -> Reading<String> {
-        GpuAnswers::of(self.gpu).sample()
+        GpuAnswers::of(self.gpu).in_words()
     }
 }
 
@@ -117,11 +117,8 @@ impl GpuAnswers {
         }
     }
 
-    /// Asks the library of this machine, or the answers in the recorded tree `root`.
-    pub fn at(root: &SystemRoot) -> GpuAnswers {
-        if !root.is_recorded() {
-            return GpuAnswers::of(&Gpu::probe());
-        }
+    /// The answers in the recorded tree `root`.
+    fn recorded(root: &SystemRoot) -> GpuAnswers {
         let text = root.text(RECORDED).map_err(|_| "the recorded tree has no answers of NVML".to_owned());
         let parsed = text.and_then(|text| {
             serde_json::from_str(&text)
@@ -134,7 +131,7 @@ impl GpuAnswers {
         })
     }
 
-    fn sample(&self) -> Reading<String> {
+    fn in_words(&self) -> Reading<String> {
         self.own_bytes.clone().map(|_| match self.taken_bytes.measured() {
             Some(taken) => format!("{taken} taken on all devices"),
             None => "by process only: this device does not say what is taken".to_owned(),
@@ -142,7 +139,31 @@ impl GpuAnswers {
     }
 }
 
-impl Probe for GpuAnswers {
+/// NVML before there is a target, on this machine or on a recorded one.
+#[derive(Debug)]
+pub enum Nvml {
+    /// The library.
+    Live(Gpu),
+    /// What it said when the machine was recorded.
+    Recorded(GpuAnswers),
+}
+
+impl Nvml {
+    /// Of the machine at `root`.
+    pub fn new(root: &SystemRoot) -> Nvml {
+        if root.is_recorded() { Nvml::Recorded(GpuAnswers::recorded(root)) } else { Nvml::Live(Gpu::probe()) }
+    }
+
+    /// What it says now.
+    pub fn answers(&self) -> GpuAnswers {
+        match self {
+            Nvml::Live(gpu) => GpuAnswers::of(gpu),
+            Nvml::Recorded(answers) => answers.clone(),
+        }
+    }
+}
+
+impl Probe for Nvml {
     fn id(&self) -> &'static str {
         NVML
     }
@@ -160,11 +181,11 @@ impl Probe for GpuAnswers {
     }
 
     fn cadence(&self) -> Reading<String> {
-        self.own_bytes.clone().map(|_| "every 10 ms where a call is cheap, else every 500 ms".to_owned())
+        self.answers().own_bytes.map(|_| "every 10 ms where a call is cheap, else every 500 ms".to_owned())
     }
 
     fn sample(&self) -> Reading<String> {
-        GpuAnswers::sample(self)
+        self.answers().in_words()
     }
 }
 
@@ -197,7 +218,7 @@ impl GpuWitness {
         };
         match Clocks::new(root).gpu() {
             Ok(_) => Reading::Measured(GpuWitness::Estimate),
-            Err(gpu) => Reading::Unavailable(format!("{}; {gpu}", why(&GpuAnswers::sample(nvml)))),
+            Err(gpu) => Reading::Unavailable(format!("{}; {gpu}", why(&nvml.in_words()))),
         }
     }
 }

@@ -37,7 +37,7 @@ mod tree;
 
 pub use catalogue::{PROBE_IDS, catalogue};
 pub use conditions::Conditions;
-pub use gpu::{Gpu, GpuAnswers, GpuCadence, GpuMemory, GpuWitness, gpu_card};
+pub use gpu::{Gpu, GpuAnswers, GpuCadence, GpuMemory, GpuWitness, Nvml, gpu_card};
 pub use gpu_series::GpuSeries;
 pub use health::IntervalHistogram;
 pub use machine::machine_card;

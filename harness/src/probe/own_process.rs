@@ -26,8 +26,11 @@ impl OwnProcess {
 
     /// Whether the high-water mark can be set back, so that each phase has an exact peak of its own.
     fn has_exact_peaks(&self) -> bool {
-        self.root.open("/proc/self/clear_refs").is_ok()
-            || std::fs::OpenOptions::new().write(true).open(self.root.path("/proc/self/clear_refs")).is_ok()
+        let path = "/proc/self/clear_refs";
+        if self.root.is_recorded() {
+            return self.root.open(path).is_ok();
+        }
+        std::fs::OpenOptions::new().write(true).open(self.root.path(path)).is_ok()
     }
 
     /// Whether the proportional set size can be read.

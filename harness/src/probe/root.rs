@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{ProcRoot, Reading};
@@ -13,9 +14,10 @@ const MAX_TEXT_BYTES: u64 = 16 << 20;
 const FAULTS: &str = "faults";
 
 /// Error numbers that a recorded tree can ask for, by the names that the kernel's documentation uses.
-const ERRORS: [(&str, rustix::io::Errno); 5] = [
+const ERRORS: [(&str, rustix::io::Errno); 6] = [
     ("EACCES", rustix::io::Errno::ACCESS),
     ("EAGAIN", rustix::io::Errno::AGAIN),
+    ("EBUSY", rustix::io::Errno::BUSY),
     ("EINVAL", rustix::io::Errno::INVAL),
     ("EIO", rustix::io::Errno::IO),
     ("ENODEV", rustix::io::Errno::NODEV),
@@ -122,7 +124,10 @@ impl SystemRoot {
     /// Opens a file for reading.
     pub fn open(&self, path: &str) -> Result<File, ReadError> {
         self.check(path)?;
-        File::open(self.path(path)).map_err(|source| ReadError::new(path, source))
+        // A pipe in a recorded tree must not be waited for; to files of the kernel the flag means nothing.
+        let mut options = File::options();
+        options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+        options.open(self.path(path)).map_err(|source| ReadError::new(path, source))
     }
 
     /// The text of a file without the white space and zero bytes around it.
@@ -230,6 +235,17 @@ mod tests {
         assert!(
             root.number("/x").expect_err("no number").to_string().contains("`[N/A]` is not a whole number")
         );
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for_and_a_file_without_end_is_not_read() {
+        let (folder, root) = tree(&[]);
+        let pipe = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status();
+        assert!(pipe.expect("mkfifo is there").success());
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("endless")).expect("writable");
+        let root = root.expect("a tree");
+        assert_eq!(root.text("/pipe").ok().as_deref(), Some(""));
+        assert!(root.text("/endless").expect_err("too long").to_string().contains("longer"));
     }
 
     #[test]

@@ -55,11 +55,11 @@ impl Clocks {
         Clocks { root: root.clone() }
     }
 
-    /// One clock for each group of cores that share it. Fails where the kernel does not steer them.
+    /// One clock for each group of cores that share it and are on. Fails where the kernel does not steer them.
     pub fn cpu(&self) -> Result<Vec<ClockReading>, String> {
         let policies = self.root.list(CPUFREQ).map_err(|error| error.to_string())?;
         let policies = policies.into_iter().filter(|name| name.starts_with("policy"));
-        let clock = |name: String| {
+        let clock = |name: String| -> Result<ClockReading, ReadError> {
             let khz = |file: &str| self.positive(&format!("{CPUFREQ}/{name}/{file}"));
             Ok(ClockReading {
                 now_hz: khz("scaling_cur_freq")?.saturating_mul(1000),
@@ -67,12 +67,15 @@ impl Clocks {
                 max_hz: khz("scaling_max_freq")?.saturating_mul(1000),
             })
         };
-        let clocks: Result<Vec<ClockReading>, ReadError> = policies.map(clock).collect();
-        match clocks {
-            Ok(clocks) if clocks.is_empty() => Err(format!("{CPUFREQ} has no policy")),
-            Ok(clocks) => Ok(clocks),
-            Err(error) => Err(error.to_string()),
+        // The clock of cores that are switched off cannot be read, and does not matter.
+        let (mut clocks, mut why) = (Vec::new(), format!("{CPUFREQ} has no policy"));
+        for clock in policies.map(clock) {
+            match clock {
+                Ok(clock) => clocks.push(clock),
+                Err(error) => why = error.to_string(),
+            }
         }
+        if clocks.is_empty() { Err(why) } else { Ok(clocks) }
     }
 
     /// The integrated GPU, found by its node in the device tree. Fails where there is none.

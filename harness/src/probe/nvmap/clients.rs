@@ -108,4 +108,24 @@ total                                             14617900K
         let torn = NvmapClients::parse("CLIENT PROCESS PID SIZE\nuser x 1 5K\nuser y 2").expect("a table");
         assert_eq!((torn.clients.len(), torn.total), (1, None));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_name_that_the_kernel_prints_comes_back(
+            name in "[!-~]([ -~]{0,13}[!-~])?",
+            pid in 0_u32..4_194_304,
+            kib in 0_u64..1 << 40,
+        ) {
+            // The driver's own format.
+            let line = format!("{:<18} {name:>18} {pid:>8} {kib:>10}K", "user");
+            let expected = NvmapClient { process: name, pid, bytes: Bytes(kib << 10) };
+            proptest::prop_assert_eq!(client(&line), Some(expected));
+        }
+
+        #[test]
+        fn no_table_makes_it_panic(text in "(\\PC|[ \n\tK0-9]){0,300}") {
+            let _ = NvmapClients::parse(&format!("CLIENT\n{text}"));
+            let _ = crate::probe::nvmap::parse_allocations(&text);
+        }
+    }
 }

@@ -82,7 +82,8 @@ impl TegraLine {
                 "RAM" => parsed.ram = sizes(next),
                 "SWAP" => parsed.swap = sizes(next),
                 "(lfb" => parsed.largest_free_blocks = blocks(next),
-                "CPU" => parsed.cores = cores(next),
+                // Xavier has a power rail of this name, too.
+                "CPU" if next.starts_with('[') => parsed.cores = cores(next),
                 "EMC_FREQ" => parsed.memory_clock = load_and_clock(next),
                 "GR3D_FREQ" => parsed.gpu = gpu(next),
                 name => {
@@ -169,10 +170,10 @@ fn temperature(token: &str) -> Option<Temperature> {
     (!is_off && !name.is_empty()).then(|| Temperature { name: name.to_ascii_lowercase(), now })
 }
 
-/// `VDD_IN 4304mW/4304mW`, `VDD_IN 3462mW/3492mW/3582mW`, and without units before JetPack 4.6.
+/// `VDD_IN 4304mW/4304mW`, `VDD_IN 3462mW/3492mW/3582mW`, `CPU 463/463` without units in JetPack 4.
 fn rail(name: &str, value: &str) -> Option<RailReading> {
-    let is_rail = name.starts_with(['V', 'N'])
-        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    let in_capitals = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_rail = name.starts_with(|c: char| c.is_ascii_uppercase()) && name.bytes().all(in_capitals);
     let mut parts = value.split('/').map(|part| part.strip_suffix("mW").unwrap_or(part).parse().ok());
     let now = parts.next().flatten().filter(|_| is_rail && value.contains('/'))?;
     let average = parts.next().flatten()?;
@@ -239,6 +240,17 @@ mod tests {
         assert_eq!(line.temperature("soc345"), Some(37.406));
         let names: Vec<&str> = line.rails.iter().map(|rail| rail.name.as_str()).collect();
         assert_eq!(names, ["VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0", "VIN"]);
+    }
+
+    #[test]
+    fn a_rail_that_is_called_cpu_takes_no_core_away() {
+        let line = parsed(
+            "RAM 2462/15698MB (lfb 2585x4MB) CPU [1%@1190,off] EMC_FREQ 0% GR3D_FREQ 0% CPU@35C CPU 463/470 SYS5V 3412/3412",
+        );
+        assert_eq!(line.cores.len(), 2);
+        let cpu = RailReading { name: "CPU".to_owned(), now: 463, average: Some(470), highest: None };
+        assert_eq!(line.rails[0], cpu);
+        assert_eq!((line.memory_clock, line.rails.len()), (None, 2));
     }
 
     #[test]
