@@ -10,6 +10,7 @@ pub mod clock;
 pub mod doctor;
 pub mod engines;
 pub mod fit;
+pub mod import;
 pub mod interrupt;
 pub mod number;
 pub mod probe;

@@ -8,6 +8,7 @@ use runtime::backend::cuda::kernels::Architecture;
 use runtime::plan::{DeviceChoice, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
+use super::import::GivenPart;
 use super::{RUNS, SCENARIOS};
 use crate::engines::CACHE;
 use crate::fit::Keep;
@@ -31,6 +32,8 @@ pub(super) enum Verb {
     Plan(PlanArguments),
     /// Show what can be measured on this machine, what cannot and how to enable it, and in which state it is
     Doctor(DoctorArguments),
+    /// Show what logs of TensorRT, llama.cpp, tegrastats and free say about memory, and how much of it nobody owns
+    Import(ImportArguments),
     /// Rank the configurations that fit a budget, the cheapest in quality first, without running any
     Fit(FitArguments),
     /// Write the report of a run again, from its records
@@ -113,6 +116,20 @@ pub(super) struct DoctorArguments {
     /// Folder on the disk that is timed; without it, where engines are kept
     #[arg(long, value_name = "DIR", default_value = CACHE)]
     pub(super) disk: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep import`.
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// Logs of one machine and one runtime; which kind they are is seen from their lines
+    #[arg(value_name = "LOG", required = true)]
+    pub(super) logs: Vec<PathBuf>,
+    /// A part whose size is known from elsewhere, for example weights.embedding=1212.5MiB; may be given several times
+    #[arg(long = "part", value_name = "CLASS=SIZE")]
+    pub(super) parts: Vec<GivenPart>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

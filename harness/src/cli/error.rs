@@ -62,6 +62,9 @@ pub enum CliError {
     /// GPU kernels were not compiled.
     #[error(transparent)]
     Kernels(#[from] runtime::backend::cuda::kernels::BuildError),
+    /// A log says nothing.
+    #[error(transparent)]
+    Import(#[from] crate::import::ImportError),
     /// A recorded machine cannot be read.
     #[error(transparent)]
     Recorded(#[from] crate::probe::RecordedTreeError),
@@ -95,6 +98,7 @@ impl CliError {
             | CliError::Run(_)
             | CliError::NoRun { .. }
             | CliError::Recorded(_)
+            | CliError::Import(_)
             | CliError::Options(_)
             | CliError::Keep(_)
             | CliError::NoConfiguration(_)

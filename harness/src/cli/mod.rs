@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `plan`, `doctor`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
+//! - `run`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod explain;
 mod fit;
+mod import;
 mod judge;
 mod kernels;
 mod list;
@@ -64,6 +65,7 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
     match verb {
         Verb::Run(arguments) => run::run(&arguments, engines, printer),
         Verb::Plan(arguments) => plan::plan(&arguments, engines, printer),
+        Verb::Import(arguments) => import::import(&arguments, printer),
         Verb::Doctor(arguments) => doctor::doctor(&arguments, printer),
         Verb::Fit(arguments) => fit::fit(&arguments, printer),
         Verb::Report(arguments) => judge::report(&arguments, printer),

@@ -1,0 +1,148 @@
+//! `sweep import`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use ledger::{BufferClass, Bytes, Reading, Role};
+
+use super::arguments::ImportArguments;
+use super::print::table;
+use super::{CliError, Printer};
+use crate::import::{Account, Evidence, MachineUse, Part, Place, read_log};
+use crate::number::{mib, signed_mib};
+use crate::verdict::ExitCode;
+
+/// A part whose size is known from elsewhere, `CLASS=SIZE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GivenPart {
+    class: BufferClass,
+    bytes: Bytes,
+}
+
+impl FromStr for GivenPart {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<GivenPart, String> {
+        let (class, size) = text.split_once('=').ok_or("a part is CLASS=SIZE, for example kv_cache=64MiB")?;
+        let class = BufferClass::ALL
+            .iter()
+            .find(|known| known.name() == class && **known != BufferClass::Unaccounted);
+        let class = *class.ok_or_else(|| {
+            let names: Vec<&str> = BufferClass::ALL.iter().map(|class| class.name()).collect();
+            format!("there is no such class; there are {}", names.join(", "))
+        })?;
+        let bytes: Bytes = size.parse().map_err(|error: ledger::units::ParseBytesError| error.to_string())?;
+        Ok(GivenPart { class, bytes })
+    }
+}
+
+/// Reads logs and prints the account.
+pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+    let mut logs = Vec::new();
+    for path in &arguments.logs {
+        let (kinds, evidence) = read_log(path)?;
+        logs.push((path.clone(), kinds, evidence));
+    }
+    if !arguments.parts.is_empty() {
+        logs.push((PathBuf::from(GIVEN), Vec::new(), given(&arguments.parts)));
+    }
+    let account = Account::of(logs);
+    if arguments.json {
+        printer.json(&account)?;
+    } else {
+        printer.text(&text(&account))?;
+    }
+    Ok(ExitCode::Pass)
+}
+
+/// Where a part comes from that no log names.
+const GIVEN: &str = "--part";
+
+fn given(parts: &[GivenPart]) -> Evidence {
+    let part = |(at, part): (usize, &GivenPart)| Part {
+        class: part.class,
+        role: Role::Target,
+        what: "given".to_owned(),
+        mapped: false,
+        bytes: part.bytes,
+        place: Place { file: PathBuf::from(GIVEN), line: at + 1 },
+    };
+    Evidence { parts: parts.iter().enumerate().map(part).collect(), ..Evidence::default() }
+}
+
+fn text(account: &Account) -> String {
+    let mut rows = vec![row("", "MiB", "of used", "where")];
+    let share = |bytes: i64| match &account.used {
+        Reading::Measured(used) if used.used_bytes.0 > 0 => {
+            format!("{:.1} %", 100.0 * bytes as f64 / used.used_bytes.0 as f64)
+        }
+        _ => "n/a".to_owned(),
+    };
+    if let Reading::Measured(used) = &account.used {
+        let name = "used by the whole machine";
+        rows.push(row(name, &mib(used.used_bytes), "100.0 %", &place(&used.place)));
+    }
+    for part in &account.parts {
+        let draft = if part.role == Role::Draft { " (draft)" } else { "" };
+        let name = format!("  {}{draft}: {}", part.class, part.what);
+        let share = if part.mapped { "mapped".to_owned() } else { share(part.bytes.0 as i64) };
+        rows.push(row(&name, &mib(part.bytes), &share, &place(&part.place)));
+    }
+    if let Reading::Measured(unexplained) = &account.unexplained_bytes {
+        rows.push(row("  unexplained", &signed_mib(*unexplained), &share(*unexplained), ""));
+    }
+    let mut text = table(&rows);
+    text.push('\n');
+    text.push_str(&notes(account));
+    text
+}
+
+fn row(name: &str, size: &str, share: &str, place: &str) -> Vec<String> {
+    [name, size, share, place].map(str::to_owned).to_vec()
+}
+
+fn notes(account: &Account) -> String {
+    let mut notes = Vec::new();
+    match &account.used {
+        Reading::Measured(used) => notes.push(format!(
+            "Used is what all programs of the machine take of its {} MiB: the operating system is in what is unexplained.",
+            mib(used.total_bytes)
+        )),
+        Reading::Unavailable(why) => notes.push(format!("What is unexplained is not known: {why}.")),
+    }
+    if let (Reading::Measured(least), Reading::Measured(used)) = (&account.least_used, &account.used) {
+        notes.push(growth(least, used));
+    }
+    if let Reading::Measured(device) = &account.device {
+        notes.push(format!(
+            "Not added: {} MiB were taken of the whole device after {} ({}), whoever held them.",
+            mib(device.bytes),
+            device.after,
+            place(&device.place)
+        ));
+    }
+    if account.parts.iter().any(|part| part.mapped) {
+        notes.push("Not added: mapped files are page cache, which does not count as used.".to_owned());
+    }
+    if !account.unknown_classes.is_empty() {
+        let names: Vec<&str> = account.unknown_classes.iter().map(|class| class.name()).collect();
+        notes.push(format!("No log speaks of {}.", names.join(", ")));
+    }
+    notes.iter().map(|note| format!("{note}\n")).collect()
+}
+
+fn growth(least: &MachineUse, used: &MachineUse) -> String {
+    format!(
+        "At the least it was {} MiB ({}): the most is {} MiB above that.",
+        mib(least.used_bytes),
+        place(&least.place),
+        mib(used.used_bytes.saturating_sub(least.used_bytes))
+    )
+}
+
+fn place(place: &Place) -> String {
+    if place.file.as_os_str() == GIVEN {
+        return GIVEN.to_owned();
+    }
+    format!("{}:{}", place.file.display(), place.line)
+}

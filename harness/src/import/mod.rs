@@ -1,0 +1,19 @@
+//! Logs that people already have, read into one account: what the machine used, which parts of it have an owner, and how much
+//! has none.
+//!
+//! - `evidence`: what one file says, and where.
+//! - `free`, `tegrastats`, `tensorrt`, `llama`: one file a kind of log.
+//! - `account`: all files together.
+
+mod account;
+mod evidence;
+mod free;
+mod llama;
+mod tegrastats;
+mod tensorrt;
+
+pub use account::Account;
+pub use evidence::{Evidence, ImportError, LogKind, MachineUse, Part, Place, WholeDevice, read_log};
+
+/// Version of the JSON form. It grows when a field changes its meaning or goes away.
+pub const FORMAT_VERSION: u32 = 1;
