@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fake::{FakeTarget, WEIGHTS, scenario};
 use harness::engines::Engine;
 use harness::interrupt::Interrupt;
-use harness::probe::Gpu;
+use harness::probe::{Gpu, SystemRoot};
 use harness::record::{Outcome, Reading, Series, TrialFile, TrialPaths, TrialRecord, recover};
 use harness::scenario::Scenario;
 use harness::trial::{TrialPlan, run_trial};
@@ -16,6 +16,17 @@ use ledger::{BufferClass, Bytes, Phase};
 
 /// Runs one trial of a target that behaves like `model`, and returns its record and what is on disk.
 fn trial_of(scenario: &Scenario, can_wait: bool) -> (TrialRecord, Series) {
+    let (record, series, _) = trial_on(&SystemRoot::live(), scenario, can_wait, &mut |_| {});
+    (record, series)
+}
+
+/// The same on a machine whose own files are at `machine`, with the text of the series.
+fn trial_on(
+    machine: &SystemRoot,
+    scenario: &Scenario,
+    can_wait: bool,
+    entered: &mut dyn FnMut(Phase),
+) -> (TrialRecord, Series, String) {
     let folder = tempfile::tempdir().expect("a folder");
     for kind in ["trials", "samples", "logs"] {
         std::fs::create_dir(folder.path().join(kind)).expect("writable");
@@ -29,13 +40,15 @@ fn trial_of(scenario: &Scenario, can_wait: bool) -> (TrialRecord, Series) {
         engine: &Engine { folder: "nowhere".into(), vocab_size: 1000, kept: None },
         target: &FakeTarget { can_wait },
         paths: &paths,
+        machine,
         gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),
         interrupt: &Interrupt::never(),
     };
-    let record = run_trial(plan, None, &mut |_| {}).expect("the harness itself works");
+    let record = run_trial(plan, None, entered).expect("the harness itself works");
     assert!(recover(&paths.journal).expect("whole") == record, "the journal tells something else");
     assert!(!Path::new(&paths.log.with_extension("port")).exists());
-    (record, Series::read(&paths.samples).expect("a series"))
+    let text = std::fs::read_to_string(&paths.samples).expect("a series");
+    (record, Series::read(&paths.samples).expect("a series"), text)
 }
 
 fn trial(model: &str) -> TrialRecord {
@@ -236,4 +249,39 @@ fn children_are_counted_and_none_survives() {
         let name = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
         assert_ne!(name.trim(), "sleep", "process {child} was left behind");
     }
+}
+
+#[test]
+fn a_board_that_slows_itself_down_says_in_which_phase() {
+    let board = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/boards/orin-nx-16gb");
+    let copied = tempfile::tempdir().expect("a folder");
+    let from = board.join(".");
+    let status = std::process::Command::new("cp").arg("-a").arg(from).arg(copied.path()).status();
+    assert!(status.expect("cp is there").success());
+    let machine = SystemRoot::recorded(copied.path()).expect("a recorded machine");
+    let counter = copied.path().join("sys/class/hwmon/hwmon4/oc3_event_cnt");
+    let mut entered = |phase| match phase {
+        Phase::Decode => std::fs::write(&counter, "5\n").expect("ours"),
+        // The sensor goes away, and comes back at another count.
+        Phase::Settle => std::fs::remove_file(&counter).expect("ours"),
+        Phase::Unload => std::fs::write(&counter, "9\n").expect("ours"),
+        _ => {}
+    };
+    let good = scenario(&["good"], |text| text);
+    let (record, _, series) = trial_on(&machine, &good, true, &mut entered);
+    assert_eq!(record.outcome, Outcome::Completed, "{:?}", record.log_tail);
+    let slowed = |phase: Phase, events: u32| {
+        format!("the machine slowed itself down in {phase}: oc3 counted {events} more")
+    };
+    assert_eq!(record.warnings, [slowed(Phase::Decode, 3), slowed(Phase::Unload, 4)]);
+    let end = |phase: Phase| &record.phases.iter().find(|record| record.phase == phase).expect("it ran").end;
+    assert_eq!(end(Phase::Load).conditions.power_mode.as_deref(), Some("MAXN_SUPER"));
+    assert!(!end(Phase::Settle).conditions.throttle_events.contains_key("oc3"));
+    let nvmap = end(Phase::Unload).conditions.nvmap.as_ref().expect("what is left behind is seen");
+    assert_eq!(nvmap.total_bytes, Bytes::kib(5_243_284));
+    let last = series.lines().last().expect("samples");
+    assert!(last.ends_with(&format!(",{}", Bytes::kib(5_243_284).0)), "{last}");
+    // What is there and cannot be started says so.
+    let card = record.probes.iter().find(|probe| probe.id == "tegrastats").expect("a card");
+    assert!(matches!(&card.cadence, Reading::Unavailable(why) if why.contains("/usr/bin/tegrastats")));
 }

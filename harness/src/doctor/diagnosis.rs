@@ -16,7 +16,7 @@ use crate::probe::board::{
     Board, ClockReading, Clocks, GpuClock, PowerMode, PowerModes, PowerRails, Rail, Thermal, Throttle,
     ThrottleCounter, Zone,
 };
-use crate::probe::{GpuWitness, Nvml, Probe, SystemRoot, catalogue};
+use crate::probe::{GpuWitness, Nvml, Probe, SystemRoot, catalogue, reading};
 use crate::record::ProbeCard;
 
 /// A machine, as `sweep doctor --json` prints it.
@@ -156,13 +156,5 @@ impl Diagnosis {
     /// The probe with this word.
     pub fn probe(&self, id: &str) -> Option<&ProbeState> {
         self.probes.iter().find(|probe| probe.card.id == id)
-    }
-}
-
-/// A reading from what was read, or why it was not.
-pub(super) fn reading<T, E: std::fmt::Display>(result: Result<T, E>) -> Reading<T> {
-    match result {
-        Ok(value) => Reading::Measured(value),
-        Err(why) => Reading::Unavailable(why.to_string()),
     }
 }

@@ -9,8 +9,7 @@ use ledger::{Bytes, Reading};
 use rustix::fs::{Advice, fadvise, statfs, statvfs};
 use serde::Serialize;
 
-use super::diagnosis::reading;
-use crate::probe::SystemRoot;
+use crate::probe::{SystemRoot, reading};
 
 /// What is written and read back: some 50 ms of a good disk, some seconds of a memory card.
 const PROBE: Bytes = Bytes::mib(128);

@@ -3,8 +3,7 @@
 use ledger::{Bytes, Reading};
 use serde::Serialize;
 
-use super::diagnosis::reading;
-use crate::probe::{MemInfo, Swap, SystemMemory, SystemRoot};
+use crate::probe::{MemInfo, Swap, SystemMemory, SystemRoot, reading};
 
 /// Main memory.
 #[derive(Debug, Clone, PartialEq, Serialize)]

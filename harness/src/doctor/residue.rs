@@ -3,9 +3,8 @@
 use ledger::{Bytes, Reading};
 use serde::Serialize;
 
-use super::diagnosis::reading;
-use crate::probe::SystemRoot;
 use crate::probe::nvmap::Nvmap;
+use crate::probe::{SystemRoot, reading};
 
 /// Holders of GPU memory that are shown; a board has few.
 const MOST_HOLDERS: usize = 20;

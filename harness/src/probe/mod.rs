@@ -47,6 +47,7 @@ pub use pressure::{MemoryPressure, Pressure};
 pub use process::ProcessMemory;
 pub use procfs::{ProcRoot, ProcessIdentity, ProcessStatus};
 pub use ring::{COLUMNS, Ring, UNAVAILABLE};
+pub(crate) use root::reading;
 pub use root::{ReadError, RecordedTreeError, SystemRoot};
 pub use sampler::{Sampler, SamplerOptions};
 pub use swap::{Swap, SwapArea, Zram};

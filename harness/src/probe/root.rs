@@ -185,7 +185,7 @@ fn parse_fault(line: &str) -> Option<(PathBuf, rustix::io::Errno)> {
 }
 
 /// A reading from what a file said, or why it said nothing.
-pub(super) fn reading<T, E: std::fmt::Display>(result: Result<T, E>) -> Reading<T> {
+pub(crate) fn reading<T, E: std::fmt::Display>(result: Result<T, E>) -> Reading<T> {
     match result {
         Ok(value) => Reading::Measured(value),
         Err(why) => Reading::Unavailable(why.to_string()),

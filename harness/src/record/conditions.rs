@@ -42,6 +42,16 @@ impl ConditionsReading {
     pub fn is_empty(&self) -> bool {
         *self == ConditionsReading::default()
     }
+
+    /// Throttle counters that have grown since `before`, and by how much. One that was not there before tells nothing, and
+    /// neither does one that shrank: it has begun again.
+    pub fn throttled_since(&self, before: &ConditionsReading) -> Vec<(String, u64)> {
+        let grown = |(name, now): (&String, &u64)| {
+            let growth = now.checked_sub(*before.throttle_events.get(name)?)?;
+            (growth > 0).then(|| (name.clone(), growth))
+        };
+        self.throttle_events.iter().filter_map(grown).collect()
+    }
 }
 
 /// nvmap at a phase edge.
@@ -53,4 +63,21 @@ pub struct NvmapReading {
     pub target_bytes: Reading<Bytes>,
     /// Freed pages that the driver keeps.
     pub page_pool_bytes: Reading<Bytes>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_grew_is_throttling() {
+        let counters = |events: &[(&str, u64)]| ConditionsReading {
+            throttle_events: events.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            ..ConditionsReading::default()
+        };
+        let before = counters(&[("oc1", 1), ("oc2", 5), ("oc3", 2)]);
+        let after = counters(&[("oc1", 1), ("oc2", 0), ("oc3", 4), ("cpu_thermal", 9)]);
+        assert_eq!(after.throttled_since(&before), [("oc3".to_owned(), 2)]);
+        assert_eq!(ConditionsReading::default().throttled_since(&before), []);
+    }
 }

@@ -129,6 +129,7 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let program_sha256 = program_sha256().map_err(SweepError::Program)?;
     let name = &sweep.scenario.name;
     let mut earlier = if sweep.fresh { None } else { unfinished(sweep.runs, name, &program_sha256) };
+    let machine = SystemRoot::live();
     let gpu = Arc::new(Gpu::probe());
     let folder = sweep.runs.join(folder_name());
     let budgets = sweep.scenario.budgets.iter();
@@ -193,6 +194,7 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
                         engine,
                         target: sweep.target,
                         paths: &paths,
+                        machine: &machine,
                         gpu: &gpu,
                         interrupt: sweep.interrupt,
                     };

@@ -14,8 +14,7 @@ use super::start::{Held, sample, start};
 use crate::clock::{TrialClock, wall_clock};
 use crate::engines::Engine;
 use crate::interrupt::Interrupt;
-use crate::probe::tegrastats::Tegrastats;
-use crate::probe::{Conditions, Gpu, Probe, SystemMemory, SystemRoot};
+use crate::probe::{Conditions, Gpu, Probe, ProcRoot, SystemMemory, SystemRoot};
 use crate::record::{Journal, Outcome, TrialEvent, TrialPaths, TrialRecord};
 use crate::scenario::{Cell, Scenario};
 use crate::target::{Guardian, MemoryCgroup, Target};
@@ -35,6 +34,8 @@ pub struct TrialPlan<'a> {
     pub target: &'a dyn Target,
     /// Where the record goes.
     pub paths: &'a TrialPaths,
+    /// Where the machine's own files are; those of the target's processes are in the `/proc` of this one.
+    pub machine: &'a SystemRoot,
     /// GPU memory, or why there is none.
     pub gpu: &'a Arc<Gpu>,
     /// Whether someone asks to stop.
@@ -74,13 +75,14 @@ async fn run(
     entered: &mut dyn FnMut(Phase),
 ) -> Result<TrialRecord, TrialError> {
     let clock = TrialClock::start();
-    let machine = SystemRoot::live();
-    let root = machine.proc();
-    let system = SystemMemory::open(&machine);
+    let root = ProcRoot::default();
+    let system = SystemMemory::open(plan.machine);
     let failed = |source| TrialError::Record { path: plan.paths.journal.clone(), source };
     let journal = Journal::create(&plan.paths.journal, plan.cell.record(), plan.trial, wall_clock());
     let mut journal = journal.map_err(failed)?;
     let kills_before = system.oom_kills();
+    let conditions = Conditions::new(plan.machine);
+    let state = conditions.read(&[]);
     let mut held = Held::for_trial(&plan, &mut journal).map_err(failed)?;
     let phases = plan.scenario.phases;
     let waits_for_go = phases.idle.is_some() && plan.target.can_wait();
@@ -88,7 +90,7 @@ async fn run(
 
     let port_file = plan.paths.log.with_extension("port");
     let started = start(&plan, &mut held, &port_file, waits_for_go, &root);
-    let (child, series) = match started.and_then(|child| sample(&plan, child, clock, &machine)) {
+    let (child, series) = match started.and_then(|child| sample(&plan, child, clock)) {
         Ok(started) => started,
         Err(error) => {
             let message = format!("the target {} cannot be started: {error}", plan.target.name());
@@ -104,9 +106,8 @@ async fn run(
         guardian.watch(pid);
     }
     journal.append(TrialEvent::TargetStarted { pid, at_us: clock.now() }).map_err(failed)?;
-    let conditions = Conditions::new(&machine);
-    let tegrastats = Tegrastats::new(&machine).card();
-    let mut probes = vec![child.memory().card(), system.card(), series.gpu_card(plan.gpu), tegrastats];
+    let mut probes =
+        vec![child.memory().card(), system.card(), series.gpu_card(plan.gpu), series.tegrastats_card()];
     probes.extend(conditions.cards());
     journal.append(TrialEvent::Probes(probes)).map_err(failed)?;
     if phases.idle.is_some() && !waits_for_go {
@@ -126,7 +127,8 @@ async fn run(
         sent: 0,
         open: None,
     };
-    let mut trial = Trial { plan, session, series, system, conditions, journal, clock, planned: false };
+    let mut trial =
+        Trial { plan, session, series, system, conditions, state, journal, clock, planned: false };
     let stopped = trial.phases(waits_for_go, entered).await.map_err(failed)?;
     let _ = std::fs::remove_file(&port_file);
 

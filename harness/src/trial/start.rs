@@ -9,9 +9,11 @@ use ledger::Bytes;
 use super::TrialPlan;
 use crate::clock::TrialClock;
 use crate::probe::nvmap::NvmapPool;
-use crate::probe::tegrastats::{Tegrastats, TegrastatsStream};
-use crate::probe::{Gpu, GpuSeries, ProcRoot, Sampler, SamplerOptions, SystemMemory, SystemRoot, gpu_card};
-use crate::record::{Journal, ProbeCard, SamplerHealth, TrialEvent};
+use crate::probe::tegrastats::{TEGRASTATS, Tegrastats, TegrastatsStream};
+use crate::probe::{
+    Gpu, GpuSeries, Probe, ProcRoot, Sampler, SamplerOptions, SystemMemory, SystemRoot, gpu_card,
+};
+use crate::record::{Journal, ProbeCard, Reading, SamplerHealth, TrialEvent};
 use crate::target::{Child, ChildOptions, Launch, MemoryCgroup};
 
 /// What keeps a target within its memory limit.
@@ -65,7 +67,8 @@ pub(super) fn start(
 pub(super) struct SeriesOfTrial {
     pub(super) sampler: Sampler,
     gpu: Option<GpuSeries>,
-    tegrastats: Option<TegrastatsStream>,
+    machine: SystemRoot,
+    tegrastats: Result<TegrastatsStream, String>,
 }
 
 impl SeriesOfTrial {
@@ -74,12 +77,21 @@ impl SeriesOfTrial {
         gpu_card(gpu, self.gpu.as_ref().map(GpuSeries::cadence))
     }
 
+    /// How `tegrastats` is read, or why it could not be started.
+    pub(super) fn tegrastats_card(&self) -> ProbeCard {
+        let card = Tegrastats::new(&self.machine).card();
+        match &self.tegrastats {
+            Ok(_) => card,
+            Err(why) => ProbeCard { cadence: Reading::Unavailable(why.clone()), ..card },
+        }
+    }
+
     /// Stops, and says how well it went.
     pub(super) fn finish(self) -> io::Result<SamplerHealth> {
         if let Some(gpu) = self.gpu {
             gpu.finish()?;
         }
-        if let Some(tegrastats) = self.tegrastats {
+        if let Ok(tegrastats) = self.tegrastats {
             tegrastats.finish()?;
         }
         self.sampler.finish()
@@ -91,8 +103,8 @@ pub(super) fn sample(
     plan: &TrialPlan<'_>,
     child: Child,
     clock: TrialClock,
-    machine: &SystemRoot,
 ) -> io::Result<(Child, SeriesOfTrial)> {
+    let machine = plan.machine;
     let options = SamplerOptions {
         interval: plan.scenario.sample_every,
         process: child.memory().clone(),
@@ -103,8 +115,9 @@ pub(super) fn sample(
     let sampler = Sampler::start(options, &plan.paths.samples)?;
     let gpu = GpuSeries::start(plan.gpu, child.memory(), clock, &plan.paths.device_samples)?;
     // A second witness that cannot be started is no reason to do without the first.
-    let tegrastats = Tegrastats::new(machine).program().ok();
-    let tegrastats =
-        tegrastats.and_then(|program| TegrastatsStream::start(&program, clock, &plan.paths.tegrastats).ok());
-    Ok((child, SeriesOfTrial { sampler, gpu, tegrastats }))
+    let tegrastats = Tegrastats::new(machine).program().and_then(|program| {
+        let started = TegrastatsStream::start(&program, clock, &plan.paths.tegrastats);
+        started.map_err(|error| format!("{}: {error}", TEGRASTATS))
+    });
+    Ok((child, SeriesOfTrial { sampler, gpu, tegrastats, machine: machine.clone() }))
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::hwmon::chips;
-use crate::probe::root::SystemRoot;
+use crate::probe::root::{SystemRoot, reading};
 use crate::probe::{Probe, ProbeScope, Reading};
 
 const CPU: &str = "/sys/devices/system/cpu";
@@ -92,11 +92,11 @@ impl Probe for Throttle {
     }
 
     fn cadence(&self) -> Reading<String> {
-        crate::probe::root::reading(self.read()).map(|_| "at phase edges".to_owned())
+        reading(self.read()).map(|_| "at phase edges".to_owned())
     }
 
     fn sample(&self) -> Reading<String> {
-        crate::probe::root::reading(self.read()).map(|counters| {
+        reading(self.read()).map(|counters| {
             let shown = counters.iter().map(|counter| format!("{} {}", counter.name, counter.events));
             format!("{} since boot", shown.collect::<Vec<_>>().join(", "))
         })
