@@ -285,3 +285,28 @@ fn a_board_that_slows_itself_down_says_in_which_phase() {
     let card = record.probes.iter().find(|probe| probe.id == "tegrastats").expect("a card");
     assert!(matches!(&card.cadence, Reading::Unavailable(why) if why.contains("/usr/bin/tegrastats")));
 }
+
+#[test]
+fn a_trial_goes_through_on_every_recorded_machine() {
+    let boards = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/boards");
+    let good = scenario(&["good"], |text| text);
+    let mut seen = 0;
+    for board in std::fs::read_dir(boards).expect("readable").flatten().filter(|entry| entry.path().is_dir())
+    {
+        let machine = SystemRoot::recorded(&board.path()).expect("a recorded machine");
+        let (record, series, _) = trial_on(&machine, &good, true, &mut |_| {});
+        let name = board.file_name();
+        assert_eq!(record.outcome, Outcome::Completed, "{name:?}: {:?}", record.log_tail);
+        assert_eq!(record.warnings, Vec::<String>::new(), "{name:?}");
+        let available = record.phases[0].end.mem_available_bytes.measured().copied();
+        assert!(
+            available.is_some() && series.samples.iter().all(|sample| sample.available == available),
+            "{name:?}"
+        );
+        assert!(record.phases.iter().all(|phase| !phase.end.conditions.is_empty()), "{name:?}");
+        let has_board = record.phases[0].end.conditions.power_mode.is_some();
+        assert_eq!(has_board, !name.to_string_lossy().starts_with("x86"), "{name:?}");
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
+}
