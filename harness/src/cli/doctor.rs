@@ -99,10 +99,11 @@ fn state(diagnosis: &Diagnosis) -> String {
             size(&memory.page_cache_bytes)
         ),
     )];
-    rows.push((
-        "unaccounted",
-        or_na(&memory.unaccounted_bytes, |bytes| crate::number::signed_mib(*bytes) + " MiB"),
-    ));
+    let signed = |bytes: &i64| {
+        let sign = if *bytes < 0 { "−" } else { "" };
+        format!("{sign}{} that no line of /proc/meminfo owns", Bytes(bytes.unsigned_abs()))
+    };
+    rows.push(("unaccounted", or_na(&memory.unaccounted_bytes, signed)));
     rows.push(("swap", swap(diagnosis)));
     rows.push(("GPU memory", or_na(&diagnosis.gpu.counted_by, |witness| witness_words(*witness).to_owned())));
     let locked = |locked: &bool| if *locked { "locked" } else { "follow the load" }.to_owned();
