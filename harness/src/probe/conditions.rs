@@ -4,6 +4,7 @@ use ledger::Bytes;
 
 use super::Probe;
 use super::board::{Clocks, PowerModes, PowerRails, Thermal, Throttle};
+use super::meminfo::MemInfo;
 use super::nvmap::Nvmap;
 use super::pressure::Pressure;
 use super::root::SystemRoot;
@@ -60,8 +61,10 @@ impl Conditions {
     pub fn read(&self, pids: &[u32]) -> ConditionsReading {
         let used =
             |areas: Vec<super::SwapArea>| areas.iter().map(|area| area.used.0).fold(0, u64::saturating_add);
+        let memory = SystemMemory::open(&self.root).read_now();
         ConditionsReading {
-            mem_unaccounted_bytes: SystemMemory::open(&self.root).unaccounted_now().measured().copied(),
+            mem_unaccounted_bytes: memory.measured().and_then(MemInfo::unaccounted),
+            mem_used_bytes: memory.measured().and_then(MemInfo::used_as_tegrastats),
             nvmap: self.nvmap.edge(pids).measured().cloned(),
             swap_used_bytes: self.swap.areas().ok().map(used).map(Bytes),
             memory_pressure_us: self.pressure.read().ok().map(|pressure| pressure.some),

@@ -2,7 +2,7 @@
 
 use ledger::Bytes;
 
-use super::procfs::{decimal, parse_vmstat};
+use super::procfs::decimal;
 use super::root::{ReadError, SystemRoot, reading};
 use super::{Probe, ProbeScope, Reading};
 
@@ -26,7 +26,7 @@ pub struct Zram {
     pub taken: Bytes,
 }
 
-/// Reads swap areas, zram and the counters of swapping.
+/// Reads swap areas and zram.
 #[derive(Debug, Clone)]
 pub struct Swap {
     root: SystemRoot,
@@ -53,12 +53,6 @@ impl Swap {
             original: Bytes(sum.original.0.saturating_add(zram.original.0)),
             taken: Bytes(sum.taken.0.saturating_add(zram.taken.0)),
         })
-    }
-
-    /// Pages that were brought in and put out since boot (`pswpin`, `pswpout` of `/proc/vmstat`).
-    pub fn pages_moved(&self) -> Option<(u64, u64)> {
-        let text = self.root.text("/proc/vmstat").ok()?;
-        Some((parse_vmstat(text.as_bytes(), "pswpin")?, parse_vmstat(text.as_bytes(), "pswpout")?))
     }
 }
 

@@ -11,6 +11,9 @@ pub struct ConditionsReading {
     /// What no line of `/proc/meminfo` owns: an estimate of GPU memory where the GPU shares main memory. With its sign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_unaccounted_bytes: Option<i64>,
+    /// Used by the whole machine as `tegrastats` and `free` count it: all but free pages, buffers and page cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_used_bytes: Option<Bytes>,
     /// Memory that nvmap has given out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvmap: Option<NvmapReading>,

@@ -7,7 +7,6 @@ use crate::probe::root::{SystemRoot, reading};
 use crate::probe::{Probe, ProbeScope, Reading};
 
 const CPU: &str = "/sys/devices/system/cpu";
-const THERMAL: &str = "/sys/class/thermal";
 
 /// One counter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,18 +37,6 @@ impl Throttle {
             return Err("neither soctherm_oc in /sys/class/hwmon nor thermal_throttle of a core".to_owned());
         }
         Ok(counters)
-    }
-
-    /// Cooling devices that are at work now, with their step. A fan is one of them.
-    pub fn cooling(&self) -> Vec<(String, i64)> {
-        let entries = self.root.list(THERMAL).unwrap_or_default().into_iter();
-        let devices = entries.filter(|entry| entry.starts_with("cooling_device"));
-        let state = |device: String| {
-            let kind = self.root.text(&format!("{THERMAL}/{device}/type")).ok()?;
-            let step = self.root.number(&format!("{THERMAL}/{device}/cur_state")).ok()?;
-            (step > 0).then_some((kind, step))
-        };
-        devices.filter_map(state).collect()
     }
 
     fn over_current(&self) -> Vec<ThrottleCounter> {
