@@ -7,7 +7,7 @@ mod sample_run;
 use std::fs;
 use std::path::Path;
 
-use harness::record::{Outcome, Reading, Run};
+use harness::record::{Disturbance, DisturbanceCause, Outcome, Reading, Run};
 use harness::report::svg::class_bars::{Bar, Lane, class_bars};
 use harness::report::svg::device_series::{Seen, device_series, seen};
 use harness::report::svg::intervals::intervals;
@@ -49,6 +49,20 @@ fn a_run_reads_back_as_it_was_written() {
         assert!(read.record.phases == written.record.phases && read.record.plan == written.record.plan);
         assert!(read.record.ledger == written.record.ledger && read.record.outcome == written.record.outcome);
     }
+}
+
+#[test]
+fn a_disturbed_trial_is_on_the_page_with_its_reason() {
+    let mut run = run_of(&[(Model::Qwen3, 1024, Fate::Completes)]);
+    let cause =
+        DisturbanceCause::ClockCapped { clock: "gpu".to_owned(), from_hz: 918_000_000, to_hz: 612_000_000 };
+    run.trials[1].record.disturbances = vec![Disturbance { phase: Phase::Decode, cause }];
+    let folder = tempfile::tempdir().unwrap();
+    let html = written(&run, folder.path());
+    let said =
+        "trial 1 is inconclusive: the clocks dropped in decode: gpu may run at 612 MHz, and no more at 918";
+    assert!(html.contains(said));
+    assert!(html.contains("INCONCLUSIVE") && !html.contains("PASS"));
 }
 
 #[test]

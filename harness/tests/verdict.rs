@@ -4,7 +4,10 @@
 
 mod sample_run;
 
-use harness::record::{BudgetLimit, BudgetRecord, BudgetSubject, Outcome, Reading, Run, TrialRecord};
+use harness::record::{
+    BudgetLimit, BudgetRecord, BudgetSubject, Disturbance, DisturbanceCause, Outcome, Reading, Run,
+    TrialRecord,
+};
 use harness::verdict::{ExitCode, RunVerdict, Word, judge, table};
 use ledger::plan::Growth;
 use ledger::{BufferClass, Bytes, Lifetime, Phase, PlannedBuffer, Tokens};
@@ -194,6 +197,49 @@ fn outcomes_outrank_budgets() {
         assert_eq!((verdict.word, verdict.exit_code), (word, ExitCode::Incomplete));
         assert_eq!(verdict.cells[0].budgets[0].word, Word::Fail, "the budget is judged all the same");
     }
+}
+
+fn throttled() -> Disturbance {
+    let cause = DisturbanceCause::Throttled { counter: "oc3".to_owned(), events: 3 };
+    Disturbance { phase: Phase::Decode, cause }
+}
+
+#[test]
+fn a_disturbed_trial_neither_passes_nor_fails() {
+    for limit in [Bytes::mib(1), Bytes::gib(100)] {
+        let mut run = with(one_cell(), vec![total(limit)]);
+        for_each_trial(&mut run, |trial| trial.record.disturbances = vec![throttled()]);
+        let verdict = judge(&run);
+        assert_eq!(
+            (verdict.word, verdict.exit_code),
+            (Word::Inconclusive, ExitCode::Inconclusive),
+            "{limit}"
+        );
+        let cell = &verdict.cells[0];
+        assert_eq!(cell.budgets[0].word, Word::Inconclusive);
+        let said = "trial 0 is inconclusive: the machine slowed itself down in decode: oc3 counted 3 more";
+        assert_eq!(cell.reason.as_deref(), Some(said));
+        assert!(cell.doubts.iter().any(|doubt| doubt == said), "{:?}", cell.doubts);
+        assert!(table(&verdict).contains(said));
+        assert_eq!(cell.inconclusive_trials.len(), 2);
+        let csv = String::from_utf8(harness::report::csv::cells(&verdict).unwrap()).unwrap();
+        assert!(csv.contains(said) && csv.trim_end().ends_with(",2"), "{csv}");
+        let json = serde_json::to_value(&verdict).unwrap();
+        assert_eq!(json["cells"][0]["inconclusive_trials"][1]["word"], "INCONCLUSIVE");
+    }
+}
+
+#[test]
+fn a_disturbed_trial_does_not_hide_one_that_is_over_budget() {
+    let mut run = with(one_cell(), vec![total(Bytes::mib(1))]);
+    run.trials[0].record.disturbances = vec![throttled()];
+    let verdict = judge(&run);
+    assert_eq!((verdict.word, verdict.exit_code), (Word::Fail, ExitCode::BudgetFailed));
+    assert_eq!(verdict.cells[0].budgets[0].trial, Some(1), "held against the one that nothing disturbed");
+    run.record.budgets = vec![total(Bytes::gib(100))];
+    assert_eq!(judge(&run).word, Word::Inconclusive, "one that passed does not speak for the other");
+    run.record.budgets.clear();
+    assert_eq!(judge(&run).word, Word::Inconclusive, "without a budget, too");
 }
 
 #[test]

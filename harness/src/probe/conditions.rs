@@ -1,5 +1,7 @@
 //! Everything about the machine that a phase edge records beside memory of the target.
 
+use std::collections::BTreeMap;
+
 use ledger::Bytes;
 
 use super::Probe;
@@ -10,7 +12,7 @@ use super::pressure::Pressure;
 use super::root::SystemRoot;
 use super::swap::Swap;
 use super::system::SystemMemory;
-use crate::record::{ConditionsReading, ProbeCard};
+use crate::record::{ClockState, ConditionsReading, ProbeCard};
 
 /// The probes of a phase edge. Reading them takes some milliseconds on a board, most of it for power over I²C.
 #[derive(Debug, Clone)]
@@ -62,6 +64,7 @@ impl Conditions {
         let used =
             |areas: Vec<super::SwapArea>| areas.iter().map(|area| area.used.0).fold(0, u64::saturating_add);
         let memory = SystemMemory::open(&self.root).read_now();
+        let clocks = self.clocks();
         ConditionsReading {
             mem_unaccounted_bytes: memory.measured().and_then(MemInfo::unaccounted),
             mem_used_bytes: memory.measured().and_then(MemInfo::used_as_tegrastats),
@@ -89,7 +92,8 @@ impl Conditions {
                 .into_iter()
                 .map(|counter| (counter.name, counter.events))
                 .collect(),
-            clock_hz: self.clock_hz(),
+            clock_hz: clock_hz(&clocks),
+            clocks,
             power_mode: self
                 .modes
                 .current()
@@ -98,11 +102,23 @@ impl Conditions {
         }
     }
 
-    fn clock_hz(&self) -> std::collections::BTreeMap<String, u64> {
-        let cpu = self.clocks.cpu().ok().and_then(|clocks| clocks.iter().map(|clock| clock.now_hz).max());
-        let gpu = self.clocks.gpu().ok().map(|gpu| gpu.clock.now_hz);
-        let memory = self.clocks.memory().ok().map(|clock| clock.now_hz);
-        let named = [("cpu", cpu), ("gpu", gpu), ("memory", memory)];
-        named.into_iter().filter_map(|(name, hz)| Some((name.to_owned(), hz?))).collect()
+    /// Every clock that can be read, by name.
+    fn clocks(&self) -> BTreeMap<String, ClockState> {
+        let groups = self.clocks.cpu_groups().unwrap_or_default().into_iter();
+        let cores = groups.map(|(group, clock)| (format!("cpu {group}"), clock.state()));
+        let gpu = self.clocks.gpu().ok().map(|gpu| ("gpu".to_owned(), gpu.clock.state()));
+        let memory = self.clocks.memory().ok().map(|clock| ("memory".to_owned(), clock.state()));
+        cores.chain(gpu).chain(memory).collect()
     }
+}
+
+/// Hertz of the fastest group of cores, an integrated GPU and memory.
+fn clock_hz(clocks: &BTreeMap<String, ClockState>) -> BTreeMap<String, u64> {
+    let mut hertz: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, clock) in clocks {
+        let name = name.split(' ').next().unwrap_or(name);
+        let fastest = hertz.entry(name.to_owned()).or_default();
+        *fastest = clock.now_hz.max(*fastest);
+    }
+    hertz
 }

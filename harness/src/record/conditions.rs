@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use ledger::{Bytes, Micros, Reading};
 use serde::{Deserialize, Serialize};
 
+use super::DisturbanceCause;
+
+/// A clock that runs slower than this part of its lowest, in percent, was slowed down; above it, counters round.
+const SLOWED_DOWN_PERCENT: u64 = 90;
+
 /// The machine at a phase edge. What it cannot say is left out; why stands once, in the trial's probes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConditionsReading {
@@ -35,6 +40,9 @@ pub struct ConditionsReading {
     /// Hertz: `cpu` is the fastest group of cores, `gpu` an integrated one, `memory` its controller.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clock_hz: BTreeMap<String, u64>,
+    /// Clocks with the bounds that their governors keep: every group of cores, an integrated GPU, memory.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clocks: BTreeMap<String, ClockState>,
     /// The power mode by its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power_mode: Option<String>,
@@ -54,6 +62,53 @@ impl ConditionsReading {
             (growth > 0).then(|| (name.clone(), growth))
         };
         self.throttle_events.iter().filter_map(grown).collect()
+    }
+
+    /// What slowed the machine down since `before`. A clock that follows the load within its bounds did not drop.
+    pub fn slowed_since(&self, before: &ConditionsReading) -> Vec<DisturbanceCause> {
+        let throttled = self.throttled_since(before).into_iter();
+        let throttled = throttled.map(|(counter, events)| DisturbanceCause::Throttled { counter, events });
+        let clocks =
+            self.clocks.iter().filter_map(|(clock, now)| now.dropped(clock, before.clocks.get(clock)));
+        throttled.chain(clocks).collect()
+    }
+
+    /// Takes over what `now` says of counters and clocks, so that each change is told once. What cannot be read for a while
+    /// keeps what it had: what happens meanwhile is seen when it is back.
+    pub fn follow(&mut self, now: &ConditionsReading) {
+        self.throttle_events.extend(now.throttle_events.clone());
+        self.clocks.extend(now.clocks.clone());
+    }
+}
+
+/// A clock and its bounds, in hertz.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockState {
+    /// What it runs at.
+    pub now_hz: u64,
+    /// The lowest that is allowed.
+    pub lowest_hz: u64,
+    /// The highest that is allowed.
+    pub highest_hz: u64,
+}
+
+impl ClockState {
+    fn dropped(self, clock: &str, before: Option<&ClockState>) -> Option<DisturbanceCause> {
+        let clock = clock.to_owned();
+        if let Some(before) = before.filter(|before| self.highest_hz < before.highest_hz) {
+            let (from_hz, to_hz) = (before.highest_hz, self.highest_hz);
+            return Some(DisturbanceCause::ClockCapped { clock, from_hz, to_hz });
+        }
+        // A clock that is gated says 0.
+        let slow = |state: &ClockState| {
+            state.now_hz > 0
+                && u128::from(state.now_hz) * 100
+                    < u128::from(state.lowest_hz) * u128::from(SLOWED_DOWN_PERCENT)
+        };
+        // One that was slow before is no news, and one that was not read before was not seen to drop.
+        let drops = slow(&self) && before.is_some_and(|before| !slow(before));
+        let (lowest_hz, now_hz) = (self.lowest_hz, self.now_hz);
+        drops.then_some(DisturbanceCause::ClockDropped { clock, lowest_hz, now_hz })
     }
 }
 
@@ -82,5 +137,33 @@ mod tests {
         let after = counters(&[("oc1", 1), ("oc2", 0), ("oc3", 4), ("cpu_thermal", 9)]);
         assert_eq!(after.throttled_since(&before), [("oc3".to_owned(), 2)]);
         assert_eq!(ConditionsReading::default().throttled_since(&before), []);
+    }
+
+    #[test]
+    fn a_clock_drops_where_its_bound_does_or_where_it_leaves_its_bounds() {
+        let at = |now_hz, lowest_hz, highest_hz| ConditionsReading {
+            clocks: [("cpu".to_owned(), ClockState { now_hz, lowest_hz, highest_hz })].into(),
+            ..ConditionsReading::default()
+        };
+        let clock = || "cpu".to_owned();
+        let before = at(2000, 500, 2000);
+        assert_eq!(at(500, 500, 2000).slowed_since(&before), [], "the governor follows the load");
+        assert_eq!(at(499, 500, 2000).slowed_since(&before), [], "counters round");
+        assert_eq!(at(0, 500, 2000).slowed_since(&before), [], "gated");
+        assert_eq!(at(2000, 500, 2500).slowed_since(&before), [], "more is not less");
+        assert_eq!(
+            at(1500, 500, 1500).slowed_since(&before),
+            [DisturbanceCause::ClockCapped { clock: clock(), from_hz: 2000, to_hz: 1500 }]
+        );
+        let locked = at(2000, 2000, 2000);
+        assert_eq!(
+            at(1000, 2000, 2000).slowed_since(&locked),
+            [DisturbanceCause::ClockDropped { clock: clock(), lowest_hz: 2000, now_hz: 1000 }]
+        );
+        let mut told = locked.clone();
+        told.follow(&at(1000, 2000, 2000));
+        assert_eq!(at(1000, 2000, 2000).slowed_since(&told), [], "told once");
+        told.follow(&ConditionsReading::default());
+        assert_eq!(at(900, 900, 900).slowed_since(&told).len(), 1, "what cannot be read keeps what it had");
     }
 }

@@ -3,7 +3,9 @@
 use ledger::{LedgerSnapshot, MemoryPlan, Micros, Phase};
 use serde::{Deserialize, Serialize};
 
-use super::{CellRecord, Outcome, PhaseRecord, ProbeCard, Reading, RequestRecord, SamplerHealth};
+use super::{
+    CellRecord, Disturbance, Outcome, PhaseRecord, ProbeCard, Reading, RequestRecord, SamplerHealth,
+};
 
 /// One line of `trials/<cell>-<trial>.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,8 @@ pub enum TrialEvent {
     Ledger(Reading<LedgerSnapshot>),
     /// Something that makes a number doubtful.
     Warning(String),
+    /// Something from outside that the target was measured under: the trial decides nothing.
+    Disturbed(Disturbance),
     /// The sampler has stopped.
     Sampler(SamplerHealth),
     /// Always the last line.

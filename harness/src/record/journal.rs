@@ -110,6 +110,7 @@ fn begin(cell: CellRecord, trial: u32, started_at: String) -> TrialRecord {
         ledger: Reading::Unavailable("the target was never asked".to_owned()),
         probes: Vec::new(),
         warnings: Vec::new(),
+        disturbances: Vec::new(),
         resumed_from: None,
     }
 }
@@ -123,6 +124,7 @@ fn apply(record: &mut TrialRecord, event: TrialEvent) {
         TrialEvent::Plan(plan) => record.plan = Some(plan),
         TrialEvent::Ledger(ledger) => record.ledger = ledger,
         TrialEvent::Warning(warning) => record.warnings.push(warning),
+        TrialEvent::Disturbed(disturbance) => record.disturbances.push(disturbance),
         TrialEvent::Sampler(health) => record.sampler = health,
         TrialEvent::Ended { outcome, log_tail } => {
             record.outcome = outcome;

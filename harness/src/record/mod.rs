@@ -8,6 +8,7 @@
 mod columns;
 mod conditions;
 mod device_series;
+mod disturbance;
 mod event;
 mod folder;
 mod journal;
@@ -17,8 +18,9 @@ mod run_folder;
 mod series;
 mod trial;
 
-pub use conditions::{ConditionsReading, NvmapReading};
+pub use conditions::{ClockState, ConditionsReading, NvmapReading};
 pub use device_series::{DeviceSample, DeviceSeries};
+pub use disturbance::{Disturbance, DisturbanceCause};
 pub use event::TrialEvent;
 pub use folder::{RecordedTrial, Run, RunFolderError, UnreadableTrial};
 pub use journal::{Journal, JournalError, recover};

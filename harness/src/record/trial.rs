@@ -7,7 +7,7 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::ConditionsReading;
+use super::{ConditionsReading, Disturbance};
 
 /// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -306,6 +306,9 @@ pub struct TrialRecord {
     /// What makes a number of this trial doubtful, in words.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What it was disturbed by. A disturbed trial is neither passed nor failed: it is inconclusive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disturbances: Vec<Disturbance>,
     /// Name of the run that this trial was taken over from, where it was not run anew.
     pub resumed_from: Option<String>,
 }
@@ -314,6 +317,13 @@ impl TrialRecord {
     /// The highest measured resident memory of any phase.
     pub fn peak_resident(&self) -> Option<Bytes> {
         self.phases.iter().filter_map(|phase| phase.peak_resident_bytes.measured().copied()).max()
+    }
+
+    /// Why its numbers decide nothing, as the end of a sentence; `None` where nothing disturbed it.
+    pub fn inconclusive(&self) -> Option<String> {
+        let (first, rest) = self.disturbances.split_first()?;
+        let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+        Some(format!("is inconclusive: {first}{more}"))
     }
 
     /// The last thing that the target wrote, behind a colon: the end of a sentence. Empty where it wrote nothing.

@@ -9,7 +9,7 @@ use crate::verdict::{CellVerdict, RunVerdict};
 /// Version of the table. It grows when a column changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 1;
 
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 26] = [
     "format_version",
     "scenario",
     "started_at",
@@ -35,6 +35,7 @@ const COLUMNS: [&str; 25] = [
     "acceptance_length",
     "device_peak_bytes",
     "host_and_device_peak_bytes",
+    "inconclusive_trials",
 ];
 
 /// The table as text.
@@ -76,6 +77,7 @@ fn row(verdict: &RunVerdict, cell: &CellVerdict) -> [String; COLUMNS.len()] {
         field(&cell.acceptance_length, |length| format!("{length:.4}")),
         cell.device.as_ref().map_or_else(String::new, |device| bytes(&device.peak_bytes)),
         cell.device.as_ref().map_or_else(String::new, |device| bytes(&device.held_peak_bytes)),
+        cell.inconclusive_trials.len().to_string(),
     ]
 }
 

@@ -11,7 +11,7 @@ use super::phases::{Deadline, Session};
 use super::start::SeriesOfTrial;
 use crate::clock::TrialClock;
 use crate::probe::{Conditions, SystemMemory};
-use crate::record::{ConditionsReading, EdgeReading, Journal, PhaseRecord, Reading, TrialEvent};
+use crate::record::{ConditionsReading, Disturbance, EdgeReading, Journal, PhaseRecord, Reading, TrialEvent};
 use crate::target::Client;
 
 /// A trial while its phases run.
@@ -21,7 +21,7 @@ pub(super) struct Trial<'a> {
     pub(super) series: SeriesOfTrial,
     pub(super) system: SystemMemory,
     pub(super) conditions: Conditions,
-    /// The machine before the trial, with its throttle counters as they were last read.
+    /// The machine before the trial, with its throttle counters and clocks as they were last read.
     pub(super) state: ConditionsReading,
     pub(super) journal: Journal,
     pub(super) clock: TrialClock,
@@ -127,13 +127,10 @@ impl Trial<'_> {
         } else {
             self.edge(stop).await?
         };
-        for (counter, events) in end.conditions.throttled_since(&self.state) {
-            let warning =
-                format!("the machine slowed itself down in {phase}: {counter} counted {events} more");
-            self.journal.append(TrialEvent::Warning(warning))?;
+        for cause in end.conditions.slowed_since(&self.state) {
+            self.journal.append(TrialEvent::Disturbed(Disturbance { phase, cause }))?;
         }
-        // A counter that cannot be read for a while keeps what it had: what happened meanwhile is seen when it is back.
-        self.state.throttle_events.extend(end.conditions.throttle_events.clone());
+        self.state.follow(&end.conditions);
         // Asking for the ledger is work, too: what is resident afterwards belongs to the phase's peak.
         let peak = match (peak, end.resident.measured()) {
             (Reading::Measured(peak), Some(resident)) => Reading::Measured(peak.max(resident.total())),

@@ -65,6 +65,8 @@ pub struct CellVerdict {
     pub decode_tokens_per_second: Reading<f64>,
     /// Tokens that a round of speculative decoding committed, the target's own included, over the requests of all trials.
     pub acceptance_length: Reading<f64>,
+    /// Trials that something disturbed. No budget is held against them.
+    pub inconclusive_trials: Vec<InconclusiveTrial>,
     /// Every budget that is for this cell.
     pub budgets: Vec<BudgetResult>,
     /// What makes a number doubtful.
@@ -72,6 +74,26 @@ pub struct CellVerdict {
     /// Codes of everything that went wrong here.
     #[serde(skip)]
     pub exit_codes: Vec<ExitCode>,
+}
+
+/// A trial that is neither passed nor failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InconclusiveTrial {
+    /// Which trial of the cell, from 0.
+    pub trial: u32,
+    /// INCONCLUSIVE.
+    pub word: Word,
+    /// What disturbed it, in words, in the order of its phases.
+    pub reasons: Vec<String>,
+}
+
+impl InconclusiveTrial {
+    /// `None` where nothing disturbed `trial`.
+    fn of(trial: &RecordedTrial) -> Option<InconclusiveTrial> {
+        let reasons: Vec<String> = trial.record.disturbances.iter().map(ToString::to_string).collect();
+        let trial = trial.record.trial;
+        (!reasons.is_empty()).then_some(InconclusiveTrial { trial, word: Word::Inconclusive, reasons })
+    }
 }
 
 impl CellVerdict {
@@ -177,6 +199,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
             RequestRecord::decode_tokens_per_second,
         ),
         acceptance_length: acceptance_length(&trials),
+        inconclusive_trials: trials.iter().filter_map(|trial| InconclusiveTrial::of(trial)).collect(),
         budgets,
         doubts,
         exit_codes: Vec::new(),
@@ -190,6 +213,9 @@ fn decide(verdict: &mut CellVerdict, trials: &[&RecordedTrial]) {
     for trial in trials {
         if let (Some(word), Some(ending)) = (outcome_word(&trial.record.outcome), ending(&trial.record)) {
             said.push((word, format!("trial {} {ending}", trial.record.trial)));
+        }
+        if let Some(why) = trial.record.inconclusive() {
+            said.push((Word::Inconclusive, format!("trial {} {why}", trial.record.trial)));
         }
     }
     if verdict.trials_recorded < verdict.trials_expected.max(1) {

@@ -228,6 +228,9 @@ pub fn doubts(trial: &RecordedTrial) -> Vec<String> {
     let number = trial.record.trial;
     let mut doubts: Vec<String> =
         trial.record.warnings.iter().map(|warning| format!("trial {number}: {warning}")).collect();
+    doubts.extend(
+        trial.record.disturbances.iter().map(|found| format!("trial {number} is inconclusive: {found}")),
+    );
     doubts.extend(device::doubts(&trial.record));
     let sampled = sampled_peak(trial);
     if !sampled.blind_at.is_empty() {

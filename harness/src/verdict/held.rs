@@ -57,6 +57,11 @@ pub fn hold(budget: &Budget, trials: &[&RecordedTrial], expected: u32) -> Budget
     let mut worst: Option<(Amount, Option<Phase>, &RecordedTrial)> = None;
     let mut with_swap = Bytes::ZERO;
     for trial in trials {
+        // A disturbed trial neither clears nor exceeds a budget, whatever it shows.
+        if let Some(why) = trial.record.inconclusive() {
+            missing.push(format!("trial {} {why}", trial.record.trial));
+            continue;
+        }
         let seen = observe(trial, budget);
         missing.extend(seen.missing);
         let Some((amount, phase)) = seen.worst else { continue };

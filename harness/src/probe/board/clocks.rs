@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::probe::root::{ReadError, SystemRoot, reading};
 use crate::probe::{Probe, ProbeScope, Reading};
+use crate::record::ClockState;
 
 const DEVFREQ: &str = "/sys/class/devfreq";
 const CPUFREQ: &str = "/sys/devices/system/cpu/cpufreq";
@@ -29,6 +30,11 @@ impl ClockReading {
     /// True where the clock cannot move.
     pub fn is_locked(&self) -> bool {
         self.min_hz == self.max_hz
+    }
+
+    /// As it stands in records.
+    pub fn state(&self) -> ClockState {
+        ClockState { now_hz: self.now_hz, lowest_hz: self.min_hz, highest_hz: self.max_hz }
     }
 }
 
@@ -57,15 +63,21 @@ impl Clocks {
 
     /// One clock for each group of cores that share it and are on. Fails where the kernel does not steer them.
     pub fn cpu(&self) -> Result<Vec<ClockReading>, String> {
+        self.cpu_groups().map(|groups| groups.into_iter().map(|(_, clock)| clock).collect())
+    }
+
+    /// The same with the kernel's name of each group, such as `policy0`.
+    pub fn cpu_groups(&self) -> Result<Vec<(String, ClockReading)>, String> {
         let policies = self.root.list(CPUFREQ).map_err(|error| error.to_string())?;
         let policies = policies.into_iter().filter(|name| name.starts_with("policy"));
-        let clock = |name: String| -> Result<ClockReading, ReadError> {
+        let clock = |name: String| -> Result<(String, ClockReading), ReadError> {
             let khz = |file: &str| self.positive(&format!("{CPUFREQ}/{name}/{file}"));
-            Ok(ClockReading {
+            let clock = ClockReading {
                 now_hz: khz("scaling_cur_freq")?.saturating_mul(1000),
                 min_hz: khz("scaling_min_freq")?.saturating_mul(1000),
                 max_hz: khz("scaling_max_freq")?.saturating_mul(1000),
-            })
+            };
+            Ok((name, clock))
         };
         // The clock of cores that are switched off cannot be read, and does not matter.
         let (mut clocks, mut why) = (Vec::new(), format!("{CPUFREQ} has no policy"));

@@ -109,7 +109,12 @@ impl<'a> Side<'a> {
     fn incomplete(&self) -> Option<String> {
         let verdict = self.verdict?;
         let reason = || verdict.reason.clone().unwrap_or_else(|| verdict.word.to_string());
-        verdict.word.is_incomplete().then(|| format!("{}: {}", verdict.label, reason()))
+        if verdict.word.is_incomplete() {
+            return Some(format!("{}: {}", verdict.label, reason()));
+        }
+        let disturbed = verdict.inconclusive_trials.first()?;
+        let why = disturbed.reasons.join("; ");
+        Some(format!("{}: trial {} is inconclusive: {why}", verdict.label, disturbed.trial))
     }
 
     fn speed(&self, of: impl Fn(&CellVerdict) -> &Reading<f64>) -> Reading<f64> {
