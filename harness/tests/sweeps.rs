@@ -247,8 +247,18 @@ fn a_killed_run_is_taken_up_where_it_was_and_its_target_is_gone() {
     assert_eq!(taken.trials[0].series, killed.trials[0].series);
     assert_eq!(taken.trials[1].record.resumed_from, None);
 
-    let (_, notes) = sweep(&long_scenario(), runs.path(), &only[..1], true, None);
-    assert_eq!(notes, ["1 cells, 1 trials, resumed: false", "good.a-0 run"], "--fresh takes over nothing");
+    let anew = ["1 cells, 1 trials, resumed: false", "good.a-0 run"];
+    let (end, notes) = sweep(&long_scenario(), runs.path(), &only[..1], true, None);
+    assert_eq!(notes, anew, "--fresh takes over nothing");
+
+    // The same machine with another kernel is another one.
+    let path = end.folder.path().join("trials").join(format!("{}-0.json", only[0]));
+    let text = std::fs::read(&path).expect("a record");
+    let mut trial: serde_json::Value = serde_json::from_slice(&text).expect("whole");
+    trial["environment"]["facts"]["kernel"] = serde_json::json!({"measured": "another"});
+    std::fs::write(&path, trial.to_string()).expect("ours");
+    let (_, notes) = sweep(&long_scenario(), runs.path(), &only[..1], false, None);
+    assert_eq!(notes, anew, "measured in another environment");
 }
 
 #[test]

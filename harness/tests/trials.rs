@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fake::{FakeTarget, WEIGHTS, scenario};
 use harness::engines::Engine;
 use harness::interrupt::Interrupt;
-use harness::probe::{Gpu, SystemRoot};
+use harness::probe::{Gpu, SystemRoot, environment};
 use harness::record::{Outcome, Reading, Series, TrialFile, TrialPaths, TrialRecord, recover};
 use harness::scenario::Scenario;
 use harness::trial::{TrialPlan, run_trial};
@@ -286,6 +286,32 @@ fn a_board_whose_clocks_drop_says_in_which_phase() {
     );
     assert_eq!(disturbances(&record), std::slice::from_ref(&dropped));
     assert_eq!(record.inconclusive(), Some(format!("is inconclusive: {dropped}")));
+    assert!(!record.is_finished(), "a later run does not take it over");
+}
+
+#[test]
+fn another_power_mode_kernel_or_bound_is_another_environment() {
+    let (copied, machine) = copied_board();
+    let before = environment(&machine);
+    let now = copied.path().join("sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq");
+    std::fs::write(now, "729600\n").expect("ours");
+    assert_eq!(environment(&machine), before, "a clock that follows the load is the same machine");
+    for (file, text, told) in [
+        ("var/lib/nvpmodel/status", "pmode:0003", "power_mode: MAXN_SUPER and "),
+        ("proc/sys/kernel/osrelease", "9.9.9-tegra", "kernel: "),
+        ("sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq", "729600", "clock cpu policy0: "),
+        ("proc/meminfo", "MemTotal: 1 kB", "memory_bytes: "),
+    ] {
+        let path = copied.path().join(file);
+        let kept = std::fs::read(&path).expect("recorded");
+        std::fs::write(&path, format!("{text}\n")).expect("ours");
+        let after = environment(&machine);
+        assert_ne!(after.sha256, before.sha256, "{file}");
+        let differences = before.differences(&after);
+        assert!(differences.len() == 1 && differences[0].starts_with(told), "{differences:?}");
+        std::fs::write(&path, kept).expect("ours");
+    }
+    assert_eq!(environment(&machine).sha256, before.sha256);
 }
 
 #[test]
@@ -324,6 +350,7 @@ fn a_trial_goes_through_on_every_recorded_machine() {
     let boards = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/boards");
     let good = scenario(&["good"], |text| text);
     let mut seen = 0;
+    let mut fingerprints = std::collections::BTreeSet::new();
     for board in std::fs::read_dir(boards).expect("readable").flatten().filter(|entry| entry.path().is_dir())
     {
         let machine = SystemRoot::recorded(&board.path()).expect("a recorded machine");
@@ -332,6 +359,9 @@ fn a_trial_goes_through_on_every_recorded_machine() {
         assert_eq!(record.outcome, Outcome::Completed, "{name:?}: {:?}", record.log_tail);
         assert_eq!(record.warnings, Vec::<String>::new(), "{name:?}");
         assert_eq!(disturbances(&record), Vec::<String>::new(), "{name:?}");
+        let found = record.environment.as_ref().expect("every trial says in which");
+        assert_eq!(found.differences(&environment(&machine)), Vec::<String>::new(), "{name:?}");
+        assert!(fingerprints.insert(found.sha256.clone()), "{name:?} looks like another one");
         let available = record.phases[0].end.mem_available_bytes.measured().copied();
         assert!(
             available.is_some() && series.samples.iter().all(|sample| sample.available == available),

@@ -5,8 +5,8 @@
 mod sample_run;
 
 use harness::record::{
-    BudgetLimit, BudgetRecord, BudgetSubject, Disturbance, DisturbanceCause, Outcome, Reading, Run,
-    TrialRecord,
+    BudgetLimit, BudgetRecord, BudgetSubject, Disturbance, DisturbanceCause, EnvironmentRecord, Outcome,
+    Reading, Run, TrialRecord,
 };
 use harness::verdict::{ExitCode, RunVerdict, Word, judge, table};
 use ledger::plan::Growth;
@@ -197,6 +197,23 @@ fn outcomes_outrank_budgets() {
         assert_eq!((verdict.word, verdict.exit_code), (word, ExitCode::Incomplete));
         assert_eq!(verdict.cells[0].budgets[0].word, Word::Fail, "the budget is judged all the same");
     }
+}
+
+#[test]
+fn trials_of_two_environments_are_not_compared_without_a_word() {
+    let mut run = with(one_cell(), vec![total(Bytes::gib(100))]);
+    let of = |mode: &str| {
+        let facts = [("power_mode".to_owned(), Reading::Measured(mode.to_owned()))];
+        Some(EnvironmentRecord::new(facts.into()))
+    };
+    run.trials[0].record.environment = of("15W");
+    run.trials[1].record.environment = of("15W");
+    assert_eq!(judge(&run).word, Word::Pass);
+    run.trials[1].record.environment = of("MAXN");
+    let verdict = judge(&run);
+    assert_eq!((verdict.word, verdict.exit_code), (Word::Inconclusive, ExitCode::Incomparable));
+    assert!(verdict.problems[0].contains("(power_mode: 15W and MAXN)"), "{:?}", verdict.problems);
+    assert!(table(&verdict).contains("power_mode: 15W and MAXN"));
 }
 
 fn throttled() -> Disturbance {

@@ -8,12 +8,14 @@
 //! - `gpu`, `gpu_series`: GPU memory of processes, where there is a driver that says.
 //! - `nvmap`, `tegrastats`, `board`: what Jetson boards say in other ways; power, temperatures, clocks.
 //! - `conditions`: the state of the machine at a phase edge; `catalogue`: every probe there is.
+//! - `environment`: the facts by which two measurements can be held against each other.
 //! - `sampler`, `ring`, `health`: the 10 ms series and how far it can be trusted.
 //! - `sys`: the one unsafe call, between `fork` and `exec`.
 
 pub mod board;
 mod catalogue;
 mod conditions;
+mod environment;
 mod gpu;
 mod gpu_series;
 mod health;
@@ -37,6 +39,7 @@ mod tree;
 
 pub use catalogue::{PROBE_IDS, catalogue};
 pub use conditions::Conditions;
+pub use environment::environment;
 pub use gpu::{Gpu, GpuAnswers, GpuCadence, GpuMemory, GpuWitness, Nvml, gpu_card};
 pub use gpu_series::GpuSeries;
 pub use health::IntervalHistogram;

@@ -4,7 +4,8 @@ use ledger::{LedgerSnapshot, MemoryPlan, Micros, Phase};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CellRecord, Disturbance, Outcome, PhaseRecord, ProbeCard, Reading, RequestRecord, SamplerHealth,
+    CellRecord, Disturbance, EnvironmentRecord, Outcome, PhaseRecord, ProbeCard, Reading, RequestRecord,
+    SamplerHealth,
 };
 
 /// One line of `trials/<cell>-<trial>.jsonl`.
@@ -22,6 +23,8 @@ pub enum TrialEvent {
         /// RFC 3339.
         started_at: String,
     },
+    /// What the trial is measured in, before the target starts.
+    Environment(EnvironmentRecord),
     /// The target's process is there.
     TargetStarted {
         /// Its process id.

@@ -111,6 +111,7 @@ fn begin(cell: CellRecord, trial: u32, started_at: String) -> TrialRecord {
         probes: Vec::new(),
         warnings: Vec::new(),
         disturbances: Vec::new(),
+        environment: None,
         resumed_from: None,
     }
 }
@@ -124,6 +125,7 @@ fn apply(record: &mut TrialRecord, event: TrialEvent) {
         TrialEvent::Plan(plan) => record.plan = Some(plan),
         TrialEvent::Ledger(ledger) => record.ledger = ledger,
         TrialEvent::Warning(warning) => record.warnings.push(warning),
+        TrialEvent::Environment(environment) => record.environment = Some(environment),
         TrialEvent::Disturbed(disturbance) => record.disturbances.push(disturbance),
         TrialEvent::Sampler(health) => record.sampler = health,
         TrialEvent::Ended { outcome, log_tail } => {

@@ -116,9 +116,9 @@ impl RunFolder {
 }
 
 impl TrialRecord {
-    /// True for a trial that need not be run again: it went through all of its phases.
+    /// True for a trial that need not be run again: it went through all of its phases, and nothing disturbed it.
     pub fn is_finished(&self) -> bool {
-        self.outcome == Outcome::Completed
+        self.outcome == Outcome::Completed && self.disturbances.is_empty()
     }
 }
 

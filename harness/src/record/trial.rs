@@ -7,7 +7,7 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ConditionsReading, Disturbance};
+use super::{ConditionsReading, Disturbance, EnvironmentRecord};
 
 /// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -309,6 +309,9 @@ pub struct TrialRecord {
     /// What it was disturbed by. A disturbed trial is neither passed nor failed: it is inconclusive.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disturbances: Vec<Disturbance>,
+    /// What it was measured in. `None` in records of earlier programs, and where no engine could be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentRecord>,
     /// Name of the run that this trial was taken over from, where it was not run anew.
     pub resumed_from: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::record::{CellId, RecordedTrial, Run, TrialRecord};
+use crate::record::{CellId, EnvironmentRecord, RecordedTrial, Run, TrialRecord};
 
 /// The finished trials of an earlier run that did not finish.
 #[derive(Debug)]
@@ -11,9 +11,20 @@ pub(super) struct Earlier {
     trials: Vec<TrialRecord>,
 }
 
+/// True for a trial that was measured in `environment`; one that does not say in which was not.
+fn is_of(environment: &EnvironmentRecord, trial: &TrialRecord) -> bool {
+    trial.environment.as_ref().is_some_and(|found| found.differences(environment).is_empty())
+}
+
 /// The newest run of the scenario `name` below `runs`, if it did not finish and was made by this very program. An
-/// earlier one does not count: the newest says what is current.
-pub(super) fn unfinished(runs: &Path, name: &str, program_sha256: &str) -> Option<Earlier> {
+/// earlier one does not count: the newest says what is current. Of its trials, those count that were measured in
+/// `environment`: in another power mode, say, they are of another machine.
+pub(super) fn unfinished(
+    runs: &Path,
+    name: &str,
+    program_sha256: &str,
+    environment: &EnvironmentRecord,
+) -> Option<Earlier> {
     let folders = std::fs::read_dir(runs).ok()?.flatten().map(|entry| entry.path());
     let mut folders: Vec<PathBuf> = folders.filter(|folder| folder.join("run.json").is_file()).collect();
     // Folders are named by time.
@@ -27,7 +38,9 @@ pub(super) fn unfinished(runs: &Path, name: &str, program_sha256: &str) -> Optio
         return None;
     }
     let trials = newest.trials.into_iter().map(|RecordedTrial { record, .. }| record);
-    Some(Earlier { folder: newest.folder, trials: trials.filter(TrialRecord::is_finished).collect() })
+    let trials = trials.filter(|trial| trial.is_finished() && is_of(environment, trial));
+    let trials: Vec<TrialRecord> = trials.collect();
+    (!trials.is_empty()).then_some(Earlier { folder: newest.folder, trials })
 }
 
 impl Earlier {

@@ -12,7 +12,7 @@ use crate::clock::{folder_name, wall_clock};
 use crate::doctor::{Diagnosis, DiskCheck, NeedState, check_needs};
 use crate::engines::{CACHE, Engine, EngineErrorKind, EngineProvider, Progress};
 use crate::interrupt::Interrupt;
-use crate::probe::{Gpu, SystemRoot, machine_card};
+use crate::probe::{Gpu, SystemRoot, environment, machine_card};
 use crate::record::{
     CellRecord, FORMAT_VERSION, Journal, LeverRecord, Outcome, RunFolder, RunRecord, TrialEvent, TrialFile,
     TrialPaths, TrialRecord,
@@ -128,8 +128,9 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     check_machine(sweep.scenario)?;
     let program_sha256 = program_sha256().map_err(SweepError::Program)?;
     let name = &sweep.scenario.name;
-    let mut earlier = if sweep.fresh { None } else { unfinished(sweep.runs, name, &program_sha256) };
     let machine = SystemRoot::live();
+    let here = environment(&machine);
+    let mut earlier = if sweep.fresh { None } else { unfinished(sweep.runs, name, &program_sha256, &here) };
     let gpu = Arc::new(Gpu::probe());
     let folder = sweep.runs.join(folder_name());
     let budgets = sweep.scenario.budgets.iter();

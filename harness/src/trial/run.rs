@@ -14,7 +14,7 @@ use super::start::{Held, sample, start};
 use crate::clock::{TrialClock, wall_clock};
 use crate::engines::Engine;
 use crate::interrupt::Interrupt;
-use crate::probe::{Conditions, Gpu, Probe, ProcRoot, SystemMemory, SystemRoot};
+use crate::probe::{Conditions, Gpu, Probe, ProcRoot, SystemMemory, SystemRoot, environment};
 use crate::record::{Journal, Outcome, TrialEvent, TrialPaths, TrialRecord};
 use crate::scenario::{Cell, Scenario};
 use crate::target::{Guardian, MemoryCgroup, Target};
@@ -80,6 +80,7 @@ async fn run(
     let failed = |source| TrialError::Record { path: plan.paths.journal.clone(), source };
     let journal = Journal::create(&plan.paths.journal, plan.cell.record(), plan.trial, wall_clock());
     let mut journal = journal.map_err(failed)?;
+    journal.append(TrialEvent::Environment(environment(plan.machine))).map_err(failed)?;
     let kills_before = system.oom_kills();
     let conditions = Conditions::new(plan.machine);
     let state = conditions.read(&[]);

@@ -8,7 +8,7 @@ use super::budget::Budget;
 use super::cell::{CellVerdict, judge_cell};
 use super::levers::{LeverResult, LeverWord, judge_levers};
 use super::{ExitCode, Word};
-use crate::record::{Reading, Run};
+use crate::record::{Reading, RecordedTrial, Run};
 
 /// Version of the verdict's JSON form. It grows when a field changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 1;
@@ -115,6 +115,7 @@ pub fn judge(run: &Run) -> RunVerdict {
         )
     }));
 
+    let mixed = mixed_environments(run);
     let mut codes: Vec<ExitCode> = cells.iter().flat_map(|cell| cell.exit_codes.iter().copied()).collect();
     let mut words: Vec<Word> = cells.iter().map(|cell| cell.word).collect();
     words.extend(levers.iter().map(|lever| lever.word.word()).filter(|word| *word >= Word::Inconclusive));
@@ -122,6 +123,11 @@ pub fn judge(run: &Run) -> RunVerdict {
         words.push(Word::Inconclusive);
     }
     problems.extend(untried);
+    if !mixed.is_empty() {
+        words.push(Word::Inconclusive);
+        codes.push(ExitCode::Incomparable);
+    }
+    problems.extend(mixed);
     if !run.unreadable.is_empty() {
         words.push(Word::Incomplete);
     }
@@ -149,6 +155,32 @@ pub fn judge(run: &Run) -> RunVerdict {
         problems,
         report_path: run.folder.join("report.html").display().to_string(),
     }
+}
+
+/// Trials that were measured in another environment than the first one that says in which: nothing is held against
+/// both without a word.
+fn mixed_environments(run: &Run) -> Vec<String> {
+    let stated = || {
+        run.trials
+            .iter()
+            .filter_map(|RecordedTrial { record, .. }| Some((record, record.environment.as_ref()?)))
+    };
+    let Some((first, base)) = stated().next() else { return Vec::new() };
+    let differing = stated().filter_map(|(trial, environment)| {
+        let differences = base.differences(environment);
+        (!differences.is_empty()).then(|| {
+            format!(
+                "trial {} of {} and trial {} of {} were measured in different environments ({}), so they cannot be compared; \
+                 run the scenario with --fresh",
+                first.trial,
+                first.cell.id.0,
+                trial.trial,
+                trial.cell.id.0,
+                differences.join("; ")
+            )
+        })
+    });
+    differing.collect()
 }
 
 fn summarise(budget: &Budget, cells: &[CellVerdict]) -> BudgetSummary {

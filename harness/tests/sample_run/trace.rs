@@ -115,6 +115,7 @@ pub fn trial(model: Model, max_input_len: u32, number: u32, fate: Fate) -> Recor
         probes: probes(fate),
         warnings: Vec::new(),
         disturbances: Vec::new(),
+        environment: None,
         resumed_from: (fate == Fate::Resumed).then(|| "2026-05-26T21-02-11Z".to_owned()),
     };
     RecordedTrial {
