@@ -57,6 +57,26 @@ fn the_peak_of_a_card_is_the_most_that_anyone_saw() {
 }
 
 #[test]
+fn a_device_peak_that_nobody_watched_at_an_edge_is_a_lower_bound() {
+    let mut run = run_on(Board::Card);
+    let trial = &mut run.trials[0];
+    let decode = trial.record.phases.iter().find(|phase| phase.phase == Phase::Decode).unwrap().clone();
+    let Reading::Measured(series) = &mut trial.device_series else { unreachable!() };
+    series.samples.retain(|sample| sample.at.0.abs_diff(decode.ended_us.0) > 60_000);
+    assert_eq!(device::lower_bound(trial, &decode), None, "the target's ledger knows it");
+    trial.record.ledger = Reading::Unavailable("it does not say".to_owned());
+    let why = device::lower_bound(trial, &decode).unwrap();
+    assert!(why.contains("within 50 ms of an edge"), "{why}");
+    let prefill = trial.record.phases.iter().find(|phase| phase.phase == Phase::Prefill).unwrap();
+    assert!(device::peak_in(trial, prefill).measured().is_some());
+    let number = trial.record.trial;
+    let label = trial.record.cell.axes[0].1.clone();
+    let verdict = judge(&run);
+    let said = format!("trial {number}: the device peak of decode is a lower bound: {why}");
+    assert!(cell(&verdict.cells, &label).doubts.contains(&said), "{:?}", verdict.cells[0].doubts);
+}
+
+#[test]
 fn budgets_on_a_card_hold_each_memory_by_itself() {
     let run = run_on(Board::Card);
     assert_eq!(word_of(&run, "8192", "program").0, Word::Pass);

@@ -66,6 +66,20 @@ fn a_disturbed_trial_is_on_the_page_with_its_reason() {
 }
 
 #[test]
+fn a_peak_that_is_a_lower_bound_is_shown_as_one() {
+    let mut run = run_of(&[(Model::Qwen3, 1024, Fate::Completes)]);
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!written(&run, folder.path()).contains("≥"));
+    let unload = run.trials[0].record.phases.last_mut().unwrap();
+    unload.peak_resident_bytes = Reading::Measured(Bytes::gib(9));
+    run.trials[0].series = Reading::Unavailable("it was lost".to_owned());
+    std::fs::remove_dir_all(folder.path().join("samples")).unwrap();
+    let html = written(&run, folder.path());
+    assert!(html.matches("≥ 9,216.0").count() >= 2 || html.matches("≥ 9\u{202f}216.0").count() >= 2);
+    assert!(html.contains("of unload is a lower bound"));
+}
+
+#[test]
 fn all_outputs_are_written_and_are_the_same_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let html = written(&run(), folder.path());

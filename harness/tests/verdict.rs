@@ -216,6 +216,43 @@ fn trials_of_two_environments_are_not_compared_without_a_word() {
     assert!(table(&verdict).contains("power_mode: 15W and MAXN"));
 }
 
+/// A peak that the sampler alone saw, while its process ended.
+fn ends_unwatched(run: &mut Run, peak: Bytes, blind_for: u64) {
+    let trial = &mut run.trials[0];
+    set_peak(trial, Phase::Unload, Reading::Measured(peak));
+    let unload = trial.record.phases.last().unwrap().clone();
+    let Reading::Measured(series) = &mut trial.series else { unreachable!() };
+    let blind = unload.started_us.0..unload.started_us.0 + blind_for;
+    series.samples.retain(|sample| !blind.contains(&sample.at.0));
+}
+
+#[test]
+fn a_lower_bound_fails_above_a_budget_and_passes_nothing_below_it() {
+    let limit = Bytes::gib(100);
+    let mut watched = with(one_cell(), vec![total(limit)]);
+    ends_unwatched(&mut watched, Bytes::gib(1), 30_000);
+    assert_eq!(judge(&watched).word, Word::Pass, "30 ms are no gap");
+    assert_eq!(judge(&watched).cells[0].peak_lower_bounds, Vec::<String>::new());
+
+    let mut under = with(one_cell(), vec![total(limit)]);
+    ends_unwatched(&mut under, Bytes::gib(99), 80_000);
+    let verdict = judge(&under);
+    assert_eq!((verdict.word, verdict.exit_code), (Word::Inconclusive, ExitCode::Inconclusive));
+    let reason = verdict.cells[0].reason.as_deref().unwrap();
+    assert!(
+        reason.contains("trial 0, unload: the peak is a lower bound: the sampler saw nothing"),
+        "{reason}"
+    );
+    let shown = table(&verdict);
+    assert!(shown.contains("≥ 101376.0") && shown.contains("of unload is a lower bound"), "{shown}");
+    let csv = String::from_utf8(harness::report::csv::cells(&verdict).unwrap()).unwrap();
+    assert!(csv.trim_end().ends_with(",0,true,true"), "{csv}");
+
+    let mut over = with(one_cell(), vec![total(limit)]);
+    ends_unwatched(&mut over, limit + Bytes(1), 80_000);
+    assert_eq!(judge(&over).word, Word::Fail, "at least this much is too much");
+}
+
 fn throttled() -> Disturbance {
     let cause = DisturbanceCause::Throttled { counter: "oc3".to_owned(), events: 3 };
     Disturbance { phase: Phase::Decode, cause }
@@ -240,7 +277,7 @@ fn a_disturbed_trial_neither_passes_nor_fails() {
         assert!(table(&verdict).contains(said));
         assert_eq!(cell.inconclusive_trials.len(), 2);
         let csv = String::from_utf8(harness::report::csv::cells(&verdict).unwrap()).unwrap();
-        assert!(csv.contains(said) && csv.trim_end().ends_with(",2"), "{csv}");
+        assert!(csv.contains(said) && csv.trim_end().ends_with(",2,false,false"), "{csv}");
         let json = serde_json::to_value(&verdict).unwrap();
         assert_eq!(json["cells"][0]["inconclusive_trials"][1]["word"], "INCONCLUSIVE");
     }

@@ -9,7 +9,7 @@ use crate::verdict::{CellVerdict, RunVerdict};
 /// Version of the table. It grows when a column changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 1;
 
-const COLUMNS: [&str; 26] = [
+const COLUMNS: [&str; 28] = [
     "format_version",
     "scenario",
     "started_at",
@@ -36,6 +36,8 @@ const COLUMNS: [&str; 26] = [
     "device_peak_bytes",
     "host_and_device_peak_bytes",
     "inconclusive_trials",
+    "peak_is_lower_bound",
+    "sampled_peak_is_lower_bound",
 ];
 
 /// The table as text.
@@ -78,6 +80,8 @@ fn row(verdict: &RunVerdict, cell: &CellVerdict) -> [String; COLUMNS.len()] {
         cell.device.as_ref().map_or_else(String::new, |device| bytes(&device.peak_bytes)),
         cell.device.as_ref().map_or_else(String::new, |device| bytes(&device.held_peak_bytes)),
         cell.inconclusive_trials.len().to_string(),
+        (!cell.peak_lower_bounds.is_empty()).to_string(),
+        (!cell.sampled.blind_at.is_empty()).to_string(),
     ]
 }
 

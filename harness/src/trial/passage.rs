@@ -120,7 +120,7 @@ impl Trial<'_> {
         ended: Micros,
         stop: Option<&Stop>,
     ) -> io::Result<()> {
-        let peak = self.peak(phase, stop)?;
+        let peak = self.peak(phase)?;
         let gone = matches!(stop, Some(Stop::Exited(_))) || (phase == Phase::Unload && stop.is_none());
         let end = if gone {
             unreadable("the target's process has ended", &self.system, &self.conditions).await
@@ -142,16 +142,10 @@ impl Trial<'_> {
     }
 
     /// The kernel's high-water mark, or the highest one that the sampler saw where the process is gone.
-    fn peak(&mut self, phase: Phase, stop: Option<&Stop>) -> io::Result<Reading<Bytes>> {
+    fn peak(&mut self, phase: Phase) -> io::Result<Reading<Bytes>> {
         self.series.sampler.process().refresh();
         let seen = self.series.sampler.take_high_water();
         let Some(tree) = self.series.sampler.process().read_now() else {
-            if stop.is_some() && seen.is_some() {
-                let warning = format!(
-                    "the peak of {phase} is a lower bound: the process ended before it could be read"
-                );
-                self.journal.append(TrialEvent::Warning(warning))?;
-            }
             let gone = || Reading::Unavailable("the target's process ended before it was sampled".to_owned());
             return Ok(seen.map_or_else(gone, Reading::Measured));
         };

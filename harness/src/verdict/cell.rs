@@ -44,6 +44,8 @@ pub struct CellVerdict {
     pub worst_trial: Option<u32>,
     /// The highest resident memory of any phase of any trial, by the kernel's own high-water mark: exact.
     pub peak_resident_bytes: Reading<Bytes>,
+    /// Why peaks of the worst trial, of host or device, are lower bounds; none where they are not.
+    pub peak_lower_bounds: Vec<String>,
     /// The phase of that peak.
     pub peak_phase: Option<Phase>,
     /// The highest sample of the worst trial. It may be less than the kernel's mark, or more by what the kernel's counters lag.
@@ -108,6 +110,11 @@ impl CellVerdict {
     /// The budget on the total whose failing (else warning) limit is the tightest, for charts of resident memory.
     pub fn total_budget(&self) -> Option<&BudgetResult> {
         self.tightest(Subject::Total)
+    }
+
+    /// What stands before a peak where it is shown.
+    pub fn at_least(&self) -> &'static str {
+        if self.peak_lower_bounds.is_empty() { "" } else { "≥ " }
     }
 
     /// What host and device held together at most; resident memory alone where there is no device.
@@ -176,6 +183,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
             Some(None) => Reading::Unavailable(why_no_peak(&trials)),
             None => Reading::Unavailable(nothing()),
         },
+        peak_lower_bounds: worst.map(evidence::lower_bounds).unwrap_or_default(),
         peak_phase: peak_phase.map(|phase| phase.phase),
         sampled: worst.map_or_else(
             || SampledPeak { peak_bytes: Reading::Unavailable(nothing()), blind_at: Vec::new() },

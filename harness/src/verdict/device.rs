@@ -6,8 +6,11 @@
 use ledger::{Bytes, CountedBy, DeviceReport, MemoryKind, Micros, Phase};
 use serde::Serialize;
 
+use super::evidence::LONGEST_GAP_AT_AN_EDGE;
 use crate::number::mib;
-use crate::record::{DeviceReading, DeviceSeries, PhaseRecord, Reading, RecordedTrial, TrialRecord};
+use crate::record::{
+    DeviceReading, DeviceSample, DeviceSeries, PhaseRecord, Reading, RecordedTrial, TrialRecord,
+};
 
 /// Difference of two counts of the same process, read a moment apart, that is worth a word.
 const COUNTERS_DIFFER: Bytes = Bytes::mib(4);
@@ -95,14 +98,35 @@ pub fn peak_in(trial: &RecordedTrial, phase: &PhaseRecord) -> Reading<Bytes> {
     };
     let series = trial.device_series.measured();
     let sampled = series.and_then(|series| series.peak(phase.started_us, phase.ended_us));
-    let by_ledger = trial.record.ledger.measured().and_then(|ledger| {
-        let context = report(&trial.record)?.context;
-        Some(ledger.at_peak_in(MemoryKind::Device, phase.phase)?.total + context)
-    });
-    match [at_edge, sampled, by_ledger].into_iter().flatten().max() {
+    match [at_edge, sampled, by_ledger(trial, phase)].into_iter().flatten().max() {
         Some(bytes) => Reading::Measured(bytes),
         None => phase.end.gpu_bytes.clone(),
     }
+}
+
+/// Why the device peak of `phase` is a lower bound. `None` where the target's ledger, which misses no allocation, knows it, and
+/// where no device is held.
+pub fn lower_bound(trial: &RecordedTrial, phase: &PhaseRecord) -> Option<String> {
+    if !holds_memory(trial) || peak_in(trial, phase).measured().is_none() || by_ledger(trial, phase).is_some()
+    {
+        return None;
+    }
+    let Reading::Measured(series) = &trial.device_series else {
+        return Some("the device was read at the end of the phase alone".to_owned());
+    };
+    let near = |edge: Micros| {
+        let reading = |sample: &DeviceSample| sample.used.is_some().then(|| sample.at.0.abs_diff(edge.0));
+        series.samples.iter().filter_map(reading).min().is_some_and(|away| away <= LONGEST_GAP_AT_AN_EDGE.0)
+    };
+    let seen = near(phase.started_us) && near(phase.ended_us);
+    (!seen).then(|| "no reading of the device was within 50 ms of an edge".to_owned())
+}
+
+/// The most that the target's own ledger held of the device in `phase`.
+fn by_ledger(trial: &RecordedTrial, phase: &PhaseRecord) -> Option<Bytes> {
+    let ledger = trial.record.ledger.measured()?;
+    let context = report(&trial.record)?.context;
+    Some(ledger.at_peak_in(MemoryKind::Device, phase.phase)?.total + context)
 }
 
 /// The phase with the most device memory, the first of several.

@@ -216,6 +216,36 @@ fn blind_phases(trial: &TrialRecord, series: &Series) -> Vec<Phase> {
     blind.map(|phase| phase.phase).collect()
 }
 
+/// Why the peak resident memory of `phase` is a lower bound. `None` where it is the kernel's mark, read while the process was
+/// there, which no gap of the sampler touches, and where a process that was meant to end was watched until it did.
+pub fn lower_bound(trial: &RecordedTrial, phase: &PhaseRecord) -> Option<String> {
+    if phase.peak_resident_bytes.measured().is_none() || phase.end.resident.measured().is_some() {
+        return None;
+    }
+    if phase.phase != Phase::Unload {
+        return Some("its process ended before the kernel's mark could be read".to_owned());
+    }
+    let watched = trial.series.measured().is_some_and(|series| {
+        let last = series.samples.last().map_or(Micros(0), |sample| sample.at);
+        let is_over = |(from, to): &(Micros, Micros)| *from <= phase.ended_us && *to >= phase.started_us;
+        let reaches_the_end = last.0.saturating_add(LONGEST_GAP_AT_AN_EDGE.0) >= phase.ended_us.0;
+        reaches_the_end && !series.gaps(LONGEST_GAP_AT_AN_EDGE).any(|gap| is_over(&gap))
+    });
+    (!watched).then(|| "the sampler saw nothing for more than 50 ms while its process ended".to_owned())
+}
+
+/// The phases of `trial` whose peaks, of host or device, are lower bounds, each with its reason.
+pub fn lower_bounds(trial: &RecordedTrial) -> Vec<String> {
+    let phases = trial.record.phases.iter();
+    let said = |phase: &PhaseRecord| {
+        let of_host = lower_bound(trial, phase).map(|why| ("peak", why));
+        let of_device = device::lower_bound(trial, phase).map(|why| ("device peak", why));
+        let both = of_host.into_iter().chain(of_device);
+        both.map(|(what, why)| format!("the {what} of {} is a lower bound: {why}", phase.phase)).collect()
+    };
+    phases.flat_map(|phase| -> Vec<String> { said(phase) }).collect()
+}
+
 /// The most that the target had swapped out, by series and phase edges.
 pub fn peak_swapped(trial: &RecordedTrial) -> Bytes {
     let at_edges = trial.record.phases.iter().filter_map(|phase| phase.end.swap_bytes.measured().copied());
@@ -232,6 +262,7 @@ pub fn doubts(trial: &RecordedTrial) -> Vec<String> {
         trial.record.disturbances.iter().map(|found| format!("trial {number} is inconclusive: {found}")),
     );
     doubts.extend(device::doubts(&trial.record));
+    doubts.extend(lower_bounds(trial).iter().map(|bound| format!("trial {number}: {bound}")));
     let sampled = sampled_peak(trial);
     if !sampled.blind_at.is_empty() {
         let phases: Vec<&str> = sampled.blind_at.iter().map(|phase| phase.name()).collect();

@@ -60,6 +60,21 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
         | Subject::ClassShare(_, phase) => phase,
         Subject::Total => None,
     };
+    let bound_of = |phase: &PhaseRecord| match budget.subject {
+        Subject::Total | Subject::PhasePeak(_) => evidence::lower_bound(trial, phase),
+        Subject::Device(_) => device::lower_bound(trial, phase),
+        Subject::HostAndDevice(_) => {
+            evidence::lower_bound(trial, phase).or_else(|| device::lower_bound(trial, phase))
+        }
+        Subject::Class(..) | Subject::ClassShare(..) => None,
+    };
+    let judged = trial.record.phases.iter().filter(|phase| asked.is_none_or(|asked| asked == phase.phase));
+    // What is over a limit at least is over it; what is under it at least may not be.
+    let bounds = judged.filter_map(|phase| {
+        let why = bound_of(phase)?;
+        Some(format!("trial {number}, {}: the peak is a lower bound: {why}", phase.phase))
+    });
+    seen.missing.extend(bounds);
     let mut entered = false;
     for (phase, reading) in readings {
         if asked.is_some_and(|asked| asked != phase) {

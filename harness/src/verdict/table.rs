@@ -93,7 +93,7 @@ fn row(cell: &CellVerdict) -> [String; COLUMNS.len()] {
     [
         cell.word.to_string(),
         format!("{}{resumed}", cell.label),
-        shown(&cell.peak_resident_bytes, |bytes| format!("{:.1}", bytes.as_mib())),
+        shown(&cell.peak_resident_bytes, |bytes| format!("{}{:.1}", cell.at_least(), bytes.as_mib())),
         lead.map_or_else(|| "-".to_owned(), |result| result.id.clone()),
         lead.and_then(limit_mib).unwrap_or_else(|| "-".to_owned()),
         lead.and_then(|result| result.margin_bytes)
@@ -107,7 +107,7 @@ fn row(cell: &CellVerdict) -> [String; COLUMNS.len()] {
 fn held_on_device(cell: &CellVerdict) -> String {
     cell.device.as_ref().map_or_else(
         || "-".to_owned(),
-        |device| shown(&device.peak_bytes, |bytes| format!("{:.1}", bytes.as_mib())),
+        |device| shown(&device.peak_bytes, |bytes| format!("{}{:.1}", cell.at_least(), bytes.as_mib())),
     )
 }
 

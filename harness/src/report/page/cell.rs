@@ -159,7 +159,11 @@ impl CellPage {
 fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static str)> {
     let budget = cell.total_budget();
     let limit = budget.and_then(BudgetResult::decisive).map(|limit| limit.bytes_of(Bytes::ZERO));
-    let mut facts = vec![("Peak resident", shown(&cell.peak_resident_bytes, |bytes| mib(*bytes)), "MiB")];
+    let mut facts = vec![(
+        "Peak resident",
+        shown(&cell.peak_resident_bytes, |bytes| cell.at_least().to_owned() + &mib(*bytes)),
+        "MiB",
+    )];
     if let Some(limit) = limit {
         facts.push(("Budget", Shown::plain(mib(limit)), "MiB"));
     }

@@ -38,7 +38,11 @@ pub(super) fn description(device: &DeviceVerdict) -> String {
 /// What is said of the device among a cell's facts.
 pub(super) fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static str)> {
     let Some(device) = &cell.device else { return Vec::new() };
-    let mut facts = vec![("Peak on the device", shown(&device.peak_bytes, |bytes| mib(*bytes)), "MiB")];
+    let mut facts = vec![(
+        "Peak on the device",
+        shown(&device.peak_bytes, |bytes| cell.at_least().to_owned() + &mib(*bytes)),
+        "MiB",
+    )];
     if device.is_unified() {
         facts.push(("Host and device", shown(&device.held_peak_bytes, |bytes| mib(*bytes)), "MiB"));
     }

@@ -148,9 +148,9 @@ pub(super) fn cell_row(
         resumed: cell.resumed,
         changed: (!bases.is_empty()).then(|| changed(cell, axes, bases)),
         axes: axes.iter().map(value).collect(),
-        peak: shown(&cell.peak_resident_bytes, |bytes| mib(*bytes)),
+        peak: shown(&cell.peak_resident_bytes, |bytes| cell.at_least().to_owned() + &mib(*bytes)),
         device: shown_too.device.then(|| match &cell.device {
-            Some(device) => shown(&device.peak_bytes, |bytes| mib(*bytes)),
+            Some(device) => shown(&device.peak_bytes, |bytes| cell.at_least().to_owned() + &mib(*bytes)),
             None => Shown::plain("–"),
         }),
         limit: limit.map_or_else(|| "–".to_owned(), mib),
