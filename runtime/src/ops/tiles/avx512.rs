@@ -1,16 +1,19 @@
 //! AVX-512 VNNI: one row in each 32-bit lane of a register, `vpdpbusd` for four columns at once.
 //!
-//! A step computes two tiles (32 rows) for up to eight tokens: 16 sums of a group in registers. For every four columns it
-//! loads one register of weights a tile and one broadcast word of activations a token, so a load feeds two or eight
-//! instructions, and a 4-bit block is taken apart once for eight tokens. The zero points cost nothing in the inner loop:
-//! each sum starts at `−z Σ a`, one `vpdpwssd` (see `split_sum`).
+//! A step computes two tiles (32 rows) for up to twelve tokens: 24 sums of a group in registers. For every four columns it
+//! loads one register of weights a tile and one broadcast word of activations a token, so a load feeds two or twelve
+//! instructions, and a 4-bit block is taken apart once for twelve tokens. The zero points cost nothing in the inner loop:
+//! each sum starts at `−z Σ a`, one `vpdpwssd` (see `split_sum`). The innermost three instructions are written as such
+//! (see `add_word`): left to itself the compiler loads all tokens' words first and then has no registers for the sums.
 //!
 //! Work is ordered so that one token block's activations stay in the first-level cache while the piece's tiles, which
 //! fit the second level, pass by; from memory a piece comes once. With one token the same step is bound by memory
 //! bandwidth, which the prefetches are for. Expected bound: bandwidth up to some 10 tokens, then 2 `vpdpbusd` a cycle.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
+use super::view::Tile;
 use super::{TILE_ROWS, Tiles, Width, exact};
 use crate::backend::cpu::{ColumnsMut, InstructionSet};
 use crate::ops::HalfType;
@@ -18,7 +21,7 @@ use crate::ops::quantize_activations::QuantizedActivations;
 use crate::ops::store::Store;
 
 /// Tokens of a step.
-const MOST_TOKENS: usize = 8;
+const MOST_TOKENS: usize = 12;
 
 /// Tiles of a step.
 const MOST_TILES: usize = 2;
@@ -50,14 +53,14 @@ pub(super) fn multiply(
         for offset in (0..tile_count).step_by(MOST_TILES) {
             let step = Step { tiles, activations, tile: first_tile + offset, token: first };
             let step_tiles = MOST_TILES.min(tile_count - offset);
-            let mut products = [[[0.0f32; TILE_ROWS]; MOST_TOKENS]; MOST_TILES];
+            let mut products: Products = Default::default();
             // SAFETY: the instructions are supported, as checked above; the tiles and tokens of the step exist, because
             // `multiply` in the parent module has checked that `out` has no more rows and tokens than its operands.
             unsafe { step.run(step_tiles, end - first, &mut products) };
             for token in first..end {
                 let out = &mut out.row(token)[offset * TILE_ROWS..];
                 for (out, products) in out.chunks_mut(TILE_ROWS).zip(&products[..step_tiles]) {
-                    store.put(out, &products[token - first]);
+                    store.put(out, &products[token - first].0);
                 }
             }
         }
@@ -72,10 +75,11 @@ struct Step<'a> {
     token: usize,
 }
 
-type Products = [[[f32; TILE_ROWS]; MOST_TOKENS]; MOST_TILES];
+/// `[tile][token]`.
+type Products = [[Totals; MOST_TOKENS]; MOST_TILES];
 
 impl Step<'_> {
-    /// Fills `products [tile][token][row]` for 1 or 2 tiles and 1 to 8 tokens.
+    /// Adds to `products [tile][token][row]` for 1 or 2 tiles and 1 to [`MOST_TOKENS`] tokens.
     ///
     /// # Safety
     /// The processor must support the instructions, and the tiles and tokens must exist.
@@ -95,23 +99,36 @@ impl Step<'_> {
     unsafe fn run_width<const BITS: usize>(&self, tiles: usize, tokens: usize, products: &mut Products) {
         // SAFETY: passed on.
         unsafe {
-            match (tiles, tokens) {
-                (1, 1) => self.dots::<BITS, 1, 1>(products),
-                (1, 2) => self.dots::<BITS, 1, 2>(products),
-                (1, 3) => self.dots::<BITS, 1, 3>(products),
-                (1, 4) => self.dots::<BITS, 1, 4>(products),
-                (1, 5) => self.dots::<BITS, 1, 5>(products),
-                (1, 6) => self.dots::<BITS, 1, 6>(products),
-                (1, 7) => self.dots::<BITS, 1, 7>(products),
-                (1, _) => self.dots::<BITS, 1, 8>(products),
-                (_, 1) => self.dots::<BITS, 2, 1>(products),
-                (_, 2) => self.dots::<BITS, 2, 2>(products),
-                (_, 3) => self.dots::<BITS, 2, 3>(products),
-                (_, 4) => self.dots::<BITS, 2, 4>(products),
-                (_, 5) => self.dots::<BITS, 2, 5>(products),
-                (_, 6) => self.dots::<BITS, 2, 6>(products),
-                (_, 7) => self.dots::<BITS, 2, 7>(products),
-                (_, _) => self.dots::<BITS, 2, 8>(products),
+            match tiles {
+                1 => self.run_tiles::<BITS, 1>(tokens, products),
+                _ => self.run_tiles::<BITS, 2>(tokens, products),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Step::run`], for exactly `TILES` tiles.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    unsafe fn run_tiles<const BITS: usize, const TILES: usize>(
+        &self,
+        tokens: usize,
+        products: &mut Products,
+    ) {
+        // SAFETY: passed on.
+        unsafe {
+            match tokens {
+                1 => self.dots::<BITS, TILES, 1>(products),
+                2 => self.dots::<BITS, TILES, 2>(products),
+                3 => self.dots::<BITS, TILES, 3>(products),
+                4 => self.dots::<BITS, TILES, 4>(products),
+                5 => self.dots::<BITS, TILES, 5>(products),
+                6 => self.dots::<BITS, TILES, 6>(products),
+                7 => self.dots::<BITS, TILES, 7>(products),
+                8 => self.dots::<BITS, TILES, 8>(products),
+                9 => self.dots::<BITS, TILES, 9>(products),
+                10 => self.dots::<BITS, TILES, 10>(products),
+                11 => self.dots::<BITS, TILES, 11>(products),
+                _ => self.dots::<BITS, TILES, 12>(products),
             }
         }
     }
@@ -124,54 +141,67 @@ impl Step<'_> {
         products: &mut Products,
     ) {
         let shape = self.tiles.shape();
-        let groups = shape.groups();
-        let (columns, group_size) = (shape.columns(), shape.group_size());
-        let values = &self.activations.values()[self.token * columns..(self.token + TOKENS) * columns];
-        let activation_scales =
-            &self.activations.scales()[self.token * groups..(self.token + TOKENS) * groups];
-        let activation_sums = &self.activations.sums()[self.token * groups..(self.token + TOKENS) * groups];
-        let mut totals = [[_mm512_setzero_ps(); TOKENS]; TILES];
+        let (groups, columns, group_size) = (shape.groups(), shape.columns(), shape.group_size());
+        let of_tokens = |width: usize| self.token * width..(self.token + TOKENS) * width;
+        let values = &self.activations.values()[of_tokens(columns)];
+        let scales = &self.activations.scales()[of_tokens(groups)];
+        let sums_of = &self.activations.sums()[of_tokens(groups)];
+        let tiles: [Tile<'_>; TILES] = std::array::from_fn(|tile| self.tiles.tile(self.tile + tile));
+        let group_bytes = shape.group_blocks() * 64;
         for group in 0..groups {
             let mut sums = [[_mm512_setzero_si512(); TOKENS]; TILES];
-            for (tile, sums) in sums.iter_mut().enumerate() {
-                let zero_points =
-                    zero_point_pairs::<BITS>(self.tiles.group_zero_points(self.tile + tile, group));
+            for (tile, sums) in tiles.iter().zip(&mut sums) {
+                let zero_points = zero_point_pairs::<BITS>(tile.zero_points.map(|all| &all[group]));
                 for (token, sum) in sums.iter_mut().enumerate() {
-                    let split = _mm512_set1_epi32(activation_sums[token * groups + group]);
+                    let split = _mm512_set1_epi32(sums_of[token * groups + group]);
                     *sum = _mm512_dpwssd_epi32(*sum, zero_points, split);
                 }
             }
-            let blocks: [*const u8; TILES] =
-                std::array::from_fn(|tile| self.tiles.group_values(self.tile + tile, group).as_ptr());
-            // SAFETY: the group's columns lie inside each token's row.
-            let words: [*const u8; TOKENS] = std::array::from_fn(|token| unsafe {
-                values.as_ptr().add(token * columns + group * group_size).cast::<u8>()
-            });
-            let left = shape.tile_bytes() - group * shape.group_blocks() * 64;
+            let blocks = tiles.map(|tile| tile.values[group * group_bytes..].as_ptr());
+            let words = values[group * group_size..].as_ptr().cast::<u8>();
+            let left = shape.tile_bytes() - group * group_bytes;
             let prefetch = Prefetch { left, skip: (TILES - 1) * shape.tile_bytes() };
             // SAFETY: a group has `group_blocks` blocks of 64 bytes and `group_size` activations a token.
             unsafe {
-                add_group::<BITS, TILES, TOKENS>(&mut sums, &blocks, &words, shape.group_blocks(), prefetch)
-            };
+                add_group::<BITS, TILES, TOKENS>(
+                    &mut sums,
+                    &blocks,
+                    (words, columns),
+                    shape.group_blocks(),
+                    prefetch,
+                );
+            }
             let scales_left = (groups - group) * 2 * TILE_ROWS;
             let prefetch = Prefetch { left: scales_left, skip: (TILES - 1) * groups * 2 * TILE_ROWS };
-            for tile in 0..TILES {
-                let pointer = self.tiles.group_scales(self.tile + tile, group).as_ptr().cast::<i8>();
+            for ((tile, sums), products) in tiles.iter().zip(&sums).zip(products.iter_mut()) {
+                let pointer = tile.scales[group].as_ptr().cast::<i8>();
                 _mm_prefetch::<_MM_HINT_T0>(pointer.wrapping_add(prefetch.offset(0, SCALE_AHEAD)));
-                let scales =
-                    half_scales(self.tiles.scale_type(), self.tiles.group_scales(self.tile + tile, group));
-                for token in 0..TOKENS {
-                    let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[tile][token]), scales);
-                    let activation_scale = _mm512_set1_ps(activation_scales[token * groups + group]);
-                    totals[tile][token] = _mm512_fmadd_ps(scaled, activation_scale, totals[tile][token]);
+                let weight_scales = half_scales(self.tiles.scale_type(), &tile.scales[group]);
+                for (token, (sum, product)) in sums.iter().zip(products.iter_mut()).enumerate() {
+                    let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(*sum), weight_scales);
+                    let scale = _mm512_set1_ps(scales[token * groups + group]);
+                    product.add(scaled, scale);
                 }
             }
         }
-        for (totals, products) in totals.iter().zip(products.iter_mut()) {
-            for (total, products) in totals.iter().zip(products.iter_mut()) {
-                // SAFETY: the array has 16 floats.
-                unsafe { _mm512_storeu_ps(products.as_mut_ptr(), *total) };
-            }
+    }
+}
+
+/// Sixteen totals of a step, in memory: there are no registers for them beside the sums of a group. A spilled register may
+/// cross a cache line wherever the stack happens to begin; these never do.
+#[derive(Clone, Copy, Default)]
+#[repr(align(64))]
+struct Totals([f32; TILE_ROWS]);
+
+impl Totals {
+    /// `self += a · b`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn add(&mut self, a: __m512, b: __m512) {
+        // SAFETY: the array has 16 floats.
+        unsafe {
+            let total = _mm512_fmadd_ps(a, b, _mm512_loadu_ps(self.0.as_ptr()));
+            _mm512_storeu_ps(self.0.as_mut_ptr(), total);
         }
     }
 }
@@ -194,48 +224,82 @@ impl Prefetch {
     }
 }
 
-/// Adds a group's products to `sums`.
+/// Adds a group's products to `sums`. `words`: the first token's activations, and how far the next token's are.
 ///
 /// # Safety
-/// Every pointer of `blocks` must have `count` blocks of 64 bytes, every pointer of `words` the activations of as many
-/// columns.
+/// Every pointer of `blocks` must have `count` blocks of 64 bytes, and each of the tokens the activations of as many columns.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn add_group<const BITS: usize, const TILES: usize, const TOKENS: usize>(
     sums: &mut [[__m512i; TOKENS]; TILES],
     blocks: &[*const u8; TILES],
-    words: &[*const u8; TOKENS],
+    words: (*const u8, usize),
     count: usize,
     prefetch: Prefetch,
 ) {
     let nibble = _mm512_set1_epi8(15);
+    let (words, stride) = words;
     for block in 0..count {
         let ahead = prefetch.offset(block * 64, PREFETCH_BYTES);
-        let mut weights = [[_mm512_setzero_si512(); 2]; TILES];
+        let mut weights = [_mm512_setzero_si512(); TILES];
         for (weights, pointer) in weights.iter_mut().zip(blocks) {
             // SAFETY: `block < count`.
-            let stored = unsafe { _mm512_loadu_si512(pointer.add(block * 64).cast()) };
+            *weights = unsafe { _mm512_loadu_si512(pointer.add(block * 64).cast()) };
             _mm_prefetch::<_MM_HINT_T0>(pointer.wrapping_add(ahead).cast());
-            *weights = if BITS == 4 {
-                let high = _mm512_and_si512(_mm512_srli_epi16::<4>(stored), nibble);
-                [_mm512_and_si512(stored, nibble), high]
-            } else {
-                [stored, stored]
-            };
         }
-        // Weights are kept [tile][half] on purpose: [half][tile] measured 5 % slower for eight tokens and 4 bits.
-        #[expect(clippy::needless_range_loop)]
         for half in 0..8 / BITS {
+            let part: [__m512i; TILES] = std::array::from_fn(|tile| match (BITS, half) {
+                (4, 0) => _mm512_and_si512(weights[tile], nibble),
+                (4, _) => _mm512_and_si512(_mm512_srli_epi16::<4>(weights[tile]), nibble),
+                _ => weights[tile],
+            });
             for token in 0..TOKENS {
-                let offset = (block * (8 / BITS) + half) * 4;
                 // SAFETY: a block has `8 / BITS` words of activations, and `block < count`.
-                let word = unsafe { words[token].add(offset).cast::<i32>().read_unaligned() };
-                let word = _mm512_set1_epi32(word);
-                for tile in 0..TILES {
-                    sums[tile][token] = _mm512_dpbusd_epi32(sums[tile][token], weights[tile][half], word);
+                unsafe {
+                    let word = words.add(token * stride + (block * (8 / BITS) + half) * 4);
+                    add_word(sums, &part, token, word);
                 }
             }
         }
+    }
+}
+
+/// Adds the products of four columns of every tile with one token's word.
+///
+/// # Safety
+/// `word` must have 4 bytes, and there must be one tile or two.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn add_word<const TILES: usize, const TOKENS: usize>(
+    sums: &mut [[__m512i; TOKENS]; TILES],
+    weights: &[__m512i; TILES],
+    token: usize,
+    word: *const u8,
+) {
+    if TILES == 2 {
+        let (mut first, mut second) = (sums[0][token], sums[TILES - 1][token]);
+        // Not `_` in the operand: the register of an output without a type has the wrong name.
+        let _all: __m512i;
+        // SAFETY: reads the 4 bytes at `word` and touches nothing but its operands.
+        unsafe {
+            asm!(
+                "vpbroadcastd {all}, dword ptr [{word}]",
+                "vpdpbusd {first}, {a}, {all}",
+                "vpdpbusd {second}, {b}, {all}",
+                all = out(zmm_reg) _all,
+                first = inout(zmm_reg) first,
+                second = inout(zmm_reg) second,
+                a = in(zmm_reg) weights[0],
+                b = in(zmm_reg) weights[TILES - 1],
+                word = in(reg) word,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        (sums[0][token], sums[TILES - 1][token]) = (first, second);
+    } else {
+        // SAFETY: `word` has 4 bytes.
+        let all = _mm512_set1_epi32(unsafe { word.cast::<i32>().read_unaligned() });
+        sums[0][token] = _mm512_dpbusd_epi32(sums[0][token], weights[0], all);
     }
 }
 

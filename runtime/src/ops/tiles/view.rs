@@ -151,6 +151,17 @@ pub(crate) struct Tiles<'a> {
     zero_points: Option<&'a [u8]>,
 }
 
+/// One tile, for kernels that walk its groups.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tile<'a> {
+    /// Its blocks, group after group.
+    pub(crate) values: &'a [u8],
+    /// The 16 scales of each group, as bits.
+    pub(crate) scales: &'a [[u16; TILE_ROWS]],
+    /// The 16 zero points of each group, two a byte; `None` where they are the width's middle value.
+    pub(crate) zero_points: Option<&'a [[u8; TILE_ROWS / 2]]>,
+}
+
 impl<'a> Tiles<'a> {
     pub(crate) fn new(
         shape: TileShape,
@@ -181,6 +192,17 @@ impl<'a> Tiles<'a> {
         let bytes = self.shape.group_blocks() * 64;
         let start = tile * self.shape.tile_bytes() + group * bytes;
         &self.values[start..start + bytes]
+    }
+
+    /// All of tile `tile`.
+    pub(crate) fn tile(&self, tile: usize) -> Tile<'a> {
+        let (bytes, groups) = (self.shape.tile_bytes(), self.shape.groups());
+        let zero_points = self.zero_points.map(|all| all.as_chunks().0);
+        Tile {
+            values: &self.values[tile * bytes..(tile + 1) * bytes],
+            scales: &self.scales.as_chunks().0[tile * groups..(tile + 1) * groups],
+            zero_points: zero_points.map(|all| &all[tile * groups..(tile + 1) * groups]),
+        }
     }
 
     /// The 16 scales of group `group` of tile `tile`, as bits.
