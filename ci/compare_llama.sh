@@ -5,14 +5,15 @@
 #   ci/compare_llama.sh LLAMA_BENCH QWEN3_GGUF[,GGUF…] QWEN35_GGUF[,GGUF…]
 #
 # Builds nothing but this repository. Several files of one model, for example Q4_0 and Q4_K_M, are tried each, with and without
-# repacking at run time; a row is held against the setting that is best in it. A run during which other processes took more
-# than FOREIGN percent of a core is made again, up to RETRIES times, and then left out.
+# repacking at run time; a row is held against the setting that is best in it. Before each run the script waits for a quiet second, PATIENCE
+# (120) seconds at most. A run during which other processes took more than FOREIGN (10) percent of a core is made again, up to
+# RETRIES (5) times, and then left out.
 #
 # ROUNDS (2) and DEEP_ROUNDS (1) say how often A B B A is gone through, 0 for not at all; DEPTH (3968) the long context; THREADS (all)
 # the threads of both; REPACK ("1 0") llama.cpp's settings; MODELS ("Qwen3-4B Qwen3.5-4B") what is compared; ENGINES (engines)
 # where built engines are kept; VALUES a file that keeps each value.
 set -euo pipefail
-[ $# -eq 3 ] || { sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -eq 3 ] || { sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 llama_bench=$(realpath "$1")
 declare -A files=([Qwen3-4B]=$2 [Qwen3.5-4B]=$3)
 values=${VALUES:-$(mktemp)}
@@ -43,10 +44,21 @@ engine() {
 # Hundredths of seconds that all processes have run.
 busy() { awk '/^cpu /{print $2 + $3 + $4 + $7 + $8}' /proc/stat; }
 
+# Waits until other processes leave the machine alone.
+await_quiet() {
+    local second before
+    for ((second = 0; second < ${PATIENCE:-120}; second++)); do
+        before=$(busy)
+        sleep 1
+        [ $(($(busy) - before)) -gt "$foreign_limit" ] || return 0
+    done
+}
+
 # Runs a command until nothing else took its processor; its output goes to $output, its peak resident memory to $peak.
 quietly() {
     local try before after own start foreign status
     for ((try = 0; try <= retries; try++)); do
+        await_quiet
         before=$(busy) start=$(date +%s%N) peak=0
         "$@" >"$output" 2>/dev/null &
         local child=$!

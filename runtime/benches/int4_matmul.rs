@@ -152,16 +152,32 @@ fn measure(
     best.get()
 }
 
+/// Rows and columns of the products of Qwen3-4B and Qwen3.5-4B: queries (with their gates 8192, as `in_proj_qkv`), keys or
+/// values, `o_proj` or `out_proj`, the MLPs' ways in and back. `in_proj_z` is as the queries, `in_proj_a` and `b` are tiny.
+const SHAPES: [(usize, usize); 8] = [
+    (4096, 2560),
+    (8192, 2560),
+    (1024, 2560),
+    (2560, 4096),
+    (9728, 2560),
+    (2560, 9728),
+    (9216, 2560),
+    (2560, 9216),
+];
+
+/// All shapes in groups of 128, and one in groups of 32.
+fn int4_shapes() -> impl Iterator<Item = (Form, usize, usize, usize)> {
+    let usual = SHAPES.map(|(rows, columns)| (Form::Int4, rows, columns, GROUP_SIZE));
+    usual.into_iter().chain([(Form::Int4, 9728, 2560, 32)])
+}
+
 /// One token: every weight is read once.
 fn decode(criterion: &mut Criterion) {
     let pool = Pool::new(Pool::default_threads()).expect("threads start");
     let buffer = vec![1u8; COLD_BYTES];
     let mut group = criterion.benchmark_group("decode");
-    let int4 = [(2560, 9728, 128), (9728, 2560, 128), (8192, 2560, 128), (9728, 2560, 32)];
-    let shapes = int4.map(|(rows, columns, group_size)| (Form::Int4, rows, columns, group_size));
-    for (form, rows, columns, group_size) in
-        shapes.into_iter().chain([(Form::Int8, 248_320, 2560, GROUP_SIZE)])
-    {
+    let tables = [Form::Int4, Form::Int8].map(|form| (form, 248_320, 2560, GROUP_SIZE));
+    for (form, rows, columns, group_size) in int4_shapes().chain(tables) {
         let weights = Weights::new(form, rows, columns, group_size, COLD_BYTES);
         let bits = if matches!(form, Form::Int4) { 4 } else { 8 };
         let name = format!("int{bits} {rows}x{columns} g{group_size}");
@@ -187,14 +203,7 @@ fn prefill(criterion: &mut Criterion) {
     let pool = Pool::new(Pool::default_threads()).expect("threads start");
     let mut group = criterion.benchmark_group("prefill");
     group.sample_size(10);
-    let shapes = [
-        (Form::Int4, 2560, 9728, 128),
-        (Form::Int4, 9728, 2560, 128),
-        (Form::Int4, 8192, 2560, 128),
-        (Form::Int4, 9728, 2560, 32),
-        (Form::Int8, 8192, 2560, 128),
-    ];
-    for (form, rows, columns, group_size) in shapes {
+    for (form, rows, columns, group_size) in int4_shapes().chain([(Form::Int8, 8192, 2560, GROUP_SIZE)]) {
         let weights = Weights::new(form, rows, columns, group_size, 1);
         let bits = if matches!(form, Form::Int4) { 4 } else { 8 };
         let name = format!("int{bits} {rows}x{columns} g{group_size}, {TOKENS} tokens");

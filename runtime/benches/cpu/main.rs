@@ -8,6 +8,8 @@
 //! | `SWEEP_TURNS` | repetitions; 3 |
 //! | `SWEEP_DEPTH` | tokens of the long context; 3968, 0 for none |
 //! | `SWEEP_SHORT` | 0 to leave out the prompt and the short context |
+//! | `SWEEP_MTP` | drafts of a round, 1 to 7, instead of the turns: rounds beside plain decoding |
+//! | `SWEEP_FIXED` | tokens of a prompt that is read once, and half as many written behind it, without any clock: for counting instructions |
 //! | `SWEEP_BANDWIDTH` | if set: the bandwidth of reading, and nothing else |
 //! | `SWEEP_OPERATORS` | if set: the time of each operator, instead of the turns |
 //!
@@ -62,6 +64,18 @@ fn main() -> Result<(), Failure> {
     options.max_kv_cache_capacity = Tokens(longest.next_multiple_of(BLOCK_TOKENS) as u32);
     if std::env::var_os("SWEEP_OPERATORS").is_some() {
         return operators(&Engine::load(&directory, &options)?, depth);
+    }
+    let fixed = setting("SWEEP_FIXED", 0);
+    if fixed > 0 {
+        let engine = Engine::<CpuDevice>::load(&directory, &options)?;
+        let (mut sequence, token, _) = read(&engine, fixed)?;
+        return write(&engine, &mut sequence, token, fixed / 2).map(drop);
+    }
+    let drafts = setting("SWEEP_MTP", 0);
+    if drafts > 0 {
+        options.mtp = true;
+        options.max_verify_tree_size = drafts as u32 + 1;
+        return rounds(&Engine::load(&directory, &options)?, drafts, setting("SWEEP_TURNS", 3));
     }
     let short_too = setting("SWEEP_SHORT", 1) > 0;
     let engine = Engine::load(&directory, &options)?;
@@ -219,6 +233,40 @@ fn peak_resident() -> Result<f64, Failure> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
     Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
+}
+
+/// Rounds of `drafts` drafts and plain decoding, in turns.
+fn rounds(engine: &Engine<CpuDevice>, drafts: usize, turns: usize) -> Result<(), Failure> {
+    for _ in 0..turns {
+        let (mut sequence, mut token, _) = read(engine, 1)?;
+        let (mut all, mut tokens, mut count) = (Duration::ZERO, 0, 0);
+        while tokens < STEPS {
+            let start = Instant::now();
+            let mut sampler = Sampler::new(Sampling::GREEDY);
+            let drafts = Drafts::Head(drafts);
+            let turn = Turn { sequence: &mut sequence, token, drafts, sampler: &mut sampler };
+            let round = &engine.round(&mut [turn])?[0];
+            token = round.emitted.last().copied().unwrap_or(token);
+            // The first rounds have nothing to draft from and bring the head into memory.
+            count += 1;
+            if count > WARM_STEPS {
+                all += start.elapsed();
+                tokens += round.emitted.len();
+            }
+        }
+        drop(sequence);
+        let length = tokens as f64 / (count - WARM_STEPS) as f64;
+        let rate = tokens as f64 / all.as_secs_f64();
+        let (mut sequence, token, _) = read(engine, 1)?;
+        let (token, _) = write(engine, &mut sequence, token, WARM_STEPS)?;
+        let (_, took) = write(engine, &mut sequence, token, STEPS)?;
+        let plain = STEPS as f64 / took.as_secs_f64();
+        println!("acceptance_length {length:.2}");
+        println!("mtp_{drafts} {rate:.2}");
+        println!("plain {plain:.2}");
+        println!("mtp_{drafts}_to_plain {:.2}", rate / plain);
+    }
+    Ok(())
 }
 
 /// Where the time goes: a prompt, tokens behind a short context, tokens behind a long one.

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ledger::MemoryPlan;
 
-use super::{Cpu, CpuDevice};
+use super::{Cpu, CpuDevice, Pool};
 use crate::backend::{Backend, DeviceError, NamedWeights};
 use crate::engine::EngineLoadError;
 use crate::engine_dir::EngineDir;
@@ -29,7 +29,8 @@ impl Backend for CpuDevice {
             None => (weights::load(directory, options.weights, plan, allocator)?, None),
         };
         let device = CpuDevice {
-            cpu: Cpu::new(options.threads)?,
+            // Never more workers than CPUs, however many the plan has room for: two that take turns on one are slower than one.
+            cpu: Cpu::new(options.threads.min(Pool::default_threads()))?,
             allocator: allocator.clone(),
             precision: options.precision,
             kv_cache_type: options.kv_cache_type,
