@@ -30,7 +30,7 @@ engines=${ENGINES:-engines}
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 
-bench=$(cargo bench -p runtime --bench cpu --no-run 2>&1 | tee /dev/stderr | sed -n 's/.*Executable.*(\(.*\)).*/\1/p')
+bench=$(cargo bench -p runtime --bench cpu --no-run 2>&1 | tee -a /dev/stderr | sed -n 's/.*Executable.*(\(.*\)).*/\1/p')
 
 # The engine directory of a model and a table, built where it is not there yet.
 engine() {

@@ -14,7 +14,7 @@ if ! command -v valgrind >/dev/null; then
 fi
 snapshot=ci/instructions.snapshot
 compiler=$(rustc --version)
-bench=$(cargo bench -p runtime --bench cpu --no-run 2>&1 | tee /dev/stderr | sed -n 's/.*Executable.*(\(.*\)).*/\1/p')
+bench=$(cargo bench -p runtime --bench cpu --no-run 2>&1 | tee -a /dev/stderr | sed -n 's/.*Executable.*(\(.*\)).*/\1/p')
 engines=$(mktemp -d)
 trap 'rm -rf "$engines"' EXIT
 for checkpoint in dense-awq hybrid-awq; do

@@ -59,7 +59,7 @@ fn main() -> Result<(), Failure> {
     };
     let depth = setting("SWEEP_DEPTH", 3968);
     let directory = EngineDir::open(path.as_ref())?;
-    let longest = (depth + STEPS + WARM_STEPS).max(PROMPT + STEPS);
+    let longest = depth.max(PROMPT) + STEPS + WARM_STEPS;
     let mut options = RuntimeOptions::new(Tokens(longest as u32), threads);
     options.max_kv_cache_capacity = Tokens(longest.next_multiple_of(BLOCK_TOKENS) as u32);
     if std::env::var_os("SWEEP_OPERATORS").is_some() {

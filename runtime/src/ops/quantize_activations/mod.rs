@@ -11,6 +11,9 @@
 //! A group with `m < 1e-36` (zeros included) gets `α = 0, a = 0`: its quotient would overflow. A group that contains an
 //! infinity or a NaN gets `α = NaN, a = 0`, so that the fault shows in every output it reaches.
 //!
+//! The error of a value is at most `α / 2`, `m / 254`; spread evenly, its root mean square is `α / √12`. Of normally distributed
+//! values in groups of 128, whose `m` is about 2.7 times their deviation, that is 0.6 % of them.
+//!
 //! | part | shape | type |
 //! | --- | --- | --- |
 //! | values `a` | `[tokens, columns]` | i8 |
