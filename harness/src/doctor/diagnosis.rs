@@ -39,7 +39,7 @@ pub struct Diagnosis {
     /// Power rails.
     pub power_rails: Reading<Vec<Rail>>,
     /// Clocks.
-    pub clocks: ClockState,
+    pub clocks: ClockDiagnosis,
     /// Temperatures.
     pub temperatures: Reading<Vec<Zone>>,
     /// Throttle counters since boot.
@@ -67,7 +67,7 @@ pub struct GpuDiagnosis {
 
 /// Clocks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ClockState {
+pub struct ClockDiagnosis {
     /// True where no clock can move.
     pub locked: Reading<bool>,
     /// One for each group of cores that share it.
@@ -134,7 +134,7 @@ impl Diagnosis {
             swap: SwapState::read(root),
             power_mode: reading(PowerModes::new(root).current()),
             power_rails: reading(PowerRails::new(root).read()),
-            clocks: ClockState {
+            clocks: ClockDiagnosis {
                 locked: clocks.locked(),
                 cpu: reading(clocks.cpu()),
                 gpu: reading(clocks.gpu()),

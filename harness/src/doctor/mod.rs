@@ -12,7 +12,7 @@ mod memory;
 mod needs;
 mod residue;
 
-pub use diagnosis::{ClockState, Diagnosis, GpuDiagnosis, ProbeState};
+pub use diagnosis::{ClockDiagnosis, Diagnosis, GpuDiagnosis, ProbeState};
 pub use disk::{DiskCheck, DiskState};
 pub use finding::{Finding, findings};
 pub use memory::{MemoryState, SwapState};
