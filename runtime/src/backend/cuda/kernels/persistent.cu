@@ -106,9 +106,9 @@ INLINE u32 full_of(u32 warp, u32 place) { return shared_address(shared) + FULL_A
 INLINE u32 empty_of(u32 warp, u32 place) { return shared_address(shared) + EMPTY_AT + (warp * STAGES + place) * 8; }
 INLINE u32 slot_of(u32 warp, u32 place) { return RING_AT + (warp * STAGES + place) * SLOT; }
 
-// The units of a warp of the crew, of one product after the other, on their way into its ring: kept by one lane of a supplier. Those of
-// Few places are on their way at a time: of all warps together as many as keep the memory busy. What asks for anything else, such
-// as activations and the other blocks, would wait behind more.
+// The units of a warp of the crew, of one product after the other, on their way into its ring: kept by one lane of a supplier. Few
+// places are on their way at a time: of all warps together as many as keep the memory busy. What asks for anything else, such as
+// activations and the other blocks, would wait behind more.
 struct Supply {
     u32 count;
     // The warp that it is for.
@@ -384,27 +384,38 @@ INLINE void conduct(const Pass &p) {
     }
 }
 
+// A team of a step: it waits for the step in front once, and its warps for each other.
+template <class Wait> struct Team {
+    u32 number;
+    Wait wait;
+    bool waited;
+
+    METHOD Team(Wait for_step) : number(thread_index() / TEAM), wait(for_step), waited(false) {}
+
+    METHOD void once() {
+        if (!waited) wait();
+        waited = true;
+    }
+    METHOD void sync() const { asm volatile("bar.sync %0, %1;" ::"r"(TEAM_BARRIER + number), "n"(TEAM) : "memory"); }
+};
+
 // Attention of a single token by teams.
 template <int TYPE, int DIM, class Wait> INLINE void attend_step(const Step &step, char *work, Wait wait) {
     const Attend &p = step.attend;
-    const u32 team = thread_index() / TEAM;
-    OneSpace<DIM> &space = *(OneSpace<DIM> *)(work + team * OF_TEAM);
+    Team<Wait> team(wait);
+    OneSpace<DIM> &space = *(OneSpace<DIM> *)(work + team.number * OF_TEAM);
     // Asked for anew each time, to be in nobody's way.
     const auto all = [&] { return p.splits * (p.heads / p.group * ((p.group + p.rows - 1) / p.rows)); };
-    bool waited = false;
-    const auto once = [&] {
-        if (!waited) wait();
-        waited = true;
-    };
-    const auto sync = [&] { asm volatile("bar.sync %0, %1;" ::"r"(TEAM_BARRIER + team), "n"(TEAM) : "memory"); };
+    const auto once = [&] { team.once(); };
+    const auto sync = [&] { team.sync(); };
     // Teams of other multiprocessors come first. The item in hand stands in shared memory: no register is free for it.
     const auto put = [&](u32 item) {
         if (thread_index() % TEAM == 0) space.item = item;
         sync();
     };
-    if (team < TEAMS) put(team * gridDim.x + blockIdx.x);
+    if (team.number < TEAMS) put(team.number * gridDim.x + blockIdx.x);
 #pragma unroll 1
-    while (team < TEAMS && space.item < all()) {
+    while (team.number < TEAMS && space.item < all()) {
         // Nobody asks for what a team without tokens would leave.
         if (space.item % p.splits <= *p.first / BLOCK) attend_one<TYPE, DIM>(p, step.flags & EARLY, space, once, sync);
         const u32 next = space.item + TEAMS * gridDim.x;
@@ -442,6 +453,7 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
         const u32 at = told(step_at(warp_index()));
         if (at == p.count) return;
         u32 place = at % RESIDENT * sizeof(Step);
+        // Not known to the compiler, which would keep the step's number in a register as well.
         asm volatile("" : "+r"(place));
         const Step &step = *(const Step *)((const char *)shared + place);
         float *const small = (float *)((char *)shared + SMALL_AT), *const parts = (float *)((char *)shared + PARTS_AT);
@@ -467,15 +479,12 @@ template <int TYPE, int DIM> INLINE void run_pass(const Pass &p) {
             break;
         case RECUR: {
             const Recurrence &p = step.recurrence;
-            const u32 team = thread / TEAM, parts_of_columns = (p.value_dim + 31) / 32, all = p.value_heads * parts_of_columns;
-            RecurrenceSpace &space = *(RecurrenceSpace *)(work + team * OF_TEAM);
-            bool waited = false;
-            const auto once = [&] {
-                if (!waited) wait();
-                waited = true;
-            };
-            const auto sync = [&] { asm volatile("bar.sync %0, %1;" ::"r"(TEAM_BARRIER + team), "n"(TEAM) : "memory"); };
-            for (u32 item = team < TEAMS ? team * gridDim.x + blockIdx.x : all; item < all; item += TEAMS * gridDim.x) {
+            Team<decltype(wait)> team(wait);
+            const u32 parts_of_columns = (p.value_dim + 31) / 32, all = p.value_heads * parts_of_columns;
+            RecurrenceSpace &space = *(RecurrenceSpace *)(work + team.number * OF_TEAM);
+            const auto once = [&] { team.once(); };
+            const auto sync = [&] { team.sync(); };
+            for (u32 item = team.number < TEAMS ? team.number * gridDim.x + blockIdx.x : all; item < all; item += TEAMS * gridDim.x) {
                 recur(p, item / parts_of_columns, item % parts_of_columns, step.flags & EARLY, space, once, sync);
             }
             once();
