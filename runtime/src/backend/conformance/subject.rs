@@ -1,6 +1,7 @@
 //! What a backend has to add to be tested.
 
 use std::any::Any;
+use std::ops::RangeInclusive;
 
 use ledger::{MemoryKind, PlannedBuffer};
 
@@ -47,6 +48,9 @@ pub(in crate::backend) trait Subject: Backend {
     const MEMORY: MemoryKind;
     /// Bytes of the pages of a large tensor.
     const LARGE_PAGE: u64;
+    /// Numbers of tokens for which the product of an MLP stands as it is meant. For others it may stand in 16 bits, in an order of its
+    /// own, where the projection behind it alone reads it.
+    const READABLE: RangeInclusive<usize>;
 
     /// Why there is no such device here, if there is none.
     fn absence() -> Option<String>;
@@ -87,6 +91,7 @@ impl Subject for CpuDevice {
     const DEVICE: Device = Device::Cpu;
     const MEMORY: MemoryKind = MemoryKind::Host;
     const LARGE_PAGE: u64 = PAGE;
+    const READABLE: RangeInclusive<usize> = 1..=usize::MAX;
 
     fn absence() -> Option<String> {
         None

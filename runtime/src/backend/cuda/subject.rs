@@ -1,6 +1,7 @@
 //! A GPU under test.
 
 use std::any::Any;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cudarc::driver::sys;
@@ -63,6 +64,7 @@ impl Subject for CudaDevice {
     const DEVICE: Device = Device::Cuda { ordinal: 0 };
     const MEMORY: MemoryKind = MemoryKind::Device;
     const LARGE_PAGE: u64 = DEVICE_PAGE;
+    const READABLE: RangeInclusive<usize> = 2..=32;
 
     fn absence() -> Option<String> {
         probe(0).err()

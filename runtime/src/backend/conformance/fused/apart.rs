@@ -8,7 +8,7 @@ use super::super::linear::limit;
 use super::super::matrix::{Matrix, dense, int4};
 use super::super::report::Report;
 use super::super::subject::Subject;
-use super::{EPS, READABLE, normed_rows};
+use super::{EPS, normed_rows};
 use crate::model::operators::{Keep, Projection};
 use crate::ops::activation::reference::{sigmoid, silu, softplus};
 use crate::ops::testing::{Numbers, wide};
@@ -148,7 +148,7 @@ pub(in crate::backend::conformance) fn mlp_apart<S: Subject>(report: &mut Report
                 _ => !matches!(twist, DenseBehind | OtherInput | NothingBehind | FewerTokens),
             };
             let found = bench.take(report, &gate, expected.len());
-            if READABLE.contains(&tokens) || !is_read {
+            if S::READABLE.contains(&tokens) || !is_read {
                 report.within("product", 2.0 * quantised, &found, &expected);
             }
             let source = if twist == OtherInput { &values } else { &expected };

@@ -12,18 +12,12 @@ pub(super) use apart::{heads_apart, mlp_apart, projections_apart};
 pub(super) use mixer::{convolution_then_delta_rule, linear_then_gates_and_convolution};
 pub(super) use projections::{gated_norm_then_linear, mlp, norm_then_linear};
 
-use std::ops::RangeInclusive;
-
 use crate::ops::rms_norm;
 
 const EPS: f32 = 1e-6;
 
 /// Around the borders between the kernels of projections.
 const TOKENS: [usize; 9] = [1, 2, 8, 16, 32, 33, 65, 128, 200];
-
-/// For other numbers of tokens the product of an MLP may stand in 16 bits, in an order of its own: only the projection behind it
-/// reads it.
-const READABLE: RangeInclusive<usize> = 2..=32;
 
 /// Every row of `x` normed, in f64.
 fn normed_rows(x: &[f32], weight: &[f32]) -> Vec<f64> {

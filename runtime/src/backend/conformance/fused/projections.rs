@@ -7,7 +7,7 @@ use super::super::linear::limit;
 use super::super::matrix::{Matrix, dense, int4};
 use super::super::report::Report;
 use super::super::subject::Subject;
-use super::{EPS, READABLE, TOKENS, normed_rows};
+use super::{EPS, TOKENS, normed_rows};
 use crate::engine_dir::TensorFormat;
 use crate::model::operators::Projection;
 use crate::ops::activation::reference::silu;
@@ -157,7 +157,7 @@ pub(in crate::backend::conformance) fn mlp<S: Subject>(report: &mut Report) {
             let product: Vec<f64> = gates.iter().zip(&ups).map(|(gate, up)| silu(*gate) * up).collect();
             let found = bench.take(report, &gate, product.len());
             let inner_limit = 2.0 * limit(report, &matrices[0], tokens);
-            if READABLE.contains(&tokens) {
+            if S::READABLE.contains(&tokens) {
                 report.within("product", inner_limit, &found, &product);
             }
             let mut expected = matrices[2].multiply(&product);
