@@ -1,6 +1,6 @@
 //! What the kernel says of a process, tried on the harness itself before there is a target.
 
-use super::process::PROCESS;
+use super::process::{PROCESS, PROCESS_COST, PROCESS_NAME};
 use super::procfs::{ProcessStatus, parse_pss};
 use super::root::{SystemRoot, reading};
 use super::{Probe, ProbeScope, Reading};
@@ -45,7 +45,7 @@ impl Probe for OwnProcess {
     }
 
     fn name(&self) -> &'static str {
-        "resident memory (/proc/PID/status)"
+        PROCESS_NAME
     }
 
     fn scope(&self) -> ProbeScope {
@@ -53,7 +53,7 @@ impl Probe for OwnProcess {
     }
 
     fn cost(&self) -> &'static str {
-        "some 7 µs a process; the proportional set size some 25 ms a GiB of small pages"
+        PROCESS_COST
     }
 
     fn cadence(&self) -> Reading<String> {

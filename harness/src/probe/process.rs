@@ -11,6 +11,9 @@ use crate::record::ResidentMemory;
 
 /// The word for this probe.
 pub(super) const PROCESS: &str = "process";
+pub(super) const PROCESS_NAME: &str = "resident memory (/proc/PID/status)";
+pub(super) const PROCESS_COST: &str =
+    "some 7 µs a process; the proportional set size some 25 ms a GiB of small pages";
 
 /// Memory of the target's process tree.
 #[derive(Debug, Clone)]
@@ -130,7 +133,7 @@ impl Probe for ProcessMemory {
     }
 
     fn name(&self) -> &'static str {
-        "resident memory (/proc/PID/status)"
+        PROCESS_NAME
     }
 
     fn scope(&self) -> ProbeScope {
@@ -138,7 +141,7 @@ impl Probe for ProcessMemory {
     }
 
     fn cost(&self) -> &'static str {
-        "some 7 µs a process; the proportional set size some 25 ms a GiB of small pages"
+        PROCESS_COST
     }
 
     fn cadence(&self) -> Reading<String> {
