@@ -9,13 +9,21 @@ pub(super) struct Schedule<S, E> {
     /// Announced and not begun, in order. A stripe may stand here twice.
     queue: VecDeque<usize>,
     free: Vec<S>,
-    filling: Vec<usize>,
+    filling: Vec<Filling>,
     /// In the order in which they were filled. A failed read has given its slot back.
     filled: Vec<(usize, Result<S, E>)>,
     /// Stripes that somebody waits for.
     demanded: Vec<usize>,
     /// Whether a stripe is in the current announcement, or has been demanded since.
     wanted: Vec<bool>,
+}
+
+/// A read on its way.
+#[derive(Debug, Clone, Copy)]
+struct Filling {
+    stripe: usize,
+    /// Whether it began before the current announcement. What goes wrong with it belongs to a pass that is over.
+    early: bool,
 }
 
 impl<S, E> Schedule<S, E> {
@@ -35,15 +43,16 @@ impl<S, E> Schedule<S, E> {
     /// what could not be read is tried again.
     pub(super) fn announce(&mut self, stripes: impl Iterator<Item = usize>) {
         self.filled.retain(|(_, slot)| slot.is_ok());
+        self.filling.iter_mut().for_each(|filling| filling.early = true);
         self.queue.clear();
         self.wanted.fill(false);
         for stripe in self.demanded.iter().copied().chain(stripes) {
             self.wanted[stripe] = true;
             self.queue.push_back(stripe);
         }
-        let at_hand = self.filling.iter().chain(self.filled.iter().map(|(stripe, _)| stripe));
-        for stripe in at_hand {
-            if let Some(first) = self.queue.iter().position(|queued| queued == stripe) {
+        let filling = self.filling.iter().map(|filling| filling.stripe);
+        for stripe in filling.chain(self.filled.iter().map(|(stripe, _)| *stripe)) {
+            if let Some(first) = self.queue.iter().position(|queued| *queued == stripe) {
                 self.queue.remove(first);
             }
         }
@@ -62,16 +71,21 @@ impl<S, E> Schedule<S, E> {
         }
         let slot = self.free.pop()?;
         self.queue.pop_front();
-        self.filling.push(stripe);
+        self.filling.push(Filling { stripe, early: false });
         Some((stripe, slot))
     }
 
-    /// Notes that a read has ended; `failed` is what went wrong.
+    /// Notes that a read has ended; `failed` is what went wrong. A read that failed and had begun before the announcement is
+    /// begun again.
     pub(super) fn finish(&mut self, stripe: usize, slot: S, failed: Option<E>) {
-        self.filling.retain(|filling| *filling != stripe);
+        let early = self.filling.extract_if(.., |filling| filling.stripe == stripe).any(|it| it.early);
         match failed {
             _ if !self.wanted[stripe] => self.free.push(slot),
             None => self.filled.push((stripe, Ok(slot))),
+            Some(_) if early => {
+                self.free.push(slot);
+                self.queue.push_front(stripe);
+            }
             Some(error) => {
                 self.free.push(slot);
                 self.filled.push((stripe, Err(error)));
@@ -93,7 +107,7 @@ impl<S, E> Schedule<S, E> {
             }
             return Some(self.filled.remove(place).1);
         }
-        if self.filling.contains(&stripe) {
+        if self.is_filling(stripe) {
             return None;
         }
         if self.queue.front() != Some(&stripe) {
@@ -124,7 +138,11 @@ impl<S, E> Schedule<S, E> {
     }
 
     fn is_at_hand(&self, stripe: usize) -> bool {
-        self.filling.contains(&stripe) || self.filled.iter().any(|(filled, _)| *filled == stripe)
+        self.is_filling(stripe) || self.filled.iter().any(|(filled, _)| *filled == stripe)
+    }
+
+    fn is_filling(&self, stripe: usize) -> bool {
+        self.filling.iter().any(|filling| filling.stripe == stripe)
     }
 }
 
@@ -209,6 +227,23 @@ mod tests {
         schedule.finish(stripe, slot, Some("broken"));
         schedule.announce([0].into_iter());
         assert_eq!(used(&mut schedule, 0), [0], "a new announcement forgets what failed before");
+    }
+
+    #[test]
+    fn a_read_that_began_before_an_announcement_does_not_fail_after_it() {
+        let mut schedule = Numbers::new(2, vec![0, 1]);
+        schedule.announce([0, 1].into_iter());
+        let (stripe, slot) = schedule.next().unwrap();
+        schedule.announce([1, 0].into_iter());
+        schedule.demand(0);
+        assert_eq!(schedule.take(0), None, "it is on its way");
+        schedule.finish(stripe, slot, Some("broken"));
+        assert_eq!(schedule.take(0), None, "it is read again");
+        let (stripe, slot) = schedule.next().unwrap();
+        assert_eq!(stripe, 0);
+        schedule.finish(stripe, slot, Some("still broken"));
+        assert_eq!(schedule.take(0), Some(Err("still broken")));
+        assert_eq!(used(&mut schedule, 1), [1]);
     }
 
     proptest! {
