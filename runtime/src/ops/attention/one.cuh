@@ -58,12 +58,15 @@ INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait w
     const size_t head_block = head_block_bytes(TYPE, DIM);
     const u32 WIDTH = TYPE == CACHE_F16 ? 2 : 1;
     const int STEPS = DIM / 8, SOME = 8, RUNS = STEPS / SOME;
-    // Keys and values are asked for this many loads ahead: of wide heads, more than one would be more than there are registers for.
+    // Of narrow heads, all keys of the next block and all values of this one are on their way at a time; of wide ones, a part of each:
+    // there are no registers for more.
 #if __CUDA_ARCH__ >= 900
-    const int AHEAD = DIM == 128 ? 2 : 1;
+    const bool WHOLE = DIM == 128;
 #else
-    const int AHEAD = 1;
+    const bool WHOLE = false;
 #endif
+    // Loads of 16 tokens' values that are held.
+    const int HELD = WHOLE ? 4 : 2;
     // Four neighbouring tokens of a dimension as two pairs.
     uint2 ahead[2][SOME] = {};
     const auto fetch = [&](int run, u32 block) {
@@ -80,7 +83,7 @@ INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait w
     const bool is_ahead = early && p.query_norm && split + 1 < blocks;
     const auto fetch_first = [&](u32 block) {
         fetch(0, block);
-        if (AHEAD > 1) fetch(1, block);
+        if (WHOLE) fetch(1, block);
     };
     if (is_ahead) fetch_first(split);
     wait();
@@ -130,7 +133,7 @@ INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait w
     for (u32 block = split; block < blocks; block += p.splits) {
         const size_t at = (size_t)block * p.block_stride + kv_head * head_block;
         // Values: the first are on their way while scores are weighed, or made.
-        uint4 values[2][TILES / 2][2] = {};
+        uint4 values[HELD][TILES / 2][2] = {};
         const auto fetch_values = [&](int sixteen) {
             const u32 token = sixteen * 16 + row / 2 * 4 + row % 2;
 #pragma unroll
@@ -139,7 +142,7 @@ INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait w
                 for (int h = 0; h < 2; h++) {
                     const u8 *from = p.values + at + ((token + h * 2) * DIM + warp * (DIM / 4) + group * 32 + quad * 8) * WIDTH;
                     // Eight neighbouring dimensions of a token, as they are stored.
-                    uint4 &to = values[sixteen % 2][group][h];
+                    uint4 &to = values[sixteen % HELD][group][h];
                     if (TYPE == CACHE_F16) {
                         to = *(const uint4 *)from;
                     } else {
@@ -151,14 +154,17 @@ INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait w
                 }
             }
         };
-        if (AHEAD > 1) {
+        const auto fetch_next = [&] {
+            if (block + p.splits < blocks) fetch_first(block + p.splits);
+        };
+        if (WHOLE) {
             fetch_values(0);
             fetch_values(1);
         }
         float scores[4] = {};
 #pragma unroll
         for (int run = 0; run < RUNS; run++) {
-            if (AHEAD == 1 && run + 1 < RUNS) fetch(run + 1, block);
+            if (!WHOLE && run + 1 < RUNS) fetch(run + 1, block);
 #pragma unroll
             for (int i = 0; i < SOME; i += 2) {
                 u32 a[4];
@@ -176,7 +182,12 @@ INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait w
                 }
             }
         }
-        if (AHEAD == 1) fetch_values(0);
+        if (WHOLE) {
+            fetch_values(2);
+            fetch_values(3);
+        } else {
+            fetch_values(0);
+        }
         // Tokens of this lane: row and row + 8 in the order of the loads.
         const u32 first = warp * QUARTER + row / 2 * 4 + row % 2;
         float largest[2] = {-INFINITY, -INFINITY}, of_values[2] = {1.f, 1.f};
@@ -200,6 +211,7 @@ INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait w
             if (row == 0) space.tops[warp][quad * 2 + r] = largest[r];
         }
         sync();
+        if (WHOLE) fetch_next();
         float fade[2];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
@@ -223,11 +235,10 @@ INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait w
             for (int i = 0; i < 4; i++) sum[t][i] *= fade[i % 2];
         }
         sync();
-        if (block + p.splits < blocks) fetch_first(block + p.splits);
-        // Two at a time: more of them would hold more than there are registers for.
-#pragma unroll 2
+        if (!WHOLE) fetch_next();
+#pragma unroll (HELD)
         for (int sixteen = 0; sixteen < 4; sixteen++) {
-            if (AHEAD == 1 && sixteen < 3) fetch_values(sixteen + 1);
+            if (!WHOLE && sixteen < 3) fetch_values(sixteen + 1);
             u32 b[2][2];
 #pragma unroll
             for (int h = 0; h < 2; h++) {
@@ -238,8 +249,8 @@ INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait w
 #pragma unroll
             for (int group = 0; group < TILES / 2; group++) {
                 u32 ones[4], others[4];
-                pairs_of<TYPE>(ones, values[sixteen % 2][group][0]);
-                pairs_of<TYPE>(others, values[sixteen % 2][group][1]);
+                pairs_of<TYPE>(ones, values[sixteen % HELD][group][0]);
+                pairs_of<TYPE>(others, values[sixteen % HELD][group][1]);
 #pragma unroll
                 for (int t = 0; t < 2; t++) {
                     u32 a[4];
@@ -251,7 +262,6 @@ INLINE void attend_one(const Attend &p, bool early, OneSpace<DIM> &space, Wait w
                     multiply_add(sum[group * 2 + t], a, b[1][0], b[1][1]);
                 }
             }
-            if (AHEAD > 1 && sixteen < 2) fetch_values(sixteen + 2);
         }
     }
 #pragma unroll
