@@ -13,6 +13,7 @@ use runtime::generate::chat_template::{ChatTemplate, ChatTemplateError};
 use runtime::generate::sample::Sampler;
 use runtime::generate::tokenizer::Tokenizer;
 use runtime::generate::{CHAT_TEMPLATE, TOKENIZER_CONFIG, TextFilesError, read_optional};
+use runtime::memory::MemoryError;
 use runtime::plan::{Device, RuntimeOptions};
 use thiserror::Error;
 
@@ -158,7 +159,10 @@ impl<B: Backend> TextEngine for Builtin<B> {
             .collect();
         let drafts = self.engine.options().mtp;
         // The server has held every request against the limits, so nothing that fails now is a client's doing.
-        let failed = |error: SequenceError| GenerateError::Engine { reason: error.to_string() };
+        let failed = |error: SequenceError| match refused(error) {
+            GenerateError::Request { reason } => GenerateError::Engine { reason },
+            other => other,
+        };
         let rounds = self.engine.round(&mut rounds).map_err(failed)?;
         let running = self.places.iter_mut().enumerate();
         let running = running.filter_map(|(place, generation)| wanted(place).and(generation.as_mut()));
@@ -177,10 +181,11 @@ impl<B: Backend> TextEngine for Builtin<B> {
     }
 }
 
-/// Whose fault an error is: a request that does not fit, or an engine that cannot go on.
+/// Whose fault an error is: a request that does not fit, memory that others have, or an engine that cannot go on.
 fn refused(error: SequenceError) -> GenerateError {
     let reason = error.to_string();
     match error {
+        SequenceError::Memory(MemoryError::OutOfMemory { .. }) => GenerateError::NoMemory { reason },
         SequenceError::Memory(_)
         | SequenceError::Device(_)
         | SequenceError::Sample(_)

@@ -106,6 +106,12 @@ pub enum GenerateError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no memory for this request now, while others may be served: try again later.
+    #[error("there is no memory for this request: {reason}")]
+    NoMemory {
+        /// What could not be had, and its bytes.
+        reason: String,
+    },
     /// The engine failed: a server error.
     #[error("the engine failed: {reason}")]
     Engine {

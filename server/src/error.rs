@@ -114,6 +114,9 @@ impl From<GenerateError> for ApiError {
     fn from(error: GenerateError) -> ApiError {
         match error {
             GenerateError::Request { reason } => ApiError::malformed(reason),
+            GenerateError::NoMemory { .. } => {
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Some("out_of_memory"), error.to_string())
+            }
             GenerateError::Engine { .. } => {
                 ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, Some("engine_failed"), error.to_string())
             }

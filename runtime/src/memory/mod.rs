@@ -50,7 +50,7 @@ pub const fn whole_pages(payload: u64) -> Bytes {
 pub enum MemoryError {
     /// The system refused.
     #[error(
-        "out of memory: cannot {action} {bytes} for `{key}` ({cause}); lower gdnPrefillMaxSeq, maxKVCacheCapacity or the number of sequences, or free memory on the machine"
+        "out of memory: cannot {action} {bytes} for `{key}` ({cause}); lower gdnPrefillMaxSeq, maxKVCacheCapacity, maxBatchSize or weightStreamingBudget, or free memory on the machine"
     )]
     OutOfMemory {
         /// What was asked of the system.

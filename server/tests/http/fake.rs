@@ -22,6 +22,8 @@ pub(crate) const END: u32 = 256;
 pub(crate) const PANIC: u32 = 250;
 /// A prompt that begins with this makes the engine fail after two tokens.
 pub(crate) const FAIL: u32 = 251;
+/// A prompt that begins with this finds no memory.
+pub(crate) const NO_ROOM: u32 = 252;
 /// Ids are below this.
 pub(crate) const VOCABULARY: u32 = 260;
 /// The longest prompt, and prompt and completion together.
@@ -139,6 +141,9 @@ impl TextEngine for Fake {
         self.control.prompts.lock().unwrap().push(prompt.to_vec());
         std::thread::sleep(PREFILL);
         assert_ne!(prompt[0], PANIC, "the prompt asks for a panic");
+        if prompt[0] == NO_ROOM {
+            return Err(GenerateError::NoMemory { reason: "cannot commit 10.0 MiB".to_owned() });
+        }
         self.make(place, cancelled)
     }
 

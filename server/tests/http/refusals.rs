@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use server::ServeOptions;
 
 use crate::client::{Exchange, post_bytes};
-use crate::fake::{FAIL, LONGEST, PANIC, Server, VOCABULARY, any_port, engine, no_memory};
+use crate::fake::{FAIL, LONGEST, NO_ROOM, PANIC, Server, VOCABULARY, any_port, engine, no_memory};
 
 #[test]
 fn each_mistake_has_its_error_and_the_next_request_works() {
@@ -227,6 +227,17 @@ fn slow_clients_lose_their_connection() {
     // A body that never ends.
     let request = b"POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 50\r\n\r\n{";
     assert_eq!(Exchange::send(server.address, request).response().status, 408);
+    server.assert_works();
+}
+
+#[test]
+fn a_request_that_finds_no_memory_may_come_again() {
+    let server = Server::start();
+    let refused = server.complete(&json!({"prompt": [NO_ROOM]}));
+    let error = &refused.json()["error"];
+    assert_eq!((refused.status, &error["code"]), (503, &json!("out_of_memory")));
+    assert!(refused.body.contains("cannot commit 10.0 MiB"), "{error}");
+    assert_eq!(refused.header("retry-after"), Some("1"));
     server.assert_works();
 }
 
