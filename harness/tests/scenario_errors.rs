@@ -478,7 +478,7 @@ fn the_shapes_of_values_are_named_in_plain_words() {
         first("    model: [a, b]\n    maxInputLen: [128, 256]\n", ""),
         first("  - prefill:", "    prefill:"),
         first("why: A scenario for tests.", "why:"),
-        first("{checkpoint: models/b}", "{}"),
+        first("target: builtin", "target: {}"),
         first("target: builtin", "---\ntarget: builtin"),
     ];
     insta::assert_snapshot!(said.join("\n"), @r#"
@@ -487,7 +487,7 @@ fn the_shapes_of_values_are_named_in_plain_words() {
     error: only one name may stand here
     error: expected a text, found nothing
     error: a name is missing here
-    error: the field `target` is missing here
+    error: the field `trials` is missing here
     "#);
 }
 
@@ -583,4 +583,40 @@ fn needs_are_words_and_sizes_of_their_own() {
     ] {
         assert!(said(needs).contains(expected), "{needs}: {}", said(needs));
     }
+}
+
+#[test]
+fn runtimes_and_the_models_that_they_read_are_checked() {
+    let first = |from: &str, to: &str| shown(from, to).lines().next().unwrap_or_default().to_owned();
+    let hint = |from: &str, to: &str| {
+        let shown = shown(from, to);
+        shown.lines().find(|line| line.contains("hint:")).unwrap_or_default().trim().to_owned()
+    };
+    let llama =
+        |arguments: &str| format!("target: {{llama-server: {{program: l, arguments: [{arguments}]}}}}");
+    let both = "targets: {builtin: builtin, llama: {llama-server: {program: l}}}";
+    let said = [
+        first("{checkpoint: models/b}", "{}"),
+        first("{checkpoint: models/b}", "{checkpoint: models/b, engine: engines/b}"),
+        first("target: builtin\n", ""),
+        first("target: builtin", &format!("target: builtin\n{both}")),
+        first("target: builtin", both),
+        first("target: builtin", &llama("")),
+        hint("target: builtin", &llama("")),
+        first("target: builtin", &llama("--ctx-size=4096")),
+        first("target: builtin", "target: {openai: {url: localhost}}"),
+        first("    model: [a, b]\n", "    model: [a, b]\n    target: [builtin]\n"),
+    ];
+    insta::assert_snapshot!(said.join("\n"), @r"
+    error: the model `b` has no source
+    error: the model `b` has both `checkpoint` and `engine`
+    error: the field `target` is missing
+    error: `target` and `targets` cannot stand together
+    error: no cell would have a target
+    error: the model `a` has no form that the target `llama-server` reads
+    = hint: llama-server reads `gguf`
+    error: the argument `--ctx-size=4096` is decided by `maxKVCacheCapacity`
+    error: `localhost` is no address
+    error: there is only one target
+    ");
 }

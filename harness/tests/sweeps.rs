@@ -59,7 +59,7 @@ fn sweep(
         runs,
         fresh,
         engines: &FakeEngines,
-        target: &FakeTarget { can_wait: true },
+        targets: &[("builtin".to_owned(), Box::new(FakeTarget { can_wait: true }))],
         guardian,
         interrupt: &interrupt,
         observer: &notes,

@@ -105,7 +105,9 @@ impl CliError {
             | CliError::Vocabulary(_)
             | CliError::Prompt(_)
             | CliError::Knob { .. }
-            | CliError::Sweep(SweepError::UnknownCell { .. }) => ExitCode::Usage,
+            | CliError::Sweep(SweepError::UnknownCell { .. } | SweepError::Unanswerable { .. }) => {
+                ExitCode::Usage
+            }
             CliError::Engine(error) => match error.kind {
                 EngineErrorKind::Usage => ExitCode::Usage,
                 EngineErrorKind::Environment => ExitCode::EnvironmentRefused,
@@ -132,6 +134,9 @@ impl CliError {
             CliError::Sweep(SweepError::UnknownCell { .. }) => "`sweep plan` shows the cells of a scenario",
             CliError::Sweep(SweepError::Refused { .. }) => {
                 "`--cell` runs some of a scenario's cells; `sweep plan` shows all of them, also for devices that are not here"
+            }
+            CliError::Sweep(SweepError::Unanswerable { .. }) => {
+                "leave the cell out: `exclude: [{when: {target: NAME, …}, why: …}]`"
             }
             CliError::Sweep(SweepError::Needs { .. }) => {
                 "`sweep doctor SCENARIO` shows what the machine is like, and what to do"

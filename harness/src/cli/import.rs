@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use ledger::{BufferClass, Bytes, Reading, Role};
+use ledger::{BufferClass, Bytes, MemoryKind, Reading, Role};
 
 use super::arguments::ImportArguments;
 use super::print::table;
@@ -63,6 +63,7 @@ fn given(parts: &[GivenPart]) -> Evidence {
         class: part.class,
         role: Role::Target,
         what: "given".to_owned(),
+        memory: MemoryKind::Host,
         mapped: false,
         bytes: part.bytes,
         place: Place { file: PathBuf::from(GIVEN), line: at + 1 },

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::arguments::PlanArguments;
 use super::print::table;
 use super::{CliError, Printer, scenario_path};
-use crate::engines::{EngineError, EngineProvider, Forecast, Rates, StreamingForecast};
+use crate::engines::{EngineError, EngineProvider, Forecast, Rates, StreamingForecast, forecast_of};
 use crate::record::{BudgetLimit, BudgetSubject, CellRecord, ExcludedCell, LeverRecord};
 use crate::scenario::{Cell, Phases, PromptTokens, Scenario, load};
 use crate::verdict::ExitCode;
@@ -26,9 +26,17 @@ struct PlannedRun {
     format_version: u32,
     scenario: String,
     cells: Vec<PlannedCell>,
+    /// Cells whose target does not say what it will need.
+    unplanned: Vec<UnplannedCell>,
     excluded: Vec<ExcludedCell>,
     /// Builds and trials together; `None` where one of them cannot be foretold.
     total_ms: Option<Millis>,
+}
+
+#[derive(Serialize)]
+struct UnplannedCell {
+    cell: CellRecord,
+    why: &'static str,
 }
 
 #[derive(Serialize)]
@@ -72,24 +80,31 @@ pub(super) fn plan(
     let path = scenario_path(&arguments.scenario);
     let scenario = load(&path)?;
     let expansion = scenario.expand();
-    let mut cells = Vec::new();
+    let (mut cells, mut unplanned) = (Vec::new(), Vec::new());
     for cell in &expansion.cells {
         let of_cell = |error: EngineError| EngineError {
             what: format!("cell {}: {}", cell.describe(), error.what),
             ..error
         };
-        cells.push(planned(&scenario, cell, engines.forecast(cell).map_err(of_cell)?));
+        match forecast_of(&cell.form) {
+            None => cells.push(planned(&scenario, cell, engines.forecast(cell).map_err(of_cell)?)),
+            Some(foretold) => match foretold.map_err(of_cell)? {
+                Ok(forecast) => cells.push(planned(&scenario, cell, forecast)),
+                Err(why) => unplanned.push(UnplannedCell { cell: cell.record(), why }),
+            },
+        }
     }
     let bases = scenario.bases();
     let levers: Vec<Option<PlannedLever>> = cells.iter().map(|cell| lever_of(cell, &cells, &bases)).collect();
     for (cell, lever) in cells.iter_mut().zip(levers) {
         cell.lever = lever;
     }
-    let total_ms = total_time(&cells, scenario.trials);
+    let total_ms = total_time(&cells, scenario.trials).filter(|_| unplanned.is_empty());
     let run = PlannedRun {
         format_version: FORMAT_VERSION,
         scenario: scenario.name.clone(),
         cells,
+        unplanned,
         excluded: expansion.excluded,
         total_ms,
     };
@@ -169,11 +184,20 @@ fn text(run: &PlannedRun, path: &Path, trials: u32, bases: &[(String, String)]) 
     let mut text = format!(
         "{}: {} cells, {trials} trial(s) each. Predicted memory of the phase that needs most:\n",
         path.display(),
-        run.cells.len()
+        run.cells.len() + run.unplanned.len()
     );
     for cells in run.cells.chunks(CELLS_A_TABLE) {
         text.push('\n');
         text.push_str(&table(&rows(cells, bases)));
+    }
+    for unplanned in &run.unplanned {
+        let (cell, why) = (&unplanned.cell, unplanned.why);
+        text.push_str(&format!(
+            "\nnot answered by {}: {} {}: {why}\n",
+            cell.target,
+            cell.id.0,
+            cell.describe()
+        ));
     }
     for excluded in &run.excluded {
         let axes: Vec<String> = excluded.axes.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -285,6 +309,7 @@ mod tests {
                 build: BTreeMap::new(),
                 source: source.to_owned(),
                 synthetic_weights: true,
+                target: "builtin".to_owned(),
             },
             peak_phase: Phase::Load,
             context_tokens: Tokens(1),

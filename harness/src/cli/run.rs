@@ -10,9 +10,9 @@ use super::{CliError, Printer, scenario_path};
 use crate::clock::wall_clock;
 use crate::engines::EngineProvider;
 use crate::interrupt::Interrupt;
-use crate::scenario::{TargetKind, load};
+use crate::scenario::load;
 use crate::sweep::{self, Sweep, SweepEnd};
-use crate::target::{Builtin, Target};
+use crate::target::{NamedTargets, target_of};
 use crate::verdict::ExitCode;
 
 /// Runs the scenario, judges it and writes its report.
@@ -25,9 +25,9 @@ pub(super) fn run(
     let environment = |what: &'static str| move |source: io::Error| CliError::Environment { what, source };
     let interrupt = Interrupt::listen().map_err(environment("listen for Ctrl-C"))?;
     let program = std::env::current_exe().map_err(environment("find this program's own file"))?;
-    let target: Box<dyn Target> = match scenario.target {
-        TargetKind::Builtin => Box::new(Builtin::new().map_err(environment("find the built-in runtime"))?),
-    };
+    let named = scenario.targets.iter().map(|(name, kind)| Ok((name.clone(), target_of(kind)?)));
+    let targets: Result<NamedTargets, io::Error> = named.collect();
+    let targets = targets.map_err(environment("find the built-in runtime"))?;
     let mut guardian = Command::new(program);
     guardian.arg("guard");
     let SweepEnd { mut folder, interrupted } = sweep::run(Sweep {
@@ -36,7 +36,7 @@ pub(super) fn run(
         runs: &arguments.output,
         fresh: arguments.fresh,
         engines,
-        target: target.as_ref(),
+        targets: &targets,
         guardian: Some(guardian),
         interrupt: &interrupt,
         observer: &Screen::new(*printer, &interrupt),

@@ -14,7 +14,7 @@ use runtime::vocabulary;
 use sha2::{Digest, Sha256};
 
 use super::{Engine, EngineError, EngineErrorKind, EngineProvider, EngineShape, Forecast, Progress};
-use crate::scenario::{self, BuildOptions, Cell, ModelSource, Vocab};
+use crate::scenario::{self, BuildOptions, Cell, ModelForm, ModelSource, Vocab};
 
 /// Where engines are kept when nothing else is said; ignored by git.
 pub const CACHE: &str = "engines";
@@ -109,7 +109,16 @@ impl EngineProvider for BuiltinEngines {
     }
 
     fn forecast(&self, cell: &Cell) -> Result<Forecast, EngineError> {
-        self.shape(&cell.source, &cell.build, &mut None)?.forecast(&cell.settings)
+        match &cell.form {
+            ModelForm::Builtin(source) => {
+                self.shape(source, &cell.build, &mut None)?.forecast(&cell.settings)
+            }
+            other => Err(EngineError {
+                what: format!("the built-in runtime does not read {}", other.describe()),
+                hint: None,
+                kind: EngineErrorKind::Usage,
+            }),
+        }
     }
 }
 

@@ -10,19 +10,25 @@ use crate::scenario::{BuildOptions, Cell, ModelSource};
 
 mod builtin;
 mod divergence;
+mod form;
 mod quality;
 mod shape;
+mod tensorrt;
+mod text;
 
 pub use builtin::{BuiltinEngines, CACHE, build_engine, build_options, open_source, open_trimmed};
 pub use divergence::{Divergence, Incomparable, kl_divergence};
+pub use form::{engine_of, forecast_of};
 pub use quality::{QUALITY, QualityRecord};
 pub use shape::{EngineShape, PROGRAM};
 pub(crate) use shape::{rates, runtime_options};
+pub use tensorrt::TensorrtEngine;
+pub use text::{TextCounter, words};
 
 /// An engine that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
-    /// Its folder.
+    /// Its folder, or its file; empty where a server has it already.
     pub folder: PathBuf,
     /// Ids that the model knows: prompts are made of smaller ones.
     pub vocab_size: u32,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use ledger::{BufferClass, Bytes, Role};
+use ledger::{BufferClass, Bytes, MemoryKind, Role};
 use serde::Serialize;
 
 use super::{free, llama, tegrastats, tensorrt};
@@ -58,6 +58,9 @@ pub struct Part {
     pub role: Role,
     /// The log's own word for it.
     pub what: String,
+    /// Whose memory it is, as far as the log says.
+    #[serde(skip_serializing_if = "MemoryKind::is_host")]
+    pub memory: MemoryKind,
     /// True for pages of a mapped file: page cache, which is not in what a machine uses.
     pub mapped: bool,
     /// Its size.
@@ -130,8 +133,23 @@ impl Line<'_> {
     }
 }
 
+/// The parts that lines of `kind` in the log at `path` name, in the order of the log; none where there are no such lines.
+///
+/// # Errors
+/// When the log cannot be read, or is too long.
+pub fn parts_of(kind: LogKind, path: &Path) -> Result<Vec<Part>, ImportError> {
+    let text = text_of(path)?;
+    let reader = READERS.iter().find(|(known, _)| *known == kind);
+    Ok(reader.map(|(_, read)| read(&lines_of(path, &text)).parts).unwrap_or_default())
+}
+
 /// Reads the log at `path`: one log may hold lines of several programs.
 pub fn read_log(path: &Path) -> Result<(Vec<LogKind>, Evidence), ImportError> {
+    let text = text_of(path)?;
+    parse_log(path, &text).ok_or(ImportError::NothingKnown { path: path.to_owned() })
+}
+
+fn text_of(path: &Path) -> Result<String, ImportError> {
     let unreadable = |source| ImportError::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
@@ -139,26 +157,30 @@ pub fn read_log(path: &Path) -> Result<(Vec<LogKind>, Evidence), ImportError> {
     if bytes.len() as u64 > MAX_LOG_BYTES {
         return Err(ImportError::TooLarge { path: path.to_owned() });
     }
-    parse_log(path, &String::from_utf8_lossy(&bytes))
-        .ok_or(ImportError::NothingKnown { path: path.to_owned() })
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Reads every line that one kind of log has.
 type Reader = fn(&[Line]) -> Evidence;
 
+/// A reader for each kind.
+const READERS: [(LogKind, Reader); 4] = [
+    (LogKind::Tegrastats, tegrastats::read),
+    (LogKind::TensorRt, tensorrt::read),
+    (LogKind::LlamaCpp, llama::read),
+    (LogKind::Free, free::read),
+];
+
+fn lines_of<'a>(path: &'a Path, text: &'a str) -> Vec<Line<'a>> {
+    let lines = text.lines().enumerate();
+    lines.map(|(at, text)| Line { text: text.trim_end(), file: path, number: at + 1 }).collect()
+}
+
 /// Every kind of log in which `text` says something, and what it says.
 pub(super) fn parse_log(path: &Path, text: &str) -> Option<(Vec<LogKind>, Evidence)> {
-    let lines = text.lines().enumerate();
-    let lines: Vec<Line> =
-        lines.map(|(at, text)| Line { text: text.trim_end(), file: path, number: at + 1 }).collect();
-    let readers: [(LogKind, Reader); 4] = [
-        (LogKind::Tegrastats, tegrastats::read),
-        (LogKind::TensorRt, tensorrt::read),
-        (LogKind::LlamaCpp, llama::read),
-        (LogKind::Free, free::read),
-    ];
+    let lines = lines_of(path, text);
     let (mut kinds, mut all) = (Vec::new(), Evidence::default());
-    for (kind, read) in readers {
+    for (kind, read) in READERS {
         let Evidence { machine, parts, devices } = read(&lines);
         if !(machine.is_empty() && parts.is_empty() && devices.is_empty()) {
             kinds.push(kind);

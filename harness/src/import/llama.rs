@@ -1,6 +1,6 @@
 //! Logs of llama.cpp: lines `function: device kind buffer size = N MiB`, one for each device and kind.
 
-use ledger::{BufferClass, Role};
+use ledger::{BufferClass, MemoryKind, Role};
 
 use super::evidence::{Evidence, Line, Part, size};
 
@@ -33,5 +33,9 @@ fn buffer(line: &Line, role: Role) -> Option<Part> {
         _ => return None,
     };
     let mapped = what.contains("_Mapped ");
-    Some(Part { class, role, what, mapped, bytes: size(mib, 1 << 20)?, place: line.place() })
+    // By the name of the buffer's kind: CPU, CPU_Mapped, CPU_REPACK; CUDA_Host is pinned memory of the host, CUDA0 the device's.
+    let kind = what.split(' ').next().unwrap_or_default();
+    let is_host = kind.starts_with("CPU") || kind.ends_with("_Host") || mapped;
+    let memory = if is_host { MemoryKind::Host } else { MemoryKind::Device };
+    Some(Part { class, role, what, memory, mapped, bytes: size(mib, 1 << 20)?, place: line.place() })
 }

@@ -13,7 +13,9 @@ mod tegrastats;
 mod tensorrt;
 
 pub use account::Account;
-pub use evidence::{Evidence, ImportError, LogKind, MachineUse, Part, Place, WholeDevice, read_log};
+pub use evidence::{
+    Evidence, ImportError, LogKind, MachineUse, Part, Place, WholeDevice, parts_of, read_log,
+};
 
 /// Version of the JSON form. It grows when a field changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 1;

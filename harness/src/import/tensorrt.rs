@@ -3,7 +3,7 @@
 //! `[MemUsageChange] …, now: CPU a, GPU b` counts all that is taken of the device; only lines with `TensorRT-managed allocation` count
 //! what TensorRT itself has.
 
-use ledger::{BufferClass, Bytes, Role};
+use ledger::{BufferClass, Bytes, MemoryKind, Role};
 
 use super::evidence::{Evidence, Line, Part, WholeDevice, size};
 
@@ -68,8 +68,7 @@ impl Log {
             0 => (BufferClass::WeightsLinear, Role::Target),
             _ => (BufferClass::WeightsDraft, Role::Draft),
         };
-        let what = "serialized engine".to_owned();
-        self.engines.push(Part { class, role, what, mapped: false, bytes, place: line.place() });
+        self.engines.push(Part { role, ..part(class, "serialized engine", bytes, line) });
     }
 
     fn change(&mut self, rest: &str, line: &Line) {
@@ -109,13 +108,18 @@ impl Log {
             let held = self.tensors.iter().rposition(|part| part.what == name && part.bytes == bytes);
             held.map(|at| self.tensors.remove(at));
         } else if rest.contains("allocated on ") {
-            self.tensors.push(part(tensor_class(name), name, bytes, line));
+            let memory =
+                if rest.contains("allocated on CPU") { MemoryKind::Host } else { MemoryKind::Device };
+            self.tensors.push(Part { memory, ..part(tensor_class(name), name, bytes, line) });
         }
     }
 }
 
+/// Something that TensorRT keeps where its engine runs.
 fn part(class: BufferClass, what: &str, bytes: Bytes, line: &Line) -> Part {
-    Part { class, role: Role::Target, what: what.to_owned(), mapped: false, bytes, place: line.place() }
+    let what = what.to_owned();
+    let (role, memory) = (Role::Target, MemoryKind::Device);
+    Part { class, role, what, memory, mapped: false, bytes, place: line.place() }
 }
 
 /// By the words that Edge-LLM's tensors carry; what carries none of them is work space.

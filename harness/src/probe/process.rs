@@ -40,6 +40,11 @@ impl ProcessMemory {
         ProcessMemory { tree: Arc::new(Mutex::new(tree)) }
     }
 
+    /// Why there is nothing to read, where there is nothing.
+    pub fn why_empty(&self) -> &'static str {
+        self.tree().why_empty()
+    }
+
     fn tree(&self) -> MutexGuard<'_, ProcessTree> {
         // The tree is a list of open files: no panic can leave it half changed.
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
@@ -114,11 +119,7 @@ impl ProcessMemory {
                 Err(_) => {}
             }
         }
-        if read > 0 {
-            Reading::Measured(sum)
-        } else {
-            Reading::Unavailable("the target has no process".to_owned())
-        }
+        if read > 0 { Reading::Measured(sum) } else { Reading::Unavailable(self.why_empty().to_owned()) }
     }
 
     /// The processes as last seen.
@@ -153,7 +154,7 @@ impl Probe for ProcessMemory {
             Some(tree) => {
                 Reading::Measured(format!("{} in {} processes", tree.resident.total(), tree.processes))
             }
-            None => Reading::Unavailable("the target has no process".to_owned()),
+            None => Reading::Unavailable(self.why_empty().to_owned()),
         }
     }
 }

@@ -20,7 +20,8 @@ pub(super) struct TreeProcess {
 #[derive(Debug)]
 pub struct ProcessTree {
     root: ProcRoot,
-    leader: ProcessIdentity,
+    /// `None` where nobody knows the target's process.
+    leader: Option<ProcessIdentity>,
     pub(super) processes: Vec<TreeProcess>,
 }
 
@@ -28,7 +29,7 @@ pub struct ProcessTree {
 #[derive(Debug)]
 pub(super) struct TreeView {
     root: ProcRoot,
-    leader: ProcessIdentity,
+    leader: Option<ProcessIdentity>,
     known: Vec<ProcessIdentity>,
 }
 
@@ -43,10 +44,22 @@ impl ProcessTree {
     /// The tree below `leader`, a child of this process that leads a session of its own. `None` where it is gone.
     pub fn of(root: &ProcRoot, leader: u32) -> Option<ProcessTree> {
         let leader = ProcessIdentity::read(root, leader)?;
-        let mut tree =
-            ProcessTree { root: root.clone(), leader, processes: Vec::with_capacity(MAX_PROCESSES) };
+        let mut tree = ProcessTree { leader: Some(leader), ..ProcessTree::unknown(root) };
         tree.refresh();
         Some(tree)
+    }
+
+    /// No tree: of a target whose process nobody knows.
+    pub fn unknown(root: &ProcRoot) -> ProcessTree {
+        ProcessTree { root: root.clone(), leader: None, processes: Vec::with_capacity(MAX_PROCESSES) }
+    }
+
+    /// Why there is nothing to read, where there is nothing.
+    pub fn why_empty(&self) -> &'static str {
+        match self.leader {
+            Some(_) => "the target has no process",
+            None => "nobody said which process is the target's",
+        }
     }
 
     /// Looks for new processes and drops those that are gone.
@@ -86,9 +99,9 @@ impl TreeView {
     /// Walks `/proc`: new processes, opened, and known ones that have ended.
     pub(super) fn change(&self) -> TreeChange {
         let mut change = TreeChange::default();
-        let mut waiting: Vec<ProcessIdentity> = vec![self.leader];
+        let mut waiting: Vec<ProcessIdentity> = self.leader.into_iter().collect();
         waiting.extend(&self.known);
-        waiting.extend(self.orphans());
+        waiting.extend(self.leader.map(|leader| self.orphans(leader)).unwrap_or_default());
         let mut visited: Vec<u32> = Vec::new();
         while let Some(expected) = waiting.pop() {
             // A number that now belongs to a later process says nothing about this tree.
@@ -115,13 +128,13 @@ impl TreeView {
     }
 
     /// Processes of the target's session that lost their parent and came to the harness, which is their subreaper.
-    fn orphans(&self) -> Vec<ProcessIdentity> {
-        let harness = self.leader.parent;
+    fn orphans(&self, leader: ProcessIdentity) -> Vec<ProcessIdentity> {
+        let harness = leader.parent;
         let children = self.children(harness).into_iter();
         children
             .filter_map(|pid| ProcessIdentity::read(&self.root, pid))
-            .filter(|child| child.session == self.leader.pid && child.pid != self.leader.pid)
-            .filter(|child| child.parent == harness && child.start_ticks >= self.leader.start_ticks)
+            .filter(|child| child.session == leader.pid && child.pid != leader.pid)
+            .filter(|child| child.parent == harness && child.start_ticks >= leader.start_ticks)
             .collect()
     }
 

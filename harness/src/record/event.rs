@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CellRecord, Disturbance, EnvironmentRecord, Outcome, PhaseRecord, ProbeCard, Reading, RequestRecord,
-    SamplerHealth,
+    SamplerHealth, TargetRecord,
 };
 
 /// One line of `trials/<cell>-<trial>.jsonl`.
@@ -25,6 +25,8 @@ pub enum TrialEvent {
     },
     /// What the trial is measured in, before the target starts.
     Environment(EnvironmentRecord),
+    /// What is to be measured, and what it will not say.
+    Target(TargetRecord),
     /// The target's process is there.
     TargetStarted {
         /// Its process id.

@@ -112,6 +112,7 @@ fn begin(cell: CellRecord, trial: u32, started_at: String) -> TrialRecord {
         warnings: Vec::new(),
         disturbances: Vec::new(),
         environment: None,
+        target: None,
         resumed_from: None,
     }
 }
@@ -125,6 +126,7 @@ fn apply(record: &mut TrialRecord, event: TrialEvent) {
         TrialEvent::Plan(plan) => record.plan = Some(plan),
         TrialEvent::Ledger(ledger) => record.ledger = ledger,
         TrialEvent::Warning(warning) => record.warnings.push(warning),
+        TrialEvent::Target(target) => record.target = Some(target),
         TrialEvent::Environment(environment) => record.environment = Some(environment),
         TrialEvent::Disturbed(disturbance) => record.disturbances.push(disturbance),
         TrialEvent::Sampler(health) => record.sampler = health,

@@ -17,6 +17,7 @@ mod lever;
 mod run;
 mod run_folder;
 mod series;
+mod target;
 mod trial;
 
 pub use conditions::{ClockState, ConditionsReading, NvmapReading};
@@ -33,6 +34,7 @@ pub use run::{
 };
 pub use run_folder::{RunFolder, TrialPaths, write_atomically};
 pub use series::{Sample, Series, SeriesError};
+pub use target::{Question, TargetRecord, Unanswered};
 pub use trial::{
     CellId, CellName, CellRecord, DeviceReading, EdgeReading, HELD_TOKENS, Outcome, PhaseRecord, ProbeCard,
     ProbeScope, RequestRecord, ResidentMemory, SamplerHealth, Speculation, TrialRecord,

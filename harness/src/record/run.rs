@@ -163,11 +163,12 @@ pub enum BudgetLimit {
 }
 
 impl CellRecord {
-    /// The value that this cell has for an axis, a setting or a build option of that name; `model` is one of them, and `cell` is
-    /// the name that the scenario gives it.
+    /// The value that this cell has for an axis, a setting or a build option of that name; `model` and `target` are among
+    /// them, and `cell` is the name that the scenario gives it.
     pub fn value(&self, name: &str) -> Option<&str> {
         match name {
             "model" => return Some(&self.model),
+            "target" => return Some(&self.target),
             "cell" => return self.name.as_ref().map(|name| name.name.as_str()),
             _ => {}
         }

@@ -7,7 +7,7 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ConditionsReading, Disturbance, EnvironmentRecord};
+use super::{ConditionsReading, Disturbance, EnvironmentRecord, Question, TargetRecord};
 
 /// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,6 +36,14 @@ pub struct CellRecord {
     pub source: String,
     /// True where the weights are synthetic: sizes and speeds are real, text and quality are not.
     pub synthetic_weights: bool,
+    /// The target's name in the scenario.
+    #[serde(default = "only_target")]
+    pub target: String,
+}
+
+/// The target of records that were written when there was only one.
+fn only_target() -> String {
+    "builtin".to_owned()
 }
 
 /// The name of a cell, and what it is for.
@@ -80,6 +88,9 @@ pub struct EdgeReading {
     pub by_class_bytes: Reading<BTreeMap<BufferClass, Bytes>>,
     /// Measured resident minus the sum of the classes in host memory. Negative where the ledger claims pages that are not resident.
     pub unaccounted_bytes: Reading<i64>,
+    /// What of `by_class_bytes` is in device memory, where a target names its buffers there and says nothing else of the device.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub device_class_bytes: BTreeMap<BufferClass, Bytes>,
     /// GPU memory of the process tree, as the harness reads it from without.
     pub gpu_bytes: Reading<Bytes>,
     /// The device that the target runs on, where it says that it runs on one.
@@ -100,8 +111,8 @@ impl EdgeReading {
     /// The ledger by class in host memory.
     pub fn host_classes(&self) -> Reading<BTreeMap<BufferClass, Bytes>> {
         let in_device = |class: &BufferClass| {
-            let device = self.device.as_ref();
-            device.and_then(|device| device.by_class_bytes.get(class)).copied().unwrap_or_default()
+            let device = self.device.as_ref().map_or(&self.device_class_bytes, |it| &it.by_class_bytes);
+            device.get(class).copied().unwrap_or_default()
         };
         self.by_class_bytes.clone().map(|mut classes| {
             classes.iter_mut().for_each(|(class, bytes)| *bytes = bytes.saturating_sub(in_device(class)));
@@ -312,6 +323,9 @@ pub struct TrialRecord {
     /// What it was measured in. `None` in records of earlier programs, and where no engine could be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentRecord>,
+    /// What the target was, and what it does not say. `None` in records of earlier programs, and where it was never asked to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetRecord>,
     /// Name of the run that this trial was taken over from, where it was not run anew.
     pub resumed_from: Option<String>,
 }
@@ -320,6 +334,11 @@ impl TrialRecord {
     /// The highest measured resident memory of any phase.
     pub fn peak_resident(&self) -> Option<Bytes> {
         self.phases.iter().filter_map(|phase| phase.peak_resident_bytes.measured().copied()).max()
+    }
+
+    /// Why the target does not answer `question`. `None` where it does, or where the record does not say.
+    pub fn no_answer(&self, question: &Question) -> Option<String> {
+        self.target.as_ref()?.no_answer(question)
     }
 
     /// Why its numbers decide nothing, as the end of a sentence; `None` where nothing disturbed it.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{BuildOptions, Included, ModelSource, Scenario, Settings, hex_sha256};
+use super::{BuildOptions, Included, ModelForm, Scenario, Settings, TargetKind, hex_sha256};
 use crate::record::{CellId, CellName, CellRecord, ExcludedCell};
 
 /// Version of the sampler. It is part of a cell's identity: it grows when series of two versions must not be mixed.
@@ -17,8 +17,12 @@ pub struct Cell {
     pub model: String,
     /// Its name, where the scenario gives it one.
     pub name: Option<CellName>,
-    /// Where the model comes from.
-    pub source: ModelSource,
+    /// The model in the form that the target reads.
+    pub form: ModelForm,
+    /// True where the model is known to have random weights, in whichever form.
+    pub synthetic_weights: bool,
+    /// The target's name in the scenario.
+    pub target: String,
     /// Axis name to value, in axis order.
     pub axes: Vec<(String, String)>,
     /// What the target is started with.
@@ -52,8 +56,9 @@ impl Cell {
             axes: self.axes.clone(),
             settings: self.settings.to_map(),
             build: self.build.to_map(),
-            source: self.source.describe(),
-            synthetic_weights: self.source.is_synthetic(),
+            source: self.form.describe(),
+            synthetic_weights: self.synthetic_weights,
+            target: self.target.clone(),
         }
     }
 }
@@ -72,25 +77,10 @@ impl CellRecord {
 impl Scenario {
     /// Every cell, and what is left out.
     pub fn expand(&self) -> Expansion {
-        let mut combinations: Vec<Vec<(String, String)>> = vec![Vec::new()];
-        for (name, values) in &self.grid {
-            combinations = combinations
-                .into_iter()
-                .flat_map(|chosen| {
-                    values.iter().map(move |value| {
-                        let mut chosen = chosen.clone();
-                        chosen.push((name.clone(), value.clone()));
-                        chosen
-                    })
-                })
-                .collect();
-        }
         let mut expansion = Expansion { cells: Vec::new(), excluded: Vec::new() };
-        for combination in combinations {
-            for axes in self.one_by_one(combination) {
-                if let Some(cell) = self.unless_excluded(axes, &mut expansion.excluded) {
-                    expansion.cells.push(cell);
-                }
+        for axes in self.combinations() {
+            if let Some(cell) = self.unless_excluded(axes, &mut expansion.excluded) {
+                expansion.cells.push(cell);
             }
         }
         for included in &self.include {
@@ -106,6 +96,36 @@ impl Scenario {
             }
         }
         expansion
+    }
+
+    /// True where some cell would run `model` on `target`, by the axes, the named cells and what is excluded.
+    pub(super) fn may_run(&self, model: &str, target: &str) -> bool {
+        let is = |axes: &[(String, String)], axis: &str, wanted: &str| {
+            axes.iter().find(|(name, _)| name == axis).is_none_or(|(_, value)| value == wanted)
+        };
+        let included = self.include.iter().map(|included| self.axes_of(included));
+        self.combinations().into_iter().chain(included).any(|axes| {
+            let excluded = self.exclude.iter().any(|(when, _)| when.iter().all(|pair| axes.contains(pair)));
+            !excluded && is(&axes, "model", model) && is(&axes, "target", target)
+        })
+    }
+
+    /// The axis values of every cell, those that are excluded among them.
+    fn combinations(&self) -> Vec<Vec<(String, String)>> {
+        let mut combinations: Vec<Vec<(String, String)>> = vec![Vec::new()];
+        for (name, values) in &self.grid {
+            combinations = combinations
+                .into_iter()
+                .flat_map(|chosen| {
+                    values.iter().map(move |value| {
+                        let mut chosen = chosen.clone();
+                        chosen.push((name.clone(), value.clone()));
+                        chosen
+                    })
+                })
+                .collect();
+        }
+        combinations.into_iter().flat_map(|combination| self.one_by_one(combination)).collect()
     }
 
     /// The cells that a combination of the grid stands for: all axes at their base, then each other value of each axis.
@@ -153,25 +173,26 @@ impl Scenario {
         }
     }
 
-    /// The cell with these axis values; `None` where its model is unknown, which a checked scenario rules out.
+    /// The cell with these axis values; `None` where its model or target is unknown, or the model has no form that the target
+    /// reads, all of which a checked scenario rules out.
     fn cell(&self, axes: Vec<(String, String)>) -> Option<Cell> {
         let (mut settings, mut build) = (self.settings, self.build.clone());
         for (name, value) in &axes {
             let known = settings.set(name, value).or_else(|| build.set(name, value));
-            debug_assert!(name == "model" || known == Some(Ok(())));
+            debug_assert!(["model", "target"].contains(&name.as_str()) || known == Some(Ok(())));
         }
-        let chosen = axes.iter().find(|(name, _)| name == "model").map(|(_, value)| value);
-        let chosen = chosen.or(self.models.first().map(|(name, _)| name))?;
-        let (model, source) = self.models.iter().find(|(name, _)| name == chosen)?.clone();
+        let (model, forms) = named(&self.models, &axes, "model")?;
+        let (target, kind) = named(&self.targets, &axes, "target")?;
+        let form = forms.iter().find(|form| kind.reads().contains(&form.name()))?;
         let settings = settings.resolve(self.phases.output());
         let identity = json!({
             "settings": settings.to_map(),
             "build": build.to_map(),
             "build_contents": build.contents(),
-            "source": source.describe(),
-            "contents": source.contents(),
+            "source": form.describe(),
+            "contents": form.contents(),
             "model": model,
-            "target": format!("{:?}", self.target),
+            "target": identity(kind),
             "phases": format!("{:?}", self.phases),
             "memory_limit": self.memory_limit,
             "sample_every": format!("{:?}", self.sample_every),
@@ -180,6 +201,36 @@ impl Scenario {
             "program_version": env!("CARGO_PKG_VERSION"),
         });
         let hash = hex_sha256(identity.to_string().as_bytes());
-        Some(Cell { id: CellId(hash[..12].to_owned()), name: None, model, source, axes, settings, build })
+        Some(Cell {
+            id: CellId(hash[..12].to_owned()),
+            name: None,
+            synthetic_weights: forms.iter().any(ModelForm::is_synthetic),
+            form: form.clone(),
+            model: model.clone(),
+            target: target.clone(),
+            axes,
+            settings,
+            build,
+        })
     }
+}
+
+/// The entry that the axis `axis` names, or else the first one.
+fn named<'a, T>(
+    entries: &'a [(String, T)],
+    axes: &[(String, String)],
+    axis: &str,
+) -> Option<(&'a String, &'a T)> {
+    let chosen = axes.iter().find(|(name, _)| name == axis).map(|(_, value)| value);
+    let entry = match chosen {
+        Some(chosen) => entries.iter().find(|(name, _)| name == chosen),
+        None => entries.first(),
+    };
+    entry.map(|(name, entry)| (name, entry))
+}
+
+/// What tells one target from another one: how it is started, and what stands for its program.
+fn identity(kind: &TargetKind) -> String {
+    let contents = kind.contents();
+    if contents.is_empty() { format!("{kind:?}") } else { format!("{kind:?}\n{contents}") }
 }

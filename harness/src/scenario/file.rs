@@ -1,16 +1,16 @@
 //! A scenario file as it is written: shapes and words, not yet meaning.
 
 use std::fmt;
-use std::path::Path;
 
 use ledger::BufferClass;
-use runtime::engine_dir::EngineDir;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::located::{Entries, Located};
+use super::model::ModelFile;
 use super::settings::{KvCacheType, Linears, LmHead, WeightPlacement};
+use super::target::TargetKind;
 use super::units::{Period, Share, Size};
 
 /// A scenario: which cells to run, in which phases, against which budgets.
@@ -25,7 +25,7 @@ pub(super) struct ScenarioFile {
     #[serde(default)]
     pub(super) seed: u64,
     /// Names for the models that axes and budgets refer to.
-    pub(super) models: Located<Entries<ModelSource>>,
+    pub(super) models: Located<Entries<Located<ModelFile>>>,
     /// How engines are built, where no axis says otherwise.
     #[serde(default)]
     pub(super) build: BuildFile,
@@ -42,8 +42,10 @@ pub(super) struct ScenarioFile {
     pub(super) exclude: Vec<Exclude>,
     /// What is expected of an axis. Left out: every axis of `one_at_a_time` must move the peak by what the plan says.
     pub(super) levers: Option<Vec<Located<LeverFile>>>,
-    /// The runtime that is measured.
-    pub(super) target: TargetKind,
+    /// The runtime that is measured. Several stand in `targets`.
+    pub(super) target: Option<Located<TargetKind>>,
+    /// Names for several runtimes, for the axis `target`.
+    pub(super) targets: Option<Located<Entries<Located<TargetKind>>>>,
     /// How often each cell runs, each time in a fresh process.
     pub(super) trials: Located<u32>,
     /// What the machine must be like; else nothing runs, and the exit code is 6.
@@ -60,76 +62,6 @@ pub(super) struct ScenarioFile {
     /// What the measurements are held against.
     #[serde(default)]
     pub(super) budgets: Vec<Located<BudgetFile>>,
-}
-
-/// Where a model comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum ModelSource {
-    /// Random 4-bit weights in the true shapes of an architecture.
-    Synthetic {
-        /// The architecture, for example `Qwen3-4B`.
-        architecture: String,
-        /// Decides the weights.
-        seed: u64,
-    },
-    /// A folder in Hugging Face layout.
-    Checkpoint(String),
-    /// A folder that `sweep build` made.
-    Engine(String),
-}
-
-impl ModelSource {
-    /// In words, for tables and records.
-    pub fn describe(&self) -> String {
-        match self {
-            ModelSource::Synthetic { architecture, seed } => format!("synthetic {architecture}, seed {seed}"),
-            ModelSource::Checkpoint(path) => format!("checkpoint {path}"),
-            ModelSource::Engine(path) => format!("engine {path}"),
-        }
-    }
-
-    /// The source that [`ModelSource::describe`] has these words for.
-    pub fn from_words(words: &str) -> Option<ModelSource> {
-        if let Some(synthetic) = words.strip_prefix("synthetic ") {
-            let (architecture, seed) = synthetic.split_once(", seed ")?;
-            return Some(ModelSource::Synthetic {
-                architecture: architecture.to_owned(),
-                seed: seed.parse().ok()?,
-            });
-        }
-        let path = |kind: &str| words.strip_prefix(kind).map(str::to_owned);
-        path("checkpoint ").map(ModelSource::Checkpoint).or_else(|| path("engine ").map(ModelSource::Engine))
-    }
-
-    /// The names, lengths and moments of change of the source's files: they stand for what is in them. Empty where there is
-    /// no folder to look at.
-    pub fn contents(&self) -> String {
-        let (ModelSource::Checkpoint(path) | ModelSource::Engine(path)) = self else { return String::new() };
-        let Ok(entries) = std::fs::read_dir(path) else { return String::new() };
-        let mut files: Vec<String> = entries
-            .flatten()
-            .filter_map(|entry| {
-                let metadata = entry.metadata().ok()?;
-                let changed = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-                let name = entry.file_name().to_string_lossy().into_owned();
-                Some(format!("{name} {} {}", metadata.len(), changed.as_nanos()))
-            })
-            .collect();
-        files.sort();
-        files.join("\n")
-    }
-
-    /// True where the weights are random numbers; an engine's own manifest says so.
-    pub fn is_synthetic(&self) -> bool {
-        match self {
-            ModelSource::Synthetic { .. } => true,
-            ModelSource::Checkpoint(_) => false,
-            ModelSource::Engine(path) => {
-                EngineDir::open(Path::new(path)).is_ok_and(|engine| engine.manifest().is_synthetic())
-            }
-        }
-    }
 }
 
 /// Options of `sweep build`.
@@ -179,7 +111,7 @@ pub(super) struct SettingsFile {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Axes {
-    /// Every combination of these values. `model`, any setting and any build option can be an axis.
+    /// Every combination of these values. `model`, `target`, any setting and any build option can be an axis.
     pub(super) grid: AxisEntries,
     /// Axes that are tried one at a time, for each combination of the grid. The first value is the base: there is one cell
     /// with every axis at its base, and one for each other value of each axis, all else at its base.
@@ -223,14 +155,6 @@ pub(super) struct Exclude {
     pub(super) when: Located<Entries<Located<Scalar>>>,
     /// The reason.
     pub(super) why: String,
-}
-
-/// The runtime that is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum TargetKind {
-    /// This program's own runtime, started as `sweep serve`.
-    Builtin,
 }
 
 /// What a target may take from the machine.

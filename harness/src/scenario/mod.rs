@@ -1,7 +1,7 @@
 //! Scenario files: from text to the cells that a run visits.
 //!
 //! - `load`: reading, and errors that show the place.
-//! - `file`: what is written; `check`: what it means.
+//! - `file`, `model`, `target`, `place`: what is written; `check`: what it means.
 //! - `expand`: the cells, with their content hashes.
 //! - `schema`: the JSON Schema for editors.
 
@@ -11,10 +11,13 @@ mod expand;
 mod file;
 mod load;
 mod located;
+mod model;
 mod needs;
 mod phases;
+mod place;
 mod schema;
 mod settings;
+mod target;
 mod units;
 
 use std::path::PathBuf;
@@ -26,15 +29,17 @@ use sha2::{Digest, Sha256};
 pub(crate) use diagnostic::closest;
 pub use diagnostic::{Diagnostic, ScenarioError};
 pub use expand::{Cell, Expansion, SAMPLER_VERSION};
-pub use file::{ModelSource, TargetKind};
 pub use load::{load, parse};
+pub use model::{ModelForm, ModelSource};
 pub use needs::Needs;
 pub use phases::{Decode, Phases, Prefill, PromptTokens, Wait};
+pub use place::{Place, PlaceError};
 pub use runtime::vocabulary::Vocab;
 pub use schema::schema_text;
 pub use settings::{
     BuildOptions, Expected, KvCacheType, Linears, LmHead, Settings, SettingsDraft, Threads, WeightPlacement,
 };
+pub use target::{LlamaServerOptions, OpenaiOptions, PromptForm, TargetKind, TensorrtOptions};
 pub use units::{Period, Share, Size, UnitError};
 
 use crate::record::{BudgetRecord, LeverRecord, ScenarioRecord};
@@ -54,8 +59,8 @@ pub struct Scenario {
     pub why: String,
     /// Decides the prompts.
     pub seed: u64,
-    /// Name and source of every model.
-    pub models: Vec<(String, ModelSource)>,
+    /// Name of every model, and the forms that there are of it.
+    pub models: Vec<(String, Vec<ModelForm>)>,
     /// Axis names and their values.
     pub grid: Vec<(String, Vec<String>)>,
     /// Axes that are tried one at a time, and their values; the first is the base.
@@ -68,8 +73,8 @@ pub struct Scenario {
     pub settings: SettingsDraft,
     /// Build options where no axis says otherwise.
     pub build: BuildOptions,
-    /// The runtime that is measured.
-    pub target: TargetKind,
+    /// The runtimes that are measured, by name. One that was given no name has the word of its kind.
+    pub targets: Vec<(String, TargetKind)>,
     /// Trials of each cell.
     pub trials: u32,
     /// What the machine must be like.
@@ -106,6 +111,12 @@ impl Scenario {
             sha256: self.sha256.clone(),
             text: self.text.clone(),
         }
+    }
+
+    /// True where cells differ in the axis, setting or build option `name`. A named cell may say what no axis does.
+    pub fn is_varied(&self, name: &str) -> bool {
+        let mut axes = self.grid.iter().chain(&self.one_at_a_time);
+        axes.find(|(axis, _)| axis == name).is_none_or(|(_, values)| values.len() > 1)
     }
 
     /// The axes that are tried one at a time, each with its base value.

@@ -10,15 +10,15 @@ use ledger::Phase;
 use super::resume::{Earlier, unfinished};
 use crate::clock::{folder_name, wall_clock};
 use crate::doctor::{Diagnosis, DiskCheck, NeedState, check_needs};
-use crate::engines::{CACHE, Engine, EngineErrorKind, EngineProvider, Progress};
+use crate::engines::{CACHE, Engine, EngineError, EngineErrorKind, EngineProvider, Progress, engine_of};
 use crate::interrupt::Interrupt;
 use crate::probe::{Gpu, SystemRoot, environment, machine_card};
 use crate::record::{
     CellRecord, FORMAT_VERSION, Journal, LeverRecord, Outcome, RunFolder, RunRecord, TrialEvent, TrialFile,
     TrialPaths, TrialRecord,
 };
-use crate::scenario::{Cell, Expansion, Scenario, hex_sha256};
-use crate::target::{Guardian, Target};
+use crate::scenario::{Cell, Expansion, ModelForm, Scenario, hex_sha256};
+use crate::target::{Guardian, Target, unanswerable};
 use crate::trial::{TrialError, TrialPlan, run_trial};
 
 /// Told what happens, for a screen.
@@ -45,8 +45,8 @@ pub struct Sweep<'a> {
     pub fresh: bool,
     /// Makes engines.
     pub engines: &'a dyn EngineProvider,
-    /// Runs them.
-    pub target: &'a dyn Target,
+    /// What runs them, by the target's name in the scenario.
+    pub targets: &'a [(String, Box<dyn Target>)],
     /// Starts the process that outlives this one, see [`Guardian`]. `None`: nobody does.
     pub guardian: Option<Command>,
     /// Whether someone asks to stop.
@@ -74,6 +74,16 @@ pub enum SweepError {
         id: String,
         /// The scenario's name.
         scenario: String,
+    },
+    /// A target cannot do what a cell asks for.
+    #[error("cell {cell} of the scenario {scenario}: {why}")]
+    Unanswerable {
+        /// The cell's id.
+        cell: String,
+        /// The scenario's name.
+        scenario: String,
+        /// What it cannot do, and why.
+        why: String,
     },
     /// This machine cannot run a cell.
     #[error("cell {cell} of the scenario {scenario}: {why}")]
@@ -112,17 +122,40 @@ pub enum SweepError {
     Trial(#[from] TrialError),
 }
 
+impl Sweep<'_> {
+    fn target_of(&self, cell: &Cell) -> Option<&dyn Target> {
+        let found = self.targets.iter().find(|(name, _)| *name == cell.target);
+        found.map(|(_, target)| target.as_ref())
+    }
+
+    fn engine_of(&self, cell: &Cell) -> Result<Engine, EngineError> {
+        match (&cell.form, engine_of(&cell.form)) {
+            (_, Some(found)) => found,
+            (ModelForm::Builtin(source), None) => self.engines.ensure(source, &cell.build, self.observer),
+            (other, None) => Err(EngineError {
+                what: format!("nothing reads {}", other.describe()),
+                hint: None,
+                kind: EngineErrorKind::Environment,
+            }),
+        }
+    }
+}
+
 /// Runs the scenario. What a target or an engine does wrong is part of the record; an error means that there is none.
-pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
+pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let Expansion { cells, excluded } = sweep.scenario.expand();
     let cells = chosen(cells, sweep.only, sweep.scenario)?;
     for cell in &cells {
-        if let Some(why) = sweep.target.refusal(&cell.settings) {
-            return Err(SweepError::Refused {
-                cell: cell.id.0.clone(),
-                scenario: sweep.scenario.name.clone(),
-                why,
-            });
+        let (id, scenario) = (cell.id.0.clone(), sweep.scenario.name.clone());
+        let Some(target) = sweep.target_of(cell) else {
+            let why = format!("nothing runs the target {}", cell.target);
+            return Err(SweepError::Refused { cell: id, scenario, why });
+        };
+        if let Some(why) = unanswerable(target, cell, |name| sweep.scenario.is_varied(name)) {
+            return Err(SweepError::Unanswerable { cell: id, scenario, why });
+        }
+        if let Some(why) = target.refusal(cell) {
+            return Err(SweepError::Refused { cell: id, scenario, why });
         }
     }
     check_machine(sweep.scenario)?;
@@ -163,10 +196,11 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let mut run = RunFolder::create(folder.clone(), record).map_err(unwritable)?;
     let resumed_from = run.record().resumed_from.clone();
     sweep.observer.run_begins(&folder, cells.len(), sweep.scenario.trials, resumed_from.as_deref());
-    let mut guardian = sweep.guardian.and_then(|command| Guardian::start(command).ok());
+    let mut guardian = sweep.guardian.take().and_then(|command| Guardian::start(command).ok());
 
     for (at, cell) in cells.iter().enumerate() {
         sweep.observer.cell_begins(cell, at + 1, cells.len());
+        let Some(target) = sweep.target_of(cell) else { continue };
         let mut engine: Option<Result<Engine, String>> = None;
         for trial in 0..sweep.scenario.trials {
             if let Some(done) = earlier.as_mut().and_then(|earlier| earlier.take(&cell.id, trial)) {
@@ -176,7 +210,7 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
                 continue;
             }
             if engine.is_none() && !sweep.interrupt.is_asked() {
-                match sweep.engines.ensure(&cell.source, &cell.build, sweep.observer) {
+                match sweep.engine_of(cell) {
                     Ok(ready) => engine = Some(Ok(ready)),
                     Err(error) if error.kind == EngineErrorKind::Interrupted => {}
                     Err(error) => engine = Some(Err(error.to_string())),
@@ -193,7 +227,7 @@ pub fn run(sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
                         cell,
                         trial,
                         engine,
-                        target: sweep.target,
+                        target,
                         paths: &paths,
                         machine: &machine,
                         gpu: &gpu,

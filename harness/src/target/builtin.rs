@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Launch, Target};
-use crate::scenario::Settings;
+use super::{Abilities, AccountSource, Address, Interface, Launch, ProcessAbility, Start, Target};
+use crate::scenario::Cell;
 
 /// `sweep serve`.
 #[derive(Debug, Clone)]
@@ -25,15 +25,28 @@ impl Target for Builtin {
         "builtin"
     }
 
-    fn can_wait(&self) -> bool {
-        true
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            can_wait: true,
+            account: AccountSource::Interface,
+            can_hang_up: true,
+            takes_ids: true,
+            process: ProcessAbility::Started,
+        }
     }
 
-    fn refusal(&self, settings: &Settings) -> Option<String> {
-        runtime::backend::resolve(settings.device).err().map(|refusal| refusal.to_string())
+    fn refusal(&self, cell: &Cell) -> Option<String> {
+        runtime::backend::resolve(cell.settings.device).err().map(|refusal| refusal.to_string())
     }
 
-    fn command(&self, launch: &Launch<'_>) -> io::Result<Command> {
+    fn start(&self, launch: &Launch<'_>) -> io::Result<Start> {
+        let command = self.command(launch);
+        Ok(Start::Process { command, address: Address::PortFile, interface: Interface::Completions })
+    }
+}
+
+impl Builtin {
+    fn command(&self, launch: &Launch<'_>) -> Command {
         let settings = launch.settings.to_map();
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--engine").arg(launch.engine);
@@ -58,7 +71,7 @@ impl Target for Builtin {
         if launch.waits_for_go {
             command.arg("--load-on-stdin");
         }
-        Ok(command)
+        command
     }
 }
 
@@ -79,7 +92,7 @@ mod tests {
             port_file: Path::new("port"),
             waits_for_go: true,
         };
-        let command = Builtin { program: PathBuf::from("sweep") }.command(&launch).expect("no input");
+        let command = Builtin { program: PathBuf::from("sweep") }.command(&launch);
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
         assert_eq!(
             words.join(" "),

@@ -150,7 +150,7 @@ impl Drop for Child {
     deprecated,
     reason = "what it is deprecated for cannot happen: an `OwnedFd` is open for as long as it lives"
 )]
-fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(descriptor)
 }
 

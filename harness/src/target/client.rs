@@ -6,8 +6,10 @@ use std::time::Duration;
 use ledger::MemoryReport;
 use serde::Serialize;
 
+use super::Interface;
 use super::sse::SseParser;
 use super::tally::{EventError, MAX_MESSAGE_CHARS, Tally};
+use crate::engines::words;
 use crate::record::Speculation;
 
 /// What went wrong between the harness and a target.
@@ -49,19 +51,27 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// True where nobody listened.
+    pub fn is_refused_connection(&self) -> bool {
+        matches!(self, ClientError::Transport { source, .. } if source.is_connect())
+    }
+}
+
 /// Talks to one target.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    interface: Interface,
 }
 
-/// A prompt of token ids, and how many tokens to answer with, come what may.
-#[derive(Debug, Clone, Serialize)]
+/// A prompt, and how many tokens to answer with, come what may.
+#[derive(Debug, Clone)]
 pub struct CompletionRequest<'a> {
     /// The model's name.
     pub model: &'a str,
-    /// The prompt.
+    /// The prompt: token ids, or, for a chat, what its words are chosen by.
     pub prompt: &'a [u32],
     /// Tokens to answer with.
     pub max_tokens: u32,
@@ -79,6 +89,25 @@ struct CompletionBody<'a> {
     ignore_eos: bool,
     stream: bool,
     stream_options: StreamOptions,
+    /// Where llama.cpp knows it, every piece says how many tokens there are so far.
+    timings_per_token: bool,
+}
+
+#[derive(Serialize)]
+struct ChatBody<'a> {
+    model: &'a str,
+    messages: [ChatMessage; 1],
+    max_tokens: u32,
+    temperature: f32,
+    /// The likeliest token, whatever the temperature.
+    top_k: u32,
+    stream: bool,
+}
+
+#[derive(Serialize)]
+struct ChatMessage {
+    role: &'static str,
+    content: String,
 }
 
 #[derive(Serialize)]
@@ -89,24 +118,25 @@ struct StreamOptions {
 }
 
 impl Client {
-    /// A client for the target at `address`, for example `127.0.0.1:8080`.
-    pub fn new(address: &str) -> Result<Client, ClientError> {
+    /// A client for the target at `base`, for example `http://127.0.0.1:8080`.
+    pub fn new(base: &str, interface: Interface) -> Result<Client, ClientError> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(Duration::from_secs(2))
             .build()
             .map_err(|source| ClientError::Transport { what: "prepare a connection", source })?;
-        Ok(Client { http, base: format!("http://{address}") })
+        Ok(Client { http, base: base.to_owned(), interface })
     }
 
-    /// True once the target has loaded its engine. A target that does not answer at all is an error.
+    /// True once the target has loaded its engine. A target that does not answer at all is an error; a server without `/health`
+    /// is there.
     pub async fn is_ready(&self) -> Result<bool, ClientError> {
         const WHAT: &str = "ask for the target's health";
         let answer =
             self.http.get(format!("{}/health", self.base)).timeout(Duration::from_secs(5)).send().await;
         let answer = answer.map_err(|source| ClientError::Transport { what: WHAT, source })?;
         match answer.status().as_u16() {
-            200 => Ok(true),
+            200 | 404 => Ok(true),
             503 => Ok(false),
             _ => Err(refused(WHAT, answer).await),
         }
@@ -129,28 +159,39 @@ impl Client {
     /// Sends a prompt. The answer's tokens come one by one.
     pub async fn complete(&self, request: &CompletionRequest<'_>) -> Result<TokenStream, ClientError> {
         const WHAT: &str = "send a prompt";
-        let body = CompletionBody {
-            model: request.model,
-            prompt: request.prompt,
-            max_tokens: request.max_tokens,
-            seed: request.seed,
-            temperature: 0.0,
-            ignore_eos: true,
-            stream: true,
-            stream_options: StreamOptions { include_usage: true, continuous_usage_stats: true },
+        let (post, tally) = match &self.interface {
+            Interface::Completions => {
+                let body = CompletionBody {
+                    model: request.model,
+                    prompt: request.prompt,
+                    max_tokens: request.max_tokens,
+                    seed: request.seed,
+                    temperature: 0.0,
+                    ignore_eos: true,
+                    stream: true,
+                    stream_options: StreamOptions { include_usage: true, continuous_usage_stats: true },
+                    timings_per_token: true,
+                };
+                (self.http.post(format!("{}/v1/completions", self.base)).json(&body), Tally::default())
+            }
+            Interface::Chat(counter) => {
+                let body = ChatBody {
+                    model: request.model,
+                    messages: [ChatMessage { role: "user", content: words(request.prompt) }],
+                    max_tokens: request.max_tokens,
+                    temperature: 1.0,
+                    top_k: 1,
+                    stream: true,
+                };
+                let post = self.http.post(format!("{}/v1/chat/completions", self.base)).json(&body);
+                (post, Tally::with(counter.clone()))
+            }
         };
-        let answer = self.http.post(format!("{}/v1/completions", self.base)).json(&body).send().await;
-        let answer = answer.map_err(|source| ClientError::Transport { what: WHAT, source })?;
+        let answer = post.send().await.map_err(|source| ClientError::Transport { what: WHAT, source })?;
         if !answer.status().is_success() {
             return Err(refused(WHAT, answer).await);
         }
-        Ok(TokenStream {
-            answer,
-            parser: SseParser::default(),
-            waiting: VecDeque::new(),
-            tally: Tally::default(),
-            done: false,
-        })
+        Ok(TokenStream { answer, parser: SseParser::default(), waiting: VecDeque::new(), tally, done: false })
     }
 }
 

@@ -1,7 +1,10 @@
 //! What the events of a stream have said so far: how many tokens there are, and what drafting came to.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
+use crate::engines::TextCounter;
 use crate::record::Speculation;
 
 /// A target's message longer than this is cut.
@@ -17,9 +20,13 @@ pub(super) enum EventError {
 }
 
 /// Tokens and rounds so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
     pub(super) tokens: u32,
+    /// Counts the tokens of an answer that does not say how many it has.
+    counter: Option<Arc<TextCounter>>,
+    /// The answer so far, where it is counted.
+    text: String,
     /// Of the whole request; a target that drafts says it with each round, or at the end.
     pub(super) speculation: Option<Speculation>,
 }
@@ -32,6 +39,9 @@ struct Piece {
     usage: Option<Usage>,
     #[serde(default)]
     speculation: Option<serde_json::Value>,
+    /// llama.cpp says so with each piece, where it is asked to.
+    #[serde(default)]
+    timings: Option<Timings>,
     #[serde(default)]
     error: Option<serde_json::Value>,
 }
@@ -43,9 +53,20 @@ struct Usage {
     speculation: Option<serde_json::Value>,
 }
 
+#[derive(Deserialize)]
+struct Timings {
+    predicted_n: Option<u32>,
+}
+
 impl Tally {
-    /// Takes one event: its tokens as its usage says, else as many as it has ids, else one where it has text. A round of
-    /// speculative decoding may bring several tokens in one event. True where there are more than before.
+    /// Counts the tokens of answers with `counter`, where they do not say it themselves.
+    pub(super) fn with(counter: Option<Arc<TextCounter>>) -> Tally {
+        Tally { counter, ..Tally::default() }
+    }
+
+    /// Takes one event: its tokens as its usage or its timings say, else as many as it has ids, else those of its text as the counter
+    /// has them, else one where it has text. A round of speculative decoding may bring several tokens in one event. True where
+    /// there are more than before.
     pub(super) fn take(&mut self, event: &str) -> Result<bool, EventError> {
         let piece: Piece =
             serde_json::from_str(event).map_err(|error| EventError::Garbage(error.to_string()))?;
@@ -60,9 +81,15 @@ impl Tally {
         if let Some(said) = said.and_then(|said| Speculation::deserialize(said).ok()) {
             self.speculation = Some(said);
         }
-        match piece.usage {
-            Some(usage) => self.tokens = self.tokens.max(usage.completion_tokens),
-            None => {
+        let timed = piece.timings.and_then(|timings| timings.predicted_n);
+        match (piece.usage.map(|usage| usage.completion_tokens).or(timed), &self.counter) {
+            (Some(said), _) => self.tokens = self.tokens.max(said),
+            (None, Some(counter)) => {
+                piece.choices.iter().filter_map(delta_of).for_each(|delta| self.text.push_str(delta));
+                let counted = counter.count(&self.text).map_or(0, |tokens| tokens.0);
+                self.tokens = self.tokens.max(counted);
+            }
+            (None, None) => {
                 let new = piece.choices.iter().map(tokens_of).max().unwrap_or(0);
                 self.tokens = self.tokens.saturating_add(new);
             }
@@ -71,8 +98,18 @@ impl Tally {
     }
 }
 
+/// What a chat says, or thinks: `None` where the piece only says whose turn it is, or how it ends.
+fn delta_of(choice: &serde_json::Value) -> Option<&str> {
+    let delta = choice.get("delta")?;
+    let words = ["content", "reasoning", "reasoning_content"].map(|word| delta[word].as_str());
+    words.into_iter().flatten().find(|text| !text.is_empty())
+}
+
 /// Tokens that a choice brings: a choice without ids brings one, unless it only says how the stream ends.
 fn tokens_of(choice: &serde_json::Value) -> u32 {
+    if choice.get("delta").is_some() {
+        return u32::from(delta_of(choice).is_some());
+    }
     let ids = choice["token_ids"].as_array().map_or(0, Vec::len);
     let has_text = choice["text"].as_str().is_some_and(|text| !text.is_empty());
     match u32::try_from(ids).unwrap_or(u32::MAX) {
@@ -102,6 +139,21 @@ mod tests {
         assert_eq!(tallied(&[one, running]).tokens, 9);
         let mut tally = tallied(&[burst]);
         assert_eq!(tally.take(last), Ok(false), "the end of a stream is no token");
+    }
+
+    #[test]
+    fn what_a_server_says_of_its_tokens_counts_more_than_its_pieces() {
+        let timed = |count: u32| {
+            format!(
+                r#"{{"choices":[{{"text":"x","finish_reason":null}}],"timings":{{"predicted_n":{count}}}}}"#
+            )
+        };
+        assert_eq!(tallied(&[&timed(1), &timed(4)]).tokens, 4, "three tokens were held back between the two");
+        let turn = r#"{"choices":[{"delta":{"role":"assistant"},"finish_reason":null}]}"#;
+        let said = r#"{"choices":[{"delta":{"content":"river stone"}}]}"#;
+        let thought = r#"{"choices":[{"delta":{"reasoning":"so"},"finish_reason":null}]}"#;
+        let end = r#"{"choices":[{"delta":{},"finish_reason":"length"}]}"#;
+        assert_eq!(tallied(&[turn, said, thought, end]).tokens, 2, "a piece is a token where nobody counts");
     }
 
     #[test]

@@ -1,16 +1,12 @@
 //! What is read where a phase ends: measured memory, the target's own ledger, and what lies between the two.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use ledger::{BufferClass, Bytes, MemoryKind, MemoryReport};
+use ledger::{BufferClass, Bytes};
 
 use crate::probe::{Conditions, Gpu, ProcessMemory, SystemMemory};
-use crate::record::{ConditionsReading, DeviceReading, EdgeReading, Reading, ResidentMemory};
-use crate::target::Client;
-
-/// A ledger that takes longer than this to tell is not worth stopping a trial for.
-const MEMORY_LIMIT: Duration = Duration::from_secs(5);
+use crate::record::{ConditionsReading, EdgeReading, Reading, ResidentMemory};
+use crate::target::TargetAccount;
 
 /// What an edge is read with.
 #[derive(Debug, Clone, Copy)]
@@ -21,64 +17,40 @@ pub(super) struct EdgeProbes<'a> {
     pub(super) conditions: &'a Conditions,
 }
 
-/// An edge, and the report that its classes come from.
-#[derive(Debug)]
-pub(super) struct Edge {
-    pub(super) reading: EdgeReading,
-    pub(super) report: Reading<MemoryReport>,
-}
-
 impl EdgeProbes<'_> {
-    /// Reads everything. `client` is the way to the target, or the reason why it cannot be asked.
-    pub(super) async fn read(&self, client: Result<&Client, &str>) -> Edge {
-        let report = match client {
-            Ok(client) => {
-                // Answering takes code and heap of the target, too. The first answer brings them in, the second counts them.
-                let _ = client.memory(MEMORY_LIMIT).await;
-                match client.memory(MEMORY_LIMIT).await {
-                    Ok(report) => Reading::Measured(report),
-                    Err(error) => Reading::Unavailable(error.to_string()),
-                }
-            }
-            Err(why) => Reading::Unavailable(why.to_owned()),
-        };
+    /// Reads everything. `account` is what the target said a moment ago, or the reason why it did not.
+    pub(super) async fn read(&self, account: &Reading<TargetAccount>) -> EdgeReading {
         // Right after the ledger, so that both speak of the same moment.
         let tree = self.process.read_now();
-        let gone = || "the target has no process".to_owned();
+        let gone = || self.process.why_empty().to_owned();
         let resident =
             tree.map_or_else(|| Reading::Unavailable(gone()), |tree| Reading::Measured(tree.resident));
         let swap = tree.map_or_else(|| Reading::Unavailable(gone()), |tree| Reading::Measured(tree.swapped));
-        let by_class = match &report {
-            Reading::Measured(report) => Reading::Measured(report.by_class_bytes.clone()),
-            Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
-        };
         // On another thread: it takes long enough to delay the time stamps of tokens that arrive meanwhile.
         let process = self.process.clone();
         let proportional = tokio::task::spawn_blocking(move || process.proportional()).await;
         let proportional = proportional.unwrap_or_else(|error| Reading::Unavailable(error.to_string()));
         let pids: Vec<u32> = self.process.identities().iter().map(|process| process.pid).collect();
         let conditions = read_conditions(self.conditions, pids.clone()).await;
-        let device = report.measured().and_then(|report| {
-            let by_class_bytes = report.by_class_in(MemoryKind::Device);
-            Some(DeviceReading { report: report.device.clone()?, by_class_bytes })
-        });
-        let host = match &report {
-            Reading::Measured(report) => Reading::Measured(report.by_class_in(MemoryKind::Host)),
+        let device = account.measured().and_then(|account| account.device.clone());
+        let told = |of: fn(&TargetAccount) -> &BTreeMap<BufferClass, Bytes>| match account {
+            Reading::Measured(account) => Reading::Measured(of(account).clone()),
             Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
         };
-        let reading = EdgeReading {
-            unaccounted_bytes: unaccounted(&resident, &host),
+        let on_device = account.measured().filter(|account| account.device.is_none());
+        EdgeReading {
+            unaccounted_bytes: unaccounted(&resident, &told(|account| &account.on_host)),
             resident,
             proportional_bytes: proportional,
-            by_class_bytes: by_class,
+            by_class_bytes: told(|account| &account.by_class),
+            device_class_bytes: on_device.map(|account| account.on_device.clone()).unwrap_or_default(),
             // Who runs on a device holds memory of it: not to be counted there is no zero.
             gpu_bytes: if device.is_some() { self.gpu.held_by(&pids) } else { self.gpu.used_by(&pids) },
             device,
             swap_bytes: swap,
             mem_available_bytes: self.system.available_now(),
             conditions,
-        };
-        Edge { reading, report }
+        }
     }
 }
 
@@ -97,6 +69,7 @@ pub(super) async fn unreadable(why: &str, system: &SystemMemory, conditions: &Co
         unaccounted_bytes: Reading::Unavailable(why.to_owned()),
         gpu_bytes: Reading::Unavailable(why.to_owned()),
         device: None,
+        device_class_bytes: BTreeMap::new(),
         swap_bytes: Reading::Unavailable(why.to_owned()),
         mem_available_bytes: system.available_now(),
         conditions: read_conditions(conditions, Vec::new()).await,

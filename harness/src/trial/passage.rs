@@ -1,6 +1,7 @@
 //! A trial's way through its phases: what happens around the work of each.
 
 use std::io;
+use std::time::Duration;
 
 use ledger::{Bytes, Micros, Phase};
 
@@ -12,7 +13,7 @@ use super::start::SeriesOfTrial;
 use crate::clock::TrialClock;
 use crate::probe::{Conditions, SystemMemory};
 use crate::record::{ConditionsReading, Disturbance, EdgeReading, Journal, PhaseRecord, Reading, TrialEvent};
-use crate::target::Client;
+use crate::target::ProcessAbility;
 
 /// A trial while its phases run.
 pub(super) struct Trial<'a> {
@@ -40,14 +41,20 @@ impl Trial<'_> {
             if phase == Phase::Idle && !waits_for_go {
                 continue;
             }
+            if phase == Phase::Unload && self.session.abilities.process != ProcessAbility::Started {
+                continue;
+            }
             entered(phase);
             let started = self.begin(phase)?;
-            let result = self.work(phase).await;
+            let mut result = self.work(phase).await;
             let ended = self.clock.now();
             self.end(phase, started, ended, result.as_ref().err()).await?;
             if phase == Phase::Decode || (phase == Phase::Prefill && !self.stream_goes_on()) {
                 // The end of the phase has been read: the sequence may go now.
-                self.session.open = None;
+                let closed = self.session.close(Deadline::after(self.timeout(phase))).await;
+                if result.is_ok() {
+                    result = closed;
+                }
             }
             if let Err(stop) = result {
                 return Ok(Some((phase, stop)));
@@ -58,6 +65,16 @@ impl Trial<'_> {
 
     fn stream_goes_on(&self) -> bool {
         self.plan.scenario.phases.decode.is_some_and(|decode| decode.prompt.is_none())
+    }
+
+    fn timeout(&self, phase: Phase) -> Duration {
+        let phases = self.plan.scenario.phases;
+        let of_phase = match phase {
+            Phase::Prefill => phases.prefill.map(|prefill| prefill.timeout),
+            Phase::Decode => phases.decode.map(|decode| decode.timeout),
+            _ => None,
+        };
+        of_phase.unwrap_or(phases.unload_timeout)
     }
 
     async fn work(&mut self, phase: Phase) -> Result<(), Stop> {
@@ -146,7 +163,8 @@ impl Trial<'_> {
         self.series.sampler.process().refresh();
         let seen = self.series.sampler.take_high_water();
         let Some(tree) = self.series.sampler.process().read_now() else {
-            let gone = || Reading::Unavailable("the target's process ended before it was sampled".to_owned());
+            let why = self.series.sampler.process().why_empty();
+            let gone = || Reading::Unavailable(format!("there was nothing to sample: {why}"));
             return Ok(seen.map_or_else(gone, Reading::Measured));
         };
         if tree.processes > 1 {
@@ -166,24 +184,26 @@ impl Trial<'_> {
             gpu: self.plan.gpu,
             conditions: &self.conditions,
         };
-        let client: Result<&Client, &str> = match stop {
-            Some(_) => Err("the phase did not come to its end, so the target was not asked"),
-            None => self.session.client.as_ref().ok_or("the target has no address"),
+        let account = match stop {
+            Some(_) => Reading::Unavailable(
+                "the phase did not come to its end, so the target was not asked".to_owned(),
+            ),
+            None => self.session.account().await,
         };
-        let edge = probes.read(client).await;
-        match edge.report {
-            Reading::Measured(report) => {
-                if !self.planned && !report.plan.buffers.is_empty() {
+        let edge = probes.read(&account).await;
+        match account {
+            Reading::Measured(account) => {
+                if !self.planned && !account.plan.buffers.is_empty() {
                     self.planned = true;
-                    self.journal.append(TrialEvent::Plan(report.plan))?;
+                    self.journal.append(TrialEvent::Plan(account.plan))?;
                 }
-                self.journal.append(TrialEvent::Ledger(Reading::Measured(report.ledger)))?;
+                self.journal.append(TrialEvent::Ledger(Reading::Measured(account.ledger)))?;
             }
             Reading::Unavailable(why) if stop.is_none() => {
                 self.journal.append(TrialEvent::Ledger(Reading::Unavailable(why)))?;
             }
             Reading::Unavailable(_) => {}
         }
-        Ok(edge.reading)
+        Ok(edge)
     }
 }

@@ -11,14 +11,22 @@ use super::arrivals::{Arrival, Arrivals};
 use super::outcome::Stop;
 use super::prompt::prompt;
 use crate::clock::TrialClock;
-use crate::engines::Engine;
+use crate::engines::{Engine, words};
 use crate::interrupt::Interrupt;
-use crate::record::{HELD_TOKENS, Reading, RequestRecord};
+use crate::record::{HELD_TOKENS, Question, Reading, RequestRecord, TargetRecord};
 use crate::scenario::{Cell, Decode, Prefill, PromptTokens};
-use crate::target::{Child, Client, CompletionRequest};
+use crate::target::{
+    Abilities, AccountSource, Client, CompletionRequest, Interface, TargetAccount, TargetProcess,
+};
 
 /// Tokens that come within less than this may have been read from the socket together: their times say nothing.
 const SHORTEST_SPAN: Millis = Millis(5.0);
+
+/// An account that takes longer than this to tell is not worth stopping a trial for.
+const ACCOUNT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Room for the template of a chat with one message.
+const TEMPLATE_TOKENS: u32 = 64;
 
 /// Time between two looks at a file or an address.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -43,9 +51,18 @@ impl Deadline {
 /// A target in the hands of a trial.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
-    pub(super) child: Child,
+    pub(super) process: TargetProcess,
+    pub(super) abilities: Abilities,
+    /// What it does not answer.
+    pub(super) target: TargetRecord,
+    pub(super) interface: Interface,
+    /// The way to the target, once its address is known.
     pub(super) client: Option<Client>,
+    /// True where a target that refuses connections may not listen yet.
+    pub(super) listens_late: bool,
     pub(super) port_file: PathBuf,
+    /// Where its output goes.
+    pub(super) log: PathBuf,
     pub(super) cell: &'a Cell,
     pub(super) engine: &'a Engine,
     pub(super) seed: u64,
@@ -112,12 +129,12 @@ impl Session<'_> {
             () = self.interrupt.asked() => Stop::Interrupted,
             done = work => match done {
                 Err(Stop::Failed(message)) => tokio::select! {
-                    () = self.child.exited() => Stop::Exited(UNKNOWN_ENDING),
+                    () = self.process.exited() => Stop::Exited(UNKNOWN_ENDING),
                     () = sleep(NEWS_OF_DEATH) => Stop::Failed(message),
                 },
                 done => return done,
             },
-            () = self.child.exited() => Stop::Exited(UNKNOWN_ENDING),
+            () = self.process.exited() => Stop::Exited(UNKNOWN_ENDING),
             () = sleep_until(deadline.at) => Stop::TimedOut(deadline.limit),
         };
         Err(stopped)
@@ -139,7 +156,8 @@ impl Session<'_> {
                 }
             })
             .await?;
-        self.client = Some(Client::new(&address).map_err(|error| Stop::Failed(error.to_string()))?);
+        let client = Client::new(&format!("http://{address}"), self.interface.clone());
+        self.client = Some(client.map_err(|error| Stop::Failed(error.to_string()))?);
         Ok(())
     }
 
@@ -154,7 +172,7 @@ impl Session<'_> {
 
     /// Tells the target to load, and waits until it is ready.
     pub(super) async fn load(&mut self, deadline: Deadline) -> Result<(), Stop> {
-        let _ = self.child.go();
+        let _ = self.process.go();
         self.wait_for_address(deadline).await?;
         self.guarded(deadline, async {
             let client = self.client()?;
@@ -162,6 +180,9 @@ impl Session<'_> {
                 match client.is_ready().await {
                     Ok(true) => return Ok(()),
                     Ok(false) => sleep(LOOK_EVERY).await,
+                    Err(error) if self.listens_late && error.is_refused_connection() => {
+                        sleep(LOOK_EVERY).await;
+                    }
                     Err(error) => return Err(Stop::Failed(error.to_string())),
                 }
             }
@@ -199,18 +220,20 @@ impl Session<'_> {
     pub(super) async fn decode(&mut self, decode: Decode, deadline: Deadline) -> Result<RequestRecord, Stop> {
         let mut stream = match (self.open.take(), decode.prompt) {
             (Some(stream), None) => stream,
-            (hung_up, prompt) => {
-                drop(hung_up);
+            (left, prompt) => {
+                self.open = left;
+                self.close(deadline).await?;
                 let prompt = prompt.unwrap_or(PromptTokens::Count(Tokens(1)));
                 self.first_token(Phase::Decode, prompt, decode.output, true, deadline).await?
             }
         };
         self.read_until(&mut stream, decode.output.0, deadline).await?;
-        if stream.last.tokens < decode.output.0 {
+        // Where the harness counts texts, fewer tokens may be found than there were.
+        if stream.last.tokens < decode.output.0 && matches!(self.interface, Interface::Completions) {
             let (got, wanted) = (stream.last.tokens, decode.output.0);
             return Err(Stop::Failed(format!("the stream ended after {got} of {wanted} tokens")));
         }
-        let record = stream.record(decode.output.0);
+        let record = stream.record(decode.output.0.min(stream.last.tokens));
         self.open = Some(stream);
         Ok(record)
     }
@@ -218,11 +241,43 @@ impl Session<'_> {
     /// Asks the target to end, and waits until it has.
     pub(super) async fn unload(&mut self, deadline: Deadline) -> Result<(), Stop> {
         self.open = None;
-        self.child.terminate();
+        self.process.terminate();
         let ended = self.guarded(deadline, std::future::pending::<Result<(), Stop>>()).await;
         match ended {
             Err(Stop::Exited(_)) => Ok(()),
             other => other,
+        }
+    }
+
+    /// Leaves the open stream: hangs up where the target allows it, else reads to the end.
+    pub(super) async fn close(&mut self, deadline: Deadline) -> Result<(), Stop> {
+        match self.open.take() {
+            Some(mut stream) if !self.abilities.can_hang_up => {
+                self.read_until(&mut stream, u32::MAX, deadline).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the target says that it holds.
+    pub(super) async fn account(&self) -> Reading<TargetAccount> {
+        match (self.abilities.account, &self.client) {
+            (AccountSource::Interface, Some(client)) => {
+                // Answering takes code and heap of the target, too. The first answer brings them in, the second counts them.
+                let _ = client.memory(ACCOUNT_LIMIT).await;
+                match client.memory(ACCOUNT_LIMIT).await {
+                    Ok(report) => Reading::Measured(report.into()),
+                    Err(error) => Reading::Unavailable(error.to_string()),
+                }
+            }
+            (AccountSource::Interface, None) => Reading::Unavailable("the target has no address".to_owned()),
+            (AccountSource::Log(kind), _) => TargetAccount::of_log(kind, &self.log),
+            (AccountSource::Nowhere, _) => {
+                let why = self.target.no_answer(&Question::Classes);
+                Reading::Unavailable(
+                    why.unwrap_or_else(|| "the target does not say what it holds".to_owned()),
+                )
+            }
         }
     }
 
@@ -239,9 +294,9 @@ impl Session<'_> {
         deadline: Deadline,
     ) -> Result<OpenStream, Stop> {
         let settings = &self.cell.settings;
-        let length = prompt_tokens.resolve(settings.max_input_len);
+        let length = self.prompt_length(prompt_tokens.resolve(settings.max_input_len));
         let room = settings.max_kv_cache_capacity.0.saturating_sub(length.0 + output.0);
-        let held = if hold { HELD_TOKENS.0.min(room) } else { 0 };
+        let held = if hold && self.abilities.can_hang_up { HELD_TOKENS.0.min(room) } else { 0 };
         let ids = prompt(self.seed, self.sent, length, self.engine);
         self.sent += 1;
         let request = CompletionRequest {
@@ -262,7 +317,25 @@ impl Session<'_> {
                 }
             })
             .await?;
-        Ok(OpenStream { arrivals, phase, prompt: length, sent_at, first, last: first })
+        Ok(OpenStream { arrivals, phase, prompt: self.counted(&ids), sent_at, first, last: first })
+    }
+
+    /// How many of `wanted` tokens a prompt gets: a chat's template has some of its own, which must find room.
+    fn prompt_length(&self, wanted: Tokens) -> Tokens {
+        let limit = self.cell.settings.max_input_len.0;
+        match self.interface {
+            Interface::Completions => wanted,
+            Interface::Chat(_) => Tokens(wanted.0.min(limit.saturating_sub(TEMPLATE_TOKENS)).max(1)),
+        }
+    }
+
+    /// Tokens of the prompt of `ids`, the template's left out: words where nobody can count them.
+    fn counted(&self, ids: &[u32]) -> Tokens {
+        let words_sent = Tokens(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+        match &self.interface {
+            Interface::Chat(Some(counter)) => counter.count(&words(ids)).unwrap_or(words_sent),
+            Interface::Chat(None) | Interface::Completions => words_sent,
+        }
     }
 
     /// Reads until there are `wanted` tokens, or no more.

@@ -10,14 +10,14 @@ use super::log_tail::log_tail;
 use super::outcome::{MemoryEvidence, Stop, outcome};
 use super::passage::Trial;
 use super::phases::Session;
-use super::start::{Held, sample, start};
+use super::start::{Held, Started, sample, start};
 use crate::clock::{TrialClock, wall_clock};
 use crate::engines::Engine;
 use crate::interrupt::Interrupt;
 use crate::probe::{Conditions, Gpu, Probe, ProcRoot, SystemMemory, SystemRoot, environment};
 use crate::record::{Journal, Outcome, TrialEvent, TrialPaths, TrialRecord};
 use crate::scenario::{Cell, Scenario};
-use crate::target::{Guardian, MemoryCgroup, Target};
+use crate::target::{Client, Guardian, Interface, MemoryCgroup, ProcessAbility, Target, target_record};
 
 /// Everything that a trial is made of.
 #[derive(Clone, Copy)]
@@ -86,12 +86,15 @@ async fn run(
     let state = conditions.read(&[]);
     let mut held = Held::for_trial(&plan, &mut journal).map_err(failed)?;
     let phases = plan.scenario.phases;
-    let waits_for_go = phases.idle.is_some() && plan.target.can_wait();
+    let abilities = plan.target.abilities();
+    let waits_for_go = phases.idle.is_some() && abilities.can_wait;
+    let target = target_record(plan.target, plan.cell, phases.idle.is_some());
+    journal.append(TrialEvent::Target(target.clone())).map_err(failed)?;
     let first_phase = if waits_for_go { Phase::Idle } else { Phase::Load };
 
     let port_file = plan.paths.log.with_extension("port");
     let started = start(&plan, &mut held, &port_file, waits_for_go, &root);
-    let (child, series) = match started.and_then(|child| sample(&plan, child, clock)) {
+    let (started, series) = match started.and_then(|started| sample(&plan, started, clock)) {
         Ok(started) => started,
         Err(error) => {
             let message = format!("the target {} cannot be started: {error}", plan.target.name());
@@ -101,25 +104,32 @@ async fn run(
             return Ok(journal.record().clone());
         }
     };
-    let pid = child.id();
-    plan.interrupt.guard_group(pid);
-    if let Some(guardian) = &mut guardian {
-        guardian.watch(pid);
+    let Started { process, interface, url } = started;
+    if let Some(pid) = process.own_id() {
+        plan.interrupt.guard_group(pid);
+        if let Some(guardian) = &mut guardian {
+            guardian.watch(pid);
+        }
+        journal.append(TrialEvent::TargetStarted { pid, at_us: clock.now() }).map_err(failed)?;
     }
-    journal.append(TrialEvent::TargetStarted { pid, at_us: clock.now() }).map_err(failed)?;
     let mut probes =
-        vec![child.memory().card(), system.card(), series.gpu_card(plan.gpu), series.tegrastats_card()];
+        vec![process.memory().card(), system.card(), series.gpu_card(plan.gpu), series.tegrastats_card()];
     probes.extend(conditions.cards());
     journal.append(TrialEvent::Probes(probes)).map_err(failed)?;
-    if phases.idle.is_some() && !waits_for_go {
-        let warning = format!("the target {} has no idle state: that phase was left out", plan.target.name());
+    if let Some(warning) = counted_by_words(&interface) {
         journal.append(TrialEvent::Warning(warning)).map_err(failed)?;
     }
 
+    let known = url.as_deref().map(|url| Client::new(url, interface.clone())).transpose();
     let session = Session {
-        child,
-        client: None,
+        process,
+        abilities,
+        target,
+        interface,
+        listens_late: url.is_some() && abilities.process == ProcessAbility::Started,
+        client: known.map_err(|error| TrialError::Prepare(io::Error::other(error)))?,
         port_file: port_file.clone(),
+        log: plan.paths.log.clone(),
         cell: plan.cell,
         engine: plan.engine,
         seed: plan.scenario.seed,
@@ -136,7 +146,7 @@ async fn run(
     // Whatever happened, nothing of the target is left after this.
     let Trial { mut session, series, system, mut journal, .. } = trial;
     session.open = None;
-    let (ending, left) = session.child.kill_tree();
+    let (ending, left) = session.process.kill_tree();
     plan.interrupt.guard_group(0);
     if let Some(guardian) = &mut guardian {
         guardian.watch(0);
@@ -167,4 +177,21 @@ async fn run(
     };
     journal.append(TrialEvent::Ended { outcome, log_tail }).map_err(failed)?;
     Ok(journal.record().clone())
+}
+
+/// How tokens are counted, where a target does not take and tell their ids.
+fn counted_by_words(interface: &Interface) -> Option<String> {
+    match interface {
+        Interface::Completions => None,
+        Interface::Chat(Some(_)) => Some(
+            "the target takes texts and does not count their tokens: the harness counts them with the model's own tokenizer, \
+             and leaves out those of the chat template"
+                .to_owned(),
+        ),
+        Interface::Chat(None) => Some(
+            "the target takes texts and does not count their tokens, and no tokenizer is there: a word of a prompt and a piece \
+             of an answer count as a token, and the speeds follow from that"
+                .to_owned(),
+        ),
+    }
 }

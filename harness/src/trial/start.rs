@@ -14,7 +14,9 @@ use crate::probe::{
     Gpu, GpuSeries, Probe, ProcRoot, Sampler, SamplerOptions, SystemMemory, SystemRoot, gpu_card,
 };
 use crate::record::{Journal, ProbeCard, Reading, SamplerHealth, TrialEvent};
-use crate::target::{Child, ChildOptions, Launch, MemoryCgroup};
+use crate::target::{
+    Address, Attached, Child, ChildOptions, Interface, Launch, MemoryCgroup, Start, TargetProcess,
+};
 
 /// What keeps a target within its memory limit.
 #[derive(Default)]
@@ -42,25 +44,47 @@ impl Held {
     }
 }
 
-/// Starts the target.
+/// A target that has been started, or that was there.
+pub(super) struct Started {
+    pub(super) process: TargetProcess,
+    pub(super) interface: Interface,
+    /// Where it answers, where that is known before it says so.
+    pub(super) url: Option<String>,
+}
+
+/// Starts the target, or finds the one that runs.
 pub(super) fn start(
     plan: &TrialPlan<'_>,
     held: &mut Held,
     port_file: &Path,
     waits_for_go: bool,
     root: &ProcRoot,
-) -> io::Result<Child> {
+) -> io::Result<Started> {
     let _ = std::fs::remove_file(port_file);
-    let command = plan.target.command(&Launch {
+    let start = plan.target.start(&Launch {
         engine: &plan.engine.folder,
         settings: &plan.cell.settings,
         model: &plan.cell.model,
         port_file,
         waits_for_go,
     })?;
-    let cgroup = held.cgroup.as_ref().map(MemoryCgroup::entrance).transpose()?;
-    let log = File::options().create(true).append(true).open(&plan.paths.log)?;
-    Child::start(command, ChildOptions { log, address_space: held.address_space, cgroup }, root)
+    match start {
+        Start::Attach { url, pid, interface } => {
+            let process = TargetProcess::Attached(Attached::to(pid, root)?);
+            Ok(Started { process, interface, url: Some(url) })
+        }
+        Start::Process { command, address, interface } => {
+            let cgroup = held.cgroup.as_ref().map(MemoryCgroup::entrance).transpose()?;
+            let log = File::options().create(true).append(true).open(&plan.paths.log)?;
+            let options = ChildOptions { log, address_space: held.address_space, cgroup };
+            let process = TargetProcess::Child(Child::start(command, options, root)?);
+            let url = match address {
+                Address::PortFile => None,
+                Address::Known(address) => Some(format!("http://{address}")),
+            };
+            Ok(Started { process, interface, url })
+        }
+    }
 }
 
 /// The series of a trial.
@@ -101,23 +125,24 @@ impl SeriesOfTrial {
 /// Starts measuring it.
 pub(super) fn sample(
     plan: &TrialPlan<'_>,
-    child: Child,
+    started: Started,
     clock: TrialClock,
-) -> io::Result<(Child, SeriesOfTrial)> {
+) -> io::Result<(Started, SeriesOfTrial)> {
+    let memory = started.process.memory();
     let machine = plan.machine;
     let options = SamplerOptions {
         interval: plan.scenario.sample_every,
-        process: child.memory().clone(),
+        process: memory.clone(),
         system: SystemMemory::open(machine),
         nvmap: NvmapPool::open(machine),
         clock,
     };
     let sampler = Sampler::start(options, &plan.paths.samples)?;
-    let gpu = GpuSeries::start(plan.gpu, child.memory(), clock, &plan.paths.device_samples)?;
+    let gpu = GpuSeries::start(plan.gpu, memory, clock, &plan.paths.device_samples)?;
     // A second witness that cannot be started is no reason to do without the first.
     let tegrastats = Tegrastats::new(machine).program().and_then(|program| {
         let started = TegrastatsStream::start(&program, clock, &plan.paths.tegrastats);
         started.map_err(|error| format!("{}: {error}", TEGRASTATS))
     });
-    Ok((child, SeriesOfTrial { sampler, gpu, tegrastats, machine: machine.clone() }))
+    Ok((started, SeriesOfTrial { sampler, gpu, tegrastats, machine: machine.clone() }))
 }

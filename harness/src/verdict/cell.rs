@@ -11,7 +11,7 @@ use super::evidence::{self, EdgeAccount, SampledPeak};
 use super::held::{BudgetResult, hold};
 use super::observe::ending;
 use super::{ExitCode, Word};
-use crate::record::{CellId, CellRecord, Outcome, Reading, RecordedTrial, RequestRecord, Run};
+use crate::record::{CellId, CellRecord, Outcome, Reading, RecordedTrial, RequestRecord, Run, TargetRecord};
 
 /// What a cell came to, over all of its trials.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -71,6 +71,9 @@ pub struct CellVerdict {
     pub inconclusive_trials: Vec<InconclusiveTrial>,
     /// Every budget that is for this cell.
     pub budgets: Vec<BudgetResult>,
+    /// What its target cannot answer, as sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<String>,
     /// What makes a number doubtful.
     pub doubts: Vec<String>,
     /// Codes of everything that went wrong here.
@@ -209,6 +212,11 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
         acceptance_length: acceptance_length(&trials),
         inconclusive_trials: trials.iter().filter_map(|trial| InconclusiveTrial::of(trial)).collect(),
         budgets,
+        unanswered: trials
+            .iter()
+            .find_map(|trial| trial.record.target.as_ref())
+            .map(TargetRecord::sentences)
+            .unwrap_or_default(),
         doubts,
         exit_codes: Vec::new(),
     };

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::device::{self, DeviceEdge};
 use crate::number::mib;
 use crate::record::{
-    HELD_TOKENS, Outcome, PhaseRecord, Reading, RecordedTrial, RequestRecord, Series, TrialRecord,
+    HELD_TOKENS, Outcome, PhaseRecord, Question, Reading, RecordedTrial, RequestRecord, Series, TrialRecord,
 };
 
 /// A gap in the series above which the moments around a phase edge count as unseen.
@@ -56,7 +56,7 @@ pub fn planned_of(
 /// The most that the plan holds in any phase that the trial entered, each at its own context.
 pub fn planned_peak(trial: &TrialRecord) -> Reading<Bytes> {
     if trial.plan.is_none() {
-        return Reading::Unavailable("the target gave no plan".to_owned());
+        return Reading::Unavailable(no_plan(trial));
     }
     let mut most = None;
     for phase in &trial.phases {
@@ -69,6 +69,11 @@ pub fn planned_peak(trial: &TrialRecord) -> Reading<Bytes> {
     most.map_or_else(|| Reading::Unavailable("no phase was recorded".to_owned()), Reading::Measured)
 }
 
+/// Why there is no plan.
+fn no_plan(trial: &TrialRecord) -> String {
+    trial.no_answer(&Question::MemoryPlan).unwrap_or_else(|| "the target gave no plan".to_owned())
+}
+
 /// Bytes by which plan and ledger disagree, over all buffers, without letting one cancel another. 0 B is the promise.
 ///
 /// A buffer that grows with its sequence may hold what the longest sequence needs with or without its last token,
@@ -76,7 +81,7 @@ pub fn planned_peak(trial: &TrialRecord) -> Reading<Bytes> {
 /// further one, or to its part of a step, may be there or not.
 pub fn plan_mismatch(trial: &TrialRecord) -> Reading<Bytes> {
     let unavailable = |why: &str| Reading::Unavailable(why.to_owned());
-    let Some(plan) = &trial.plan else { return unavailable("the target gave no plan") };
+    let Some(plan) = &trial.plan else { return Reading::Unavailable(no_plan(trial)) };
     let ledger = match &trial.ledger {
         Reading::Measured(ledger) => ledger,
         Reading::Unavailable(why) => return unavailable(&format!("no ledger by buffer: {why}")),

@@ -5,7 +5,7 @@ use ledger::{BufferClass, Bytes, Phase};
 use super::budget::{Amount, Budget, Limit, Subject};
 use super::device::{self, DeviceEdge};
 use super::evidence;
-use crate::record::{Outcome, PhaseRecord, Reading, RecordedTrial, TrialRecord};
+use crate::record::{Outcome, PhaseRecord, Question, Reading, RecordedTrial, TrialRecord};
 
 /// The worst that a trial shows, and what it cannot show.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,10 +46,12 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
             trial.record.phases.iter().map(|phase| (phase.phase, whole(held(trial, phase)))).collect()
         }
         Subject::Class(class, _) => {
-            trial.record.phases.iter().map(|phase| (phase.phase, class_bytes(phase, class))).collect()
+            let of = |phase| class_bytes(&trial.record, phase, class);
+            trial.record.phases.iter().map(|phase| (phase.phase, of(phase))).collect()
         }
         Subject::ClassShare(class, _) => {
-            trial.record.phases.iter().map(|phase| (phase.phase, class_in_resident(phase, class))).collect()
+            let of = |phase| class_in_resident(&trial.record, phase, class);
+            trial.record.phases.iter().map(|phase| (phase.phase, of(phase))).collect()
         }
     };
     let asked = match budget.subject {
@@ -88,9 +90,10 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
         }
     }
     if let (Subject::Class(class, None), Reading::Measured(ledger)) = (budget.subject, &trial.record.ledger) {
-        let of_class = ledger.entries.iter().filter(|entry| entry.class == class);
-        let bytes: Bytes = of_class.map(|entry| entry.peak).sum();
-        if seen.worst.is_none_or(|(worst, _)| bytes > worst.bytes) {
+        let of_class = || ledger.entries.iter().filter(|entry| entry.class == class);
+        let bytes: Bytes = of_class().map(|entry| entry.peak).sum();
+        let is_told = of_class().next().is_some() || untold(&trial.record).is_none();
+        if is_told && seen.worst.is_none_or(|(worst, _)| bytes > worst.bytes) {
             seen.worst = Some((Amount { bytes, of: bytes }, None));
         }
     }
@@ -156,7 +159,7 @@ fn whole(reading: Reading<Bytes>) -> Reading<Amount> {
 
 /// Bytes of `class` at the end of `phase`. What the ledger claims without being resident counts as much as what is
 /// resident without being claimed: `unaccounted` is judged by its magnitude, that of host and device together.
-fn class_bytes(phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
+fn class_bytes(trial: &TrialRecord, phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
     let device = DeviceEdge::of(phase);
     let bytes = if class == BufferClass::Unaccounted {
         let of_device = device.as_ref().and_then(|device| device.unaccounted_bytes.measured());
@@ -167,7 +170,11 @@ fn class_bytes(phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
         }
     } else {
         match &phase.end.by_class_bytes {
-            Reading::Measured(by_class) => by_class.get(&class).copied().unwrap_or_default(),
+            Reading::Measured(by_class) => match (by_class.get(&class), untold(trial)) {
+                (Some(bytes), _) => *bytes,
+                (None, None) => Bytes::ZERO,
+                (None, Some(why)) => return Reading::Unavailable(format!("{class}: {why}")),
+            },
             Reading::Unavailable(why) => return Reading::Unavailable(why.clone()),
         }
     };
@@ -176,12 +183,17 @@ fn class_bytes(phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
     Reading::Measured(Amount { bytes, of })
 }
 
-fn class_in_resident(phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
+/// Why a class that the target's account does not name is not nothing.
+fn untold(trial: &TrialRecord) -> Option<String> {
+    trial.no_answer(&Question::OtherClasses)
+}
+
+fn class_in_resident(trial: &TrialRecord, phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
     match &phase.end.resident {
         Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
         Reading::Measured(resident) if resident.total() == Bytes::ZERO => {
             Reading::Unavailable("nothing was resident".to_owned())
         }
-        Reading::Measured(_) => class_bytes(phase, class),
+        Reading::Measured(_) => class_bytes(trial, phase, class),
     }
 }

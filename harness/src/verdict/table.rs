@@ -74,6 +74,13 @@ pub fn table(verdict: &RunVerdict) -> String {
             .flat_map(|cell| cell.doubts.iter().map(move |doubt| format!("warning: {}, {doubt}", cell.label)))
             .collect(),
     );
+    let mut unanswered: Vec<String> = Vec::new();
+    for sentence in verdict.cells.iter().flat_map(|cell| &cell.unanswered) {
+        if !unanswered.contains(sentence) {
+            unanswered.push(sentence.clone());
+        }
+    }
+    said(unanswered);
     let _ = write!(text, "\n{}\n{}\n", verdict.headline, verdict.compared);
     if verdict.synthetic_weights {
         text.push_str("Synthetic weights: sizes and speeds are real, text and quality are not.\n");

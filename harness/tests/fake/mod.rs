@@ -3,6 +3,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test program uses a part of it")]
 
+pub mod edge_llm;
+pub mod llama_server;
+pub mod program;
+
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +18,7 @@ use std::time::Duration;
 
 use harness::engines::{Engine, EngineError, EngineErrorKind, EngineProvider, Forecast, Progress};
 use harness::scenario::{BuildOptions, Cell, ModelSource};
-use harness::target::{Launch, Target};
+use harness::target::{Abilities, AccountSource, Address, Interface, Launch, ProcessAbility, Start, Target};
 use ledger::plan::PAGE;
 use ledger::{
     Backing, BufferClass, Bytes, DeviceReport, ElementType, LedgerEntry, LedgerSnapshot, Lifetime,
@@ -39,11 +43,17 @@ impl Target for FakeTarget {
         "fake"
     }
 
-    fn can_wait(&self) -> bool {
-        self.can_wait
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            can_wait: self.can_wait,
+            account: AccountSource::Interface,
+            can_hang_up: true,
+            takes_ids: true,
+            process: ProcessAbility::Started,
+        }
     }
 
-    fn command(&self, launch: &Launch<'_>) -> io::Result<Command> {
+    fn start(&self, launch: &Launch<'_>) -> io::Result<Start> {
         let behaviour = launch.model.split('.').next().unwrap_or_default();
         let program = env::current_exe()?;
         let mut command = if behaviour == "stubborn" {
@@ -57,7 +67,7 @@ impl Target for FakeTarget {
         command.args(["--exact", "fake::target", "--nocapture", "--test-threads=1"]);
         command.env("FAKE_TARGET", behaviour).env("FAKE_PORT_FILE", launch.port_file);
         command.env("FAKE_WAITS", if launch.waits_for_go { "yes" } else { "no" });
-        Ok(command)
+        Ok(Start::Process { command, address: Address::PortFile, interface: Interface::Completions })
     }
 }
 
@@ -186,7 +196,8 @@ fn load(state: &State) -> io::Result<()> {
     Ok(())
 }
 
-fn answer(stream: &TcpStream, state: &State) -> io::Result<()> {
+/// Reads one request: its path, and its body.
+pub fn request(stream: &TcpStream) -> io::Result<(String, Vec<u8>)> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     reader.read_line(&mut head)?;
@@ -206,8 +217,13 @@ fn answer(stream: &TcpStream, state: &State) -> io::Result<()> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
+    Ok((head.split(' ').nth(1).unwrap_or_default().to_owned(), body))
+}
+
+fn answer(stream: &TcpStream, state: &State) -> io::Result<()> {
+    let (path, body) = request(stream)?;
     let loaded = state.loaded.load(Ordering::Acquire);
-    match head.split(' ').nth(1).unwrap_or_default() {
+    match path.as_str() {
         "/health" => reply(stream, if loaded { "200 OK" } else { "503 Loading" }, "{}"),
         "/v1/memory" if state.behaviour == "silent" => reply(stream, "404 Not Found", "no such thing"),
         "/v1/memory" => reply(stream, "200 OK", &serde_json::to_string(&memory(state))?),
@@ -215,7 +231,8 @@ fn answer(stream: &TcpStream, state: &State) -> io::Result<()> {
     }
 }
 
-fn reply(mut stream: &TcpStream, status: &str, body: &str) -> io::Result<()> {
+/// Answers with `body`, which is JSON.
+pub fn reply(mut stream: &TcpStream, status: &str, body: &str) -> io::Result<()> {
     let length = body.len();
     write!(
         stream,

@@ -50,6 +50,7 @@ pub fn cell(model: Model, max_input_len: u32) -> CellRecord {
         build: own(&[("linears", "int4-g128"), ("lmHead", "int8")]),
         source: format!("synthetic {}, seed 1", model.name()),
         synthetic_weights: true,
+        target: "builtin".to_owned(),
     }
 }
 

@@ -116,6 +116,7 @@ pub fn trial(model: Model, max_input_len: u32, number: u32, fate: Fate) -> Recor
         warnings: Vec::new(),
         disturbances: Vec::new(),
         environment: None,
+        target: None,
         resumed_from: (fate == Fate::Resumed).then(|| "2026-05-26T21-02-11Z".to_owned()),
     };
     RecordedTrial {
@@ -173,6 +174,7 @@ fn edge(
             unaccounted_bytes: unavailable("the process was gone"),
             gpu_bytes,
             device: None,
+            device_class_bytes: Default::default(),
             swap_bytes: unavailable("the process was gone"),
             conditions: Default::default(),
             mem_available_bytes: Reading::Measured(Bytes::mib(14_000)),
@@ -193,6 +195,7 @@ fn edge(
         unaccounted_bytes: Reading::Measured(unaccounted.0 as i64),
         gpu_bytes,
         device: None,
+        device_class_bytes: Default::default(),
         swap_bytes: Reading::Measured(Bytes::ZERO),
         conditions: Default::default(),
         mem_available_bytes: Reading::Measured(Bytes::mib(14_000).saturating_sub(held)),

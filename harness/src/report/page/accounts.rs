@@ -54,7 +54,9 @@ impl Accounts {
             classes: classes(&trial.record, MemoryKind::Host),
             sums: host_sums(&trial.record),
         };
-        let groups = if device::holds_memory(trial) {
+        let holds_memory = device::holds_memory(trial);
+        let is_named = phases.iter().any(|phase| !phase.end.device_class_bytes.is_empty());
+        let groups = if holds_memory {
             let on_device = Group {
                 name: Some("On the device"),
                 classes: classes(&trial.record, MemoryKind::Device),
@@ -62,14 +64,19 @@ impl Accounts {
             };
             vec![host(Some("In host memory")), on_device]
         } else {
-            let mut all = host(None);
+            let mut all = host(is_named.then_some("In host memory"));
             all.sums
                 .push(row("GPU", false, phases, &|phase| cell(&phase.end.gpu_bytes, |bytes| mib(*bytes))));
-            vec![all]
+            // Buffers that a log names, and nobody counts.
+            let on_device = is_named.then(|| Group {
+                name: Some("On the device, by the target's log"),
+                classes: classes(&trial.record, MemoryKind::Device),
+                sums: Vec::new(),
+            });
+            std::iter::once(all).chain(on_device).collect()
         };
         let names = phases.iter().map(|phase| phase.phase.name()).collect();
-        let mut accounts =
-            Accounts { phases: names, on_device: groups.len() > 1, groups, unread: Vec::new() };
+        let mut accounts = Accounts { phases: names, on_device: holds_memory, groups, unread: Vec::new() };
         accounts.collect_reasons();
         accounts
     }
@@ -131,7 +138,10 @@ fn ledger_of(phase: &PhaseRecord, memory: MemoryKind) -> Classes {
     match (memory, &phase.end.device) {
         (MemoryKind::Host, _) => phase.end.host_classes(),
         (MemoryKind::Device, Some(device)) => Reading::Measured(device.by_class_bytes.clone()),
-        (MemoryKind::Device, None) => phase.end.by_class_bytes.clone().map(|_| BTreeMap::new()),
+        (MemoryKind::Device, None) => {
+            let named = || phase.end.device_class_bytes.clone();
+            phase.end.by_class_bytes.clone().map(|_| named())
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct CellPage {
     /// What a named cell is for.
     purpose: Option<String>,
     facts: Vec<(&'static str, Shown, &'static str)>,
+    /// What the target cannot answer.
+    unanswered: Vec<String>,
     doubts: Vec<String>,
     budgets: Vec<BudgetLine>,
     trials: Vec<TrialLine>,
@@ -129,6 +131,7 @@ impl CellPage {
             reason: cell.reason.clone().filter(|_| cell.word != Word::Pass),
             purpose: record.and_then(|record| Some(record.name.as_ref()?.why.clone())),
             facts: facts(cell),
+            unanswered: cell.unanswered.clone(),
             doubts: cell.doubts.clone(),
             budgets: cell.budgets.iter().map(budget_line).collect(),
             trials: trials.iter().map(|trial| trial_line(trial)).collect(),

@@ -21,6 +21,22 @@ fn check_value(file: &ScenarioFile, name: &str, value: &Located<Scalar>, mistake
         }
         return true;
     }
+    if name == "target" {
+        let Some(targets) = &file.targets else {
+            mistakes.push(
+                Diagnostic::new("there is only one target", value.span.clone())
+                    .hint("name several in `targets`, in place of `target`"),
+            );
+            return true;
+        };
+        if targets.get(&value.0).is_none() {
+            mistakes.push(
+                Diagnostic::new(format!("there is no target `{}`", value.0), value.span.clone())
+                    .suggest(&value.0, targets.names()),
+            );
+        }
+        return true;
+    }
     let checked =
         SettingsDraft::default().set(name, &value.0).or_else(|| BuildOptions::default().set(name, &value.0));
     if let Some(Err(Expected(expected))) = &checked {
@@ -33,7 +49,7 @@ fn check_value(file: &ScenarioFile, name: &str, value: &Located<Scalar>, mistake
 }
 
 fn value_names() -> impl Iterator<Item = &'static str> {
-    ["model"].into_iter().chain(SettingsDraft::NAMES).chain(BuildOptions::NAMES)
+    ["model", "target"].into_iter().chain(SettingsDraft::NAMES).chain(BuildOptions::NAMES)
 }
 
 /// The axes as far as they make sense.
@@ -59,10 +75,10 @@ pub(super) fn axes_of(file: &ScenarioFile, mistakes: &mut Mistakes) -> CheckedAx
     let alone = file.axes.one_at_a_time.as_ref();
     check_axes(file, grid, mistakes);
     for (name, values) in alone.iter().flat_map(|alone| &alone.0) {
-        if name.value == "model" {
+        if ["model", "target"].contains(&name.value.as_str()) {
             mistakes.push(
-                Diagnostic::new("`model` cannot be tried one at a time", name.span.clone())
-                    .hint("put it on the grid: then every model is a base of its own"),
+                Diagnostic::new(format!("`{}` cannot be tried one at a time", name.value), name.span.clone())
+                    .hint(format!("put it on the grid: then every {} is a base of its own", name.value)),
             );
         } else if grid.get(name).is_some() {
             let message = format!("the axis `{}` stands on the grid, too", name.value);
@@ -90,6 +106,14 @@ pub(super) fn axes_of(file: &ScenarioFile, mistakes: &mut Mistakes) -> CheckedAx
         mistakes.push(
             Diagnostic::new("no cell would have a model", grid.span.clone())
                 .hint("add the axis `model`, or define exactly one model"),
+        );
+    }
+    if let Some(targets) =
+        file.targets.as_ref().filter(|targets| grid.get("target").is_none() && targets.0.len() > 1)
+    {
+        mistakes.push(
+            Diagnostic::new("no cell would have a target", targets.span.clone())
+                .hint(format!("add the axis `target: [{}]`", targets.names().collect::<Vec<_>>().join(", "))),
         );
     }
     CheckedAxes { grid: listed(grid), one_at_a_time: alone.map(listed).unwrap_or_default() }

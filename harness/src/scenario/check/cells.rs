@@ -11,6 +11,10 @@ use crate::record::CellRecord;
 
 /// No cell may ask for a prompt or a context that its target would refuse.
 pub(super) fn check_cells(file: &ScenarioFile, scenario: &Scenario, mistakes: &mut Mistakes) {
+    check_forms(file, scenario, mistakes);
+    if !mistakes.is_empty() {
+        return;
+    }
     let expansion = scenario.expand();
     if expansion.cells.is_empty() {
         let message = "every combination is excluded, nothing would run";
@@ -72,6 +76,27 @@ pub(super) fn check_cells(file: &ScenarioFile, scenario: &Scenario, mistakes: &m
             let span = place(true).or_else(|| place(false)).unwrap_or(0..0);
             mistakes.push(Diagnostic::new(message, span));
             return;
+        }
+    }
+}
+
+/// A model must have a form for every target that is to run it.
+fn check_forms(file: &ScenarioFile, scenario: &Scenario, mistakes: &mut Mistakes) {
+    for (name, forms) in &scenario.models {
+        for (target, kind) in &scenario.targets {
+            let is_read = forms.iter().any(|form| kind.reads().contains(&form.name()));
+            if is_read || !scenario.may_run(name, target) {
+                continue;
+            }
+            let entry = file.models.get(name);
+            let reads: Vec<String> = kind.reads().iter().map(|form| format!("`{form}`")).collect();
+            mistakes.push(
+                Diagnostic::new(
+                    format!("the model `{name}` has no form that the target `{target}` reads"),
+                    entry.map_or(0..0, |entry| entry.span.clone()),
+                )
+                .hint(format!("{} reads {}", kind.name(), reads.join(", "))),
+            );
         }
     }
 }

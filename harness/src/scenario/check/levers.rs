@@ -14,6 +14,9 @@ use crate::record::{LeverMetric, LeverRecord};
 /// would show what the earlier ones held.
 const PHASES: [Phase; 3] = [Phase::Load, Phase::Prefill, Phase::Decode];
 
+/// Axes that are no knob of one runtime with one model.
+const IS_NO_LEVER: [&str; 2] = ["model", "target"];
+
 pub(super) fn levers_of(
     file: &ScenarioFile,
     axes: &CheckedAxes,
@@ -44,7 +47,8 @@ pub(super) fn levers_of(
                 .hint("for example 90 %"),
             );
         }
-        let base = axes.all().find(|(axis, _)| *axis == lever.axis.value && axis != "model");
+        let base =
+            axes.all().find(|(axis, _)| *axis == lever.axis.value && !IS_NO_LEVER.contains(&axis.as_str()));
         match base.and_then(|(_, values)| values.first()) {
             Some(base) => levers.push(LeverRecord {
                 metric,
@@ -53,7 +57,8 @@ pub(super) fn levers_of(
                 ..LeverRecord::of_axis(&lever.axis, base)
             }),
             None => {
-                let known = axes.all().map(|(axis, _)| axis.as_str()).filter(|axis| *axis != "model");
+                let known =
+                    axes.all().map(|(axis, _)| axis.as_str()).filter(|axis| !IS_NO_LEVER.contains(axis));
                 mistakes.push(
                     Diagnostic::new(
                         format!("there is no axis `{}` that could be a lever", lever.axis.value),

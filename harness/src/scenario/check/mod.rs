@@ -4,8 +4,10 @@ mod axes;
 mod budgets;
 mod cells;
 mod levers;
+mod models;
 mod needs;
 mod phases;
+mod targets;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -14,12 +16,13 @@ use axes::{WhenNames, axes_of, include_of, when_of};
 use budgets::budgets_of;
 use cells::check_cells;
 use levers::levers_of;
+use models::models_of;
 use needs::needs_of;
 use phases::phases_of;
-use runtime::config::PUBLISHED;
+use targets::targets_of;
 
 use super::diagnostic::Diagnostic;
-use super::file::{BuildFile, ModelSource, ScenarioFile, SettingsFile};
+use super::file::{BuildFile, ScenarioFile, SettingsFile};
 use super::located::Located;
 use super::settings::{BuildOptions, SettingsDraft};
 use super::{Expected, Scenario};
@@ -37,7 +40,8 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
     if let Some(every) = every.filter(|every| every.0 < Duration::from_millis(1)) {
         mistakes.push(Diagnostic::new("1 ms is the shortest interval between samples", every.span.clone()));
     }
-    check_models(file, &mut mistakes);
+    let models = models_of(file, &mut mistakes);
+    let targets = targets_of(file, &mut mistakes);
     let needs = needs_of(file, &mut mistakes);
     let settings = settings_of(&file.settings, &mut mistakes);
     let build = build_of(&file.build, &mut mistakes);
@@ -63,19 +67,14 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                 name: file.name.value.clone(),
                 why: file.why.clone(),
                 seed: file.seed,
-                models: file
-                    .models
-                    .0
-                    .iter()
-                    .map(|(name, source)| (name.value.clone(), source.clone()))
-                    .collect(),
+                models,
                 grid: axes.grid,
                 one_at_a_time: axes.one_at_a_time,
                 include,
                 exclude,
                 settings,
                 build,
-                target: file.target,
+                targets,
                 trials: file.trials.value,
                 needs,
                 memory_limit: file.limits.memory.map(|size| size.0),
@@ -102,37 +101,6 @@ fn check_name(name: &Located<String>, reason: &str, mistakes: &mut Mistakes) {
 fn check_why(why: &str, what: &str, span: &Range<usize>, mistakes: &mut Mistakes) {
     if why.trim().is_empty() {
         mistakes.push(Diagnostic::new(format!("{what} needs a reason: `why` is empty"), span.clone()));
-    }
-}
-
-fn check_models(file: &ScenarioFile, mistakes: &mut Mistakes) {
-    if file.models.0.is_empty() {
-        mistakes.push(Diagnostic::new("there is no model to run", file.models.span.clone()));
-    }
-    for (name, source) in &file.models.0 {
-        let named = match source {
-            ModelSource::Synthetic { architecture: text, .. }
-            | ModelSource::Checkpoint(text)
-            | ModelSource::Engine(text) => !text.trim().is_empty(),
-        };
-        if !named {
-            mistakes.push(Diagnostic::new(
-                format!("the model `{}` has no source", name.value),
-                name.span.clone(),
-            ));
-        }
-        if let ModelSource::Synthetic { architecture, .. } = source
-            && named
-            && !PUBLISHED.contains(&architecture.as_str())
-        {
-            mistakes.push(
-                Diagnostic::new(
-                    format!("the model `{}` asks for `{architecture}`, which is no architecture", name.value),
-                    name.span.clone(),
-                )
-                .suggest(architecture, PUBLISHED.iter().copied()),
-            );
-        }
     }
 }
 
