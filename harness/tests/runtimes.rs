@@ -393,6 +393,28 @@ fn a_budget_on_a_process_that_nobody_knows_is_no_pass() {
 }
 
 #[test]
+fn a_plan_tells_what_an_engine_directory_holds_and_what_nobody_can_say_before_it_runs() {
+    let stage = Stage::new();
+    let file = Path::new(&stage.path("engine")).join("llm.engine");
+    std::fs::File::create(file).and_then(|file| file.set_len(Bytes::mib(24).0)).expect("sparse");
+    let beside = format!("targets: {{edge: {}, llama: {}}}", stage.edge_llm(), stage.llama());
+    let scenario = stage.scenario(&beside, |text| text.replace("grid: {", "grid: {target: [edge, llama], "));
+    let path = stage.folder.path().join("beside.yaml");
+    std::fs::write(&path, &scenario.text).expect("writable");
+    let mut plan = std::process::Command::new(env!("CARGO_BIN_EXE_sweep"));
+    let plan = plan.args(["plan", "--json"]).arg(&path).output().expect("it runs");
+    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).expect("JSON");
+    let edge = &plan["cells"][0];
+    assert_eq!(edge["by_class_bytes"]["weights.linear"], Bytes::mib(24).0);
+    // 2 layers, keys and values of one head of 32, 192 tokens, 2 B each.
+    assert_eq!(edge["by_class_bytes"]["kv_cache"], 2 * 2 * 32 * 192 * 2);
+    assert_eq!(edge["by_class_bytes"]["program"], serde_json::Value::Null, "unknown is not nothing");
+    assert!(edge["left_out"].as_str().is_some_and(|what| what.contains("execution context")), "{edge}");
+    assert_eq!(plan["unplanned"][0]["cell"]["target"], "llama");
+    assert_eq!(plan["total_ms"], serde_json::Value::Null);
+}
+
+#[test]
 fn what_a_target_cannot_do_is_refused_before_anything_runs() {
     let stage = Stage::new();
     let runs = tempfile::tempdir().expect("a folder");

@@ -48,6 +48,9 @@ struct PlannedCell {
     context_tokens: Tokens,
     by_class_bytes: BTreeMap<BufferClass, Bytes>,
     total_bytes: Bytes,
+    /// What is not in it, because the target does not say it before it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<&'static str>,
     /// What of it is in a device's own memory, where anything is.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_bytes: Option<Bytes>,
@@ -129,6 +132,7 @@ fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell 
         peak_phase: peak.phase,
         context_tokens: context,
         total_bytes: peak.total,
+        left_out: forecast.left_out,
         device_bytes: (peak.on_device > Bytes::ZERO).then_some(peak.on_device),
         by_class_bytes: peak.by_class,
         streaming: forecast.streaming,
@@ -189,6 +193,15 @@ fn text(run: &PlannedRun, path: &Path, trials: u32, bases: &[(String, String)]) 
     for cells in run.cells.chunks(CELLS_A_TABLE) {
         text.push('\n');
         text.push_str(&table(&rows(cells, bases)));
+    }
+    for cell in &run.cells {
+        if let Some(left_out) = cell.left_out {
+            let (target, id) = (&cell.cell.target, &cell.cell.id.0);
+            text.push_str(&format!(
+                "\nnot answered by {target}: {id} {}: {left_out}\n",
+                cell.cell.describe()
+            ));
+        }
     }
     for unplanned in &run.unplanned {
         let (cell, why) = (&unplanned.cell, unplanned.why);
@@ -315,6 +328,7 @@ mod tests {
             context_tokens: Tokens(1),
             by_class_bytes: BTreeMap::new(),
             total_bytes: Bytes::ZERO,
+            left_out: None,
             device_bytes: None,
             streaming: None,
             budget_bytes: None,

@@ -33,7 +33,12 @@ pub fn forecast_of(form: &ModelForm) -> Option<Result<Result<Forecast, &'static 
         ModelForm::Gguf(_) => Some(Ok(Err("llama-server says what it has allocated, not what it will"))),
         ModelForm::Served(_) => Some(Ok(Err("a server that runs already is not asked"))),
         ModelForm::TensorrtEngine(place) => Some(
-            tensorrt(place).map(|(_, engine)| Ok(Forecast { plan: engine.plan(), ..Forecast::default() })),
+            tensorrt(place).map(|(_, engine)| {
+                let left_out = Some(
+                    "execution context, CUDA context and program: its log tells the first, once the engine is loaded",
+                );
+                Ok(Forecast { plan: engine.plan(), left_out, ..Forecast::default() })
+            }),
         ),
     }
 }

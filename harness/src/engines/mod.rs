@@ -65,8 +65,10 @@ pub struct StreamingForecast {
 pub struct Forecast {
     /// Every buffer.
     pub plan: MemoryPlan,
-    /// Code, libraries, stacks and heap of the target.
+    /// Code, libraries, stacks and heap of the target; nothing where that cannot be said.
     pub program: Bytes,
+    /// What it will need beside that, and nobody can say how much of.
+    pub left_out: Option<&'static str>,
     /// How fast it will run, where that can be said.
     pub rates: Option<Rates>,
     /// Whether the engine must be built first, and how long that will take.

@@ -48,6 +48,7 @@ impl EngineShape {
         Ok(Forecast {
             plan: plan::plan(&self.config, &self.segments, self.tables, &options),
             program: PROGRAM,
+            left_out: None,
             rates: Some(rates),
             build_time: (!self.built).then(|| build_time(&self.segments)),
             streaming,
@@ -64,7 +65,9 @@ impl Forecast {
         };
         let most = phases.into_iter().map(in_phase).max_by_key(|(_, total, _)| *total);
         let (phase, _, mut by_class) = most.unwrap_or_else(|| in_phase(Phase::Load));
-        *by_class.entry(BufferClass::Program).or_default() += self.program;
+        if self.program > Bytes::ZERO {
+            *by_class.entry(BufferClass::Program).or_default() += self.program;
+        }
         let by_memory = self.plan.by_memory_with(phase, context, open);
         let on_device = by_memory.get(&MemoryKind::Device).copied().unwrap_or_default();
         Peak { phase, total: by_class.values().copied().sum(), by_class, on_device }

@@ -15,7 +15,8 @@ use crate::probe::{
 };
 use crate::record::{Journal, ProbeCard, Reading, SamplerHealth, TrialEvent};
 use crate::target::{
-    Address, Attached, Child, ChildOptions, Interface, Launch, MemoryCgroup, Start, TargetProcess,
+    Address, Attached, Child, ChildOptions, Interface, Launch, MemoryCgroup, ProcessAbility, Start,
+    TargetProcess,
 };
 
 /// What keeps a target within its memory limit.
@@ -29,6 +30,12 @@ impl Held {
     /// A cgroup where one can be made, else a limit on the address space, and a word about it.
     pub(super) fn for_trial(plan: &TrialPlan<'_>, journal: &mut Journal) -> io::Result<Held> {
         let Some(limit) = plan.scenario.memory_limit else { return Ok(Held::default()) };
+        if plan.target.abilities().process != ProcessAbility::Started {
+            let warning =
+                format!("the limit of {limit} does not hold: the target is somebody else's process");
+            journal.append(TrialEvent::Warning(warning))?;
+            return Ok(Held::default());
+        }
         let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let name = format!("sweep-{}-{}-{}", std::process::id(), plan.cell.id.0, plan.trial);
         match MemoryCgroup::create(Path::new("/sys/fs/cgroup"), &own, &name, limit) {

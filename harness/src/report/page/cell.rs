@@ -41,6 +41,8 @@ pub(super) struct CellPage {
     trials: Vec<TrialLine>,
     settings: Vec<(String, String)>,
     source: String,
+    /// The target's name, and its kind where that is another word.
+    target: String,
     timeline: Option<Timeline>,
     /// What the device is.
     device: Option<String>,
@@ -142,6 +144,7 @@ impl CellPage {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             source: record.map(|record| record.source.clone()).unwrap_or_default(),
+            target: record.map(|record| target(&record.target, &trials)).unwrap_or_default(),
             timeline: drawn.map(|trial| timeline(cell, trial)),
             device: cell.device.as_ref().map(device::description),
             device_timeline: drawn.and_then(|trial| DeviceTimeline::of(cell, trial)),
@@ -156,6 +159,14 @@ impl CellPage {
             probes: drawn.map(probes).unwrap_or_default(),
             log: failed.map(|trial| (trial.record.trial, log_tail(&trial.record.log_tail))),
         }
+    }
+}
+
+fn target(name: &str, trials: &[&RecordedTrial]) -> String {
+    let kind = trials.iter().find_map(|trial| trial.record.target.as_ref());
+    match kind.map(|target| target.kind.as_str()).filter(|kind| *kind != name) {
+        Some(kind) => format!("{name}, {kind}"),
+        None => name.to_owned(),
     }
 }
 
