@@ -9,6 +9,21 @@ pub fn mib(bytes: Bytes) -> String {
     grouped(bytes.as_mib(), 1)
 }
 
+/// What stands before a size: a mark where the true one may be larger.
+pub fn at_least(is_lower_bound: bool) -> &'static str {
+    if is_lower_bound { "≥ " } else { "" }
+}
+
+/// What stands before what is left below a limit: a mark where the true one may be smaller.
+pub fn at_most(is_lower_bound: bool) -> &'static str {
+    if is_lower_bound { "≤ " } else { "" }
+}
+
+/// [`mib`] with the mark of [`at_least`].
+pub fn peak_mib(bytes: Bytes, is_lower_bound: bool) -> String {
+    at_least(is_lower_bound).to_owned() + &mib(bytes)
+}
+
 /// Signed MiB with one decimal: `+120.2`, `−451.6`, `0.0`. A difference that is not nothing never shows as nothing:
 /// below a twentieth of a MiB it is given in bytes.
 pub fn signed_mib(bytes: i64) -> String {

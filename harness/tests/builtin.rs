@@ -39,6 +39,7 @@ axes:
     gdnPrefillMaxSeq: [64, 128]
 target: builtin
 trials: 1
+floor: {tolerance: 64 GiB}
 phases:
   - idle:    {for: 100 ms, timeout: 10 s}
   - load:    {timeout: 30 s}

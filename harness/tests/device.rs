@@ -77,6 +77,30 @@ fn a_device_peak_that_nobody_watched_at_an_edge_is_a_lower_bound() {
 }
 
 #[test]
+fn each_memory_has_its_own_mark_of_a_lower_bound() {
+    let shown = |run: &Run| {
+        let verdict = judge(run);
+        let lines = table(&verdict);
+        let line = lines.lines().find(|line| line.contains("1024")).unwrap().to_owned();
+        (cell(&verdict.cells, "1024").peak_lower_bounds.clone(), line)
+    };
+    let mut run = run_on(Board::Card);
+    let (bounds, line) = shown(&run);
+    assert!(!bounds.in_host() && !bounds.on_device() && !line.contains('≥'), "{line}");
+    for_each_trial(&mut run, |trial| {
+        trial.record.ledger = Reading::Unavailable("it does not say".to_owned());
+    });
+    for trial in &mut run.trials {
+        trial.device_series = Reading::Unavailable("no GPU was read over time".to_owned());
+    }
+    let (bounds, line) = shown(&run);
+    assert!(!bounds.in_host() && bounds.on_device());
+    assert_eq!(line.matches('≥').count(), 1, "of the device alone: {line}");
+    let table = String::from_utf8(csv::cells(&judge(&run)).unwrap()).unwrap();
+    assert!(table.lines().skip(1).all(|line| line.ends_with(",false,false,true")), "{table}");
+}
+
+#[test]
 fn budgets_on_a_card_hold_each_memory_by_itself() {
     let run = run_on(Board::Card);
     assert_eq!(word_of(&run, "8192", "program").0, Word::Pass);

@@ -319,6 +319,15 @@ fn a_peak_that_was_not_predicted_is_a_failure_and_an_unknown_one_is_no_proof() {
     let output = exit(&run);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(json(&output)["exit_code"], 1);
+    // What may have been higher holds no prediction, and breaks none.
+    let mut run = Run::load(&recorded()).unwrap();
+    run.trials[0].record.phases.iter_mut().find(|phase| phase.phase == Phase::Decode).unwrap().end.resident =
+        Reading::Unavailable("its process has ended".to_owned());
+    let output = exit(&run);
+    assert_eq!(output.status.code(), Some(4));
+    let cells = &json(&output)["cells"];
+    let why = cells[0]["measured_bytes"]["unavailable"].as_str().unwrap();
+    assert!(why.contains("decode: the peak is a lower bound"), "{why}");
     let mut run = Run::load(&recorded()).unwrap();
     run.record.cells[1].source = "engine no/such/engine".to_owned();
     run.trials[1].record.cell.source = "engine no/such/engine".to_owned();

@@ -54,6 +54,63 @@ fn the_reported_case_shows_what_nobody_owns() {
 }
 
 #[test]
+fn the_reported_case_is_kept_as_a_run_with_a_report() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runs = folder.path().to_str().expect("plain");
+    let output = sweep(&[
+        "reported-case.free",
+        "reported-case.log",
+        "--part",
+        "kv_cache=128MiB",
+        "--run",
+        "--output",
+        runs,
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let html = said.lines().find_map(|line| line.strip_prefix("report: ")).expect("it says where");
+    let page = std::fs::read_to_string(html).expect("a page");
+    let waterfall = page.split("<svg class=\"chart\"").nth(1).expect("a chart").split("</svg>").next();
+    let waterfall = waterfall.expect("it ends");
+    // Each part with its name and size, what nobody owns, and the whole.
+    for (name, size) in [
+        ("prefill_workspace", "2,048.0"),
+        ("weights.linear", "2,003.0"),
+        ("weights.embedding", "1,212.5"),
+        ("weights.draft", "374.0"),
+        ("kv_cache", "128.0"),
+        ("unexplained", "7,181.5"),
+        ("used by the machine", "12,947.0"),
+    ] {
+        let name = waterfall.find(&format!(">{name}<")).unwrap_or_else(|| panic!("{name}: {waterfall}"));
+        let size = waterfall[name..].find(&format!(">{size}<"));
+        assert!(size.is_some_and(|distance| distance < 400), "{waterfall}");
+    }
+    assert!(page.contains("11,891.0 MiB were taken of the whole device"));
+    assert!(page.contains("reported-case.log:5") && page.contains("Nothing of this was measured by sweep"));
+    assert!(!page.contains("id=\"cells\"") && !page.contains("sweep run FILE"));
+
+    // From its records alone, at any later time.
+    let run = Path::new(html).parent().expect("a folder");
+    let check = Command::new(env!("CARGO_BIN_EXE_sweep")).arg("check").arg(run).output().expect("it starts");
+    assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stderr));
+    let verdict = String::from_utf8_lossy(&check.stdout).into_owned();
+    let headline = "NO BUDGET: 12,947.0 MiB are used by the machine: 5,765.5 MiB are named by the logs, +7,181.5 MiB are unexplained";
+    assert!(verdict.contains(headline), "{verdict}");
+
+    let path = run.join("account.json");
+    let newer = std::fs::read_to_string(&path).expect("kept").replacen(
+        "\"format_version\": 1",
+        "\"format_version\": 2",
+        1,
+    );
+    std::fs::write(&path, newer).expect("ours");
+    let check = Command::new(env!("CARGO_BIN_EXE_sweep")).arg("check").arg(run).output().expect("it starts");
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(said.contains("account.json: its format version is 2"), "{said}");
+}
+
+#[test]
 fn what_is_unexplained_is_not_known_without_the_machine() {
     let account = account(&["reported-case.log"]);
     assert!(matches!(&account.unexplained_bytes, Reading::Unavailable(why) if why.contains("free -m")));

@@ -47,6 +47,31 @@ fn the_terminal_table() {
 }
 
 #[test]
+fn a_lower_bound_is_no_value_to_take_a_difference_of() {
+    let streamed = tried(Qwen35, &[("weightStreamingBudget", "1GiB")], (-500, -480), 3.6);
+    let gone = || Reading::Unavailable("the target's process has ended".to_owned());
+    for (metric, phase, why) in [
+        (LeverMetric::Peak, Phase::Unload, "the sampler saw nothing for more than 50 ms"),
+        (LeverMetric::Phase(Phase::Decode), Phase::Decode, "its process ended before the kernel's mark"),
+    ] {
+        let mut run = lever_run(&[base(), streamed.clone()]);
+        run.record.levers.iter_mut().for_each(|lever| lever.metric = metric);
+        let trial = &mut run.trials[1];
+        trial.series = Reading::Unavailable("it was lost".to_owned());
+        let record = trial.record.phases.iter_mut().find(|record| record.phase == phase).unwrap();
+        record.peak_resident_bytes = Reading::Measured(Bytes::gib(2));
+        record.end.resident = gone();
+        let verdict = judge(&run);
+        let lever = only(&verdict);
+        assert_eq!(lever.word, LeverWord::Inconclusive, "{lever:?}");
+        let reason = lever.reason.as_deref().unwrap();
+        assert!(reason.contains("is a lower bound: ") && reason.contains(why), "{reason}");
+        assert!(lever.measured_bytes.measured().is_none(), "{lever:?}");
+        assert!(matches!(lever.price, Price::Unknown(_)));
+    }
+}
+
+#[test]
 fn a_lever_that_moves_what_it_promised_works_and_has_its_price() {
     let streamed = tried(Qwen35, &[("weightStreamingBudget", "1GiB")], (-500, -480), 3.6);
     let verdict = judge(&lever_run(&[base(), streamed]));
@@ -224,7 +249,7 @@ fn the_page_and_the_verdict_have_the_levers() {
     assert_eq!(html.matches("class=\"lever\"").count(), 7);
     let verdict: serde_json::Value =
         serde_json::from_slice(&std::fs::read(path.join("verdict.json")).unwrap()).unwrap();
-    assert_eq!(verdict["format_version"], 1, "new fields do not raise it");
+    assert_eq!(verdict["format_version"], 2);
     let levers = verdict["levers"].as_array().unwrap();
     let words: Vec<&str> = levers.iter().map(|lever| lever["word"].as_str().unwrap()).collect();
     assert_eq!(words, ["inert", "fails", "works", "inert", "works", "works", "INCONCLUSIVE"]);
@@ -233,7 +258,7 @@ fn the_page_and_the_verdict_have_the_levers() {
     assert!(drafting["price"]["taken_per_gained"].as_f64().is_some_and(|price| price > 30.0 && price < 35.0));
     let csv = std::fs::read_to_string(path.join("cells.csv")).unwrap();
     assert!(
-        csv.lines().any(|line| line.ends_with(",2.5417,,,0,false,false")),
+        csv.lines().any(|line| line.ends_with(",2.5417,,,0,false,false,")),
         "the acceptance length of the cell that drafted"
     );
 }

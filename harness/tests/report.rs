@@ -7,7 +7,10 @@ mod sample_run;
 use std::fs;
 use std::path::Path;
 
-use harness::record::{Disturbance, DisturbanceCause, Outcome, Reading, Run};
+use harness::record::{
+    ClockState, ConditionsReading, Disturbance, DisturbanceCause, FloorReading, FloorRecord, Outcome,
+    Reading, Run,
+};
 use harness::report::svg::class_bars::{Bar, Lane, class_bars};
 use harness::report::svg::device_series::{Seen, device_series, seen};
 use harness::report::svg::intervals::intervals;
@@ -16,7 +19,7 @@ use harness::report::svg::series::{Line, series};
 use harness::report::svg::waterfall::{Fall, Step, waterfall};
 use harness::report::{self, ReportError, csv};
 use harness::verdict::judge;
-use ledger::{BufferClass, Bytes, Phase};
+use ledger::{BufferClass, Bytes, Micros, Phase};
 use sample_run::device::{Board, run_on};
 use sample_run::{Fate, Model, for_each_trial, run, run_of, six_cells, trial, write};
 
@@ -75,8 +78,54 @@ fn a_peak_that_is_a_lower_bound_is_shown_as_one() {
     run.trials[0].series = Reading::Unavailable("it was lost".to_owned());
     std::fs::remove_dir_all(folder.path().join("samples")).unwrap();
     let html = written(&run, folder.path());
-    assert!(html.matches("≥ 9,216.0").count() >= 2);
+    // The cell's row, its facts, its chart, its trial, its phase, twice, and three findings.
+    assert_eq!(html.matches("9,216.0").count(), html.matches("≥ 9,216.0").count());
+    assert!(html.matches("≥ 9,216.0").count() >= 8, "{}", html.matches("≥ 9,216.0").count());
     assert!(html.contains("of unload is a lower bound"));
+}
+
+#[test]
+fn the_machine_at_the_end_stands_beside_the_machine_before() {
+    let mut run = run_of(&[(Model::Qwen3, 1024, Fate::Completes)]);
+    let clock = |now_hz| ClockState { now_hz, lowest_hz: 500_000_000, highest_hz: 2_000_000_000 };
+    let state = |now_hz, events, swap| ConditionsReading {
+        clocks: [("cpu policy0".to_owned(), clock(now_hz))].into(),
+        throttle_events: [("oc3".to_owned(), events)].into(),
+        swap_used_bytes: swap,
+        ..ConditionsReading::default()
+    };
+    let unread = || Reading::Unavailable("a test".to_owned());
+    for trial in &mut run.trials {
+        trial.record.floor = Some(FloorRecord {
+            reading: FloorReading {
+                available_bytes: Reading::Measured(Bytes::gib(7)),
+                page_cache_bytes: Reading::Measured(Bytes::gib(2)),
+                page_pool_bytes: unread(),
+                device_bytes: unread(),
+                unified: false,
+                gpu_holders: Vec::new(),
+                targets: Vec::new(),
+            },
+            settled_us: Micros(1_300_000),
+            memory_tolerance_bytes: Bytes::mib(80),
+            device_tolerance_bytes: Bytes::mib(64),
+            conditions: state(1_900_000_000, 2, Some(Bytes::mib(3))),
+        });
+        trial.record.phases.last_mut().unwrap().end.conditions = state(600_000_000, 5, None);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let html = written(&run, folder.path());
+    let row = |name: &str, before: &str, after: &str| {
+        format!("<th scope=\"row\">{name}</th><td class=\"n\">{before}</td><td class=\"n\">{after}</td>")
+    };
+    for (name, before, after) in [
+        ("Clock cpu policy0, MHz (bounds)", "1,900 (500 to 2,000)", "600 (500 to 2,000)"),
+        ("Throttling oc3, events since boot", "2", "5"),
+        ("Swap used, MiB", "3.0", "n/a"),
+    ] {
+        assert!(html.contains(&row(name, before, after)), "{name}");
+    }
+    assert!(html.contains("The floor was waited for 1.3 s: 7,168.0 MiB available"));
 }
 
 #[test]
@@ -93,7 +142,7 @@ fn all_outputs_are_written_and_are_the_same_each_time() {
     fs::create_dir(&same_name).unwrap();
     assert!(written(&run(), &same_name) == html, "the page must not depend on where the run lies");
     let verdict: serde_json::Value = serde_json::from_slice(&first[2]).unwrap();
-    assert_eq!(verdict["format_version"], 1);
+    assert_eq!(verdict["format_version"], 2);
     assert_eq!(verdict["word"], "OOM");
     assert_eq!(verdict["exit_code"], 5);
     assert_eq!(verdict["cells"][0]["budgets"][0]["id"], "qwen3.5-on-the-edge");
@@ -345,29 +394,34 @@ fn the_chart_over_time() {
     let Reading::Measured(samples) = &mut trial.series else { unreachable!() };
     samples.samples.retain(|sample| sample.at.0 % 100_000 < 10_000 || sample.at.0 < 2_000_000);
     let line = Line { label: "edge".to_owned(), limit: Bytes::mib(2720), fails: true };
-    insta::assert_snapshot!(series(samples, &trial.record.phases, &[line], "a finding"));
+    let Reading::Measured(samples) = &trial.series else { unreachable!() };
+    insta::assert_snapshot!(series(samples, &trial, &[line], "a finding"));
 }
 
 #[test]
 fn a_single_sample_is_seen_in_the_chart() {
-    let mut trial = trial(Model::Qwen35, 1024, 0, Fate::Completes);
-    let Reading::Measured(samples) = &mut trial.series else { unreachable!() };
-    let drawn = |samples: &harness::record::Series| series(samples, &trial.record.phases, &[], "a finding");
-    let before = drawn(samples);
+    let trial = trial(Model::Qwen35, 1024, 0, Fate::Completes);
+    let Reading::Measured(mut samples) = trial.series.clone() else { unreachable!() };
+    let drawn = |samples: &harness::record::Series| series(samples, &trial, &[], "a finding");
+    let before = drawn(&samples);
     let middle = samples.samples.len() / 2;
     let low = samples.samples[middle].anonymous.unwrap();
     samples.samples[middle].anonymous = Some(low + Bytes::mib(400));
-    assert!(drawn(samples) != before);
+    assert!(drawn(&samples) != before);
     samples.samples[middle].anonymous = Some(low);
-    assert!(drawn(samples) == before);
+    assert!(drawn(&samples) == before);
+}
+
+fn step(class: BufferClass, mib: i64) -> Step {
+    Step { name: class.name().to_owned(), kind: Kind::Class(class), bytes: mib << 20 }
 }
 
 #[test]
 fn the_waterfall() {
     let steps = vec![
-        Step { kind: Kind::Class(BufferClass::WeightsLinear), bytes: 60 << 20 },
-        Step { kind: Kind::Class(BufferClass::KvCache), bytes: 50 << 20 },
-        Step { kind: Kind::Class(BufferClass::Unaccounted), bytes: -(10 << 20) },
+        step(BufferClass::WeightsLinear, 60),
+        step(BufferClass::KvCache, 50),
+        step(BufferClass::Unaccounted, -10),
     ];
     let fall = Fall {
         steps,
@@ -381,7 +435,6 @@ fn the_waterfall() {
 
 #[test]
 fn the_waterfall_of_two_memories() {
-    let step = |class, mib: i64| Step { kind: Kind::Class(class), bytes: mib << 20 };
     let host = Fall {
         heading: Some("Host memory".to_owned()),
         steps: vec![step(BufferClass::Program, 22), step(BufferClass::Unaccounted, -2)],
@@ -396,6 +449,7 @@ fn the_waterfall_of_two_memories() {
         peak: Bytes::mib(90),
         peak_name: "host and device",
         limit: Some(Bytes::mib(80)),
+        ..Fall::default()
     };
     insta::assert_snapshot!(waterfall(&[host, device], "a finding"));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fake::program::install;
-use fake::{FakeEngines, FakeTarget, edge_llm, llama_server};
+use fake::{FakeEngines, FakeTarget, edge_llm, llama_server, still_machine};
 use harness::engines::{Engine, Progress, engine_of};
 use harness::interrupt::Interrupt;
 use harness::probe::{Gpu, SystemRoot};
@@ -14,7 +14,7 @@ use harness::record::{Outcome, Question, Reading, Run, TrialFile, TrialPaths, Tr
 use harness::scenario::{Cell, Scenario};
 use harness::sweep::{Observer, Sweep, SweepError, run};
 use harness::target::{Abilities, Launch, NamedTargets, SettingAnswer, Start, Target, target_of};
-use harness::trial::{TrialPlan, run_trial};
+use harness::trial::{RunFloor, TrialPlan, run_trial};
 use harness::verdict::{ExitCode, Word, judge, table};
 use ledger::{BufferClass, Bytes, Phase};
 
@@ -88,7 +88,7 @@ fn trial_on(target: &dyn Target, scenario: &Scenario) -> TrialRecord {
         gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),
         interrupt: &Interrupt::never(),
     };
-    run_trial(plan, None, &mut |_| {}).expect("the harness itself works")
+    run_trial(plan, &mut RunFloor::default(), None, &mut |_| {}).expect("the harness itself works")
 }
 
 fn trial(scenario: &Scenario) -> TrialRecord {
@@ -330,6 +330,7 @@ fn sweep(scenario: &Scenario, runs: &Path) -> Result<std::path::PathBuf, SweepEr
         engines: &FakeEngines,
         targets: &targets,
         guardian: None,
+        machine: &still_machine(),
         interrupt: &Interrupt::never(),
         observer: &Quiet,
     })?;

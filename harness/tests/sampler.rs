@@ -139,9 +139,11 @@ impl Helper {
         let mut command = Command::new(std::env::current_exe().expect("a program"));
         command.args(["--exact", "in_a_process_of_its_own", "--nocapture"]).env("SAMPLER_TEST", order);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
-        let output = child.stdout.take().expect("piped");
-        let ready = BufReader::new(output).lines().map_while(Result::ok).any(|line| line.contains("ready "));
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        let ready = output.by_ref().lines().map_while(Result::ok).any(|line| line.contains("ready "));
         assert!(ready, "the process ended");
+        // What nobody hears ends it.
+        child.stdout = Some(output.into_inner());
         Helper(child)
     }
 }

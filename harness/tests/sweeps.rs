@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fake::{FakeEngines, FakeTarget, scenario};
+use fake::{FakeEngines, FakeTarget, scenario, still_machine};
 use harness::engines::Progress;
 use harness::interrupt::Interrupt;
 use harness::probe::{ProcRoot, ProcessIdentity};
@@ -61,6 +61,7 @@ fn sweep(
         engines: &FakeEngines,
         targets: &[("builtin".to_owned(), Box::new(FakeTarget { can_wait: true }))],
         guardian,
+        machine: &still_machine(),
         interrupt: &interrupt,
         observer: &notes,
     })

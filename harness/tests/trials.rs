@@ -5,13 +5,13 @@ mod fake;
 use std::path::Path;
 use std::sync::Arc;
 
-use fake::{FakeTarget, WEIGHTS, scenario};
+use fake::{FakeTarget, WEIGHTS, copied_board, scenario};
 use harness::engines::Engine;
 use harness::interrupt::Interrupt;
 use harness::probe::{Gpu, SystemRoot, environment};
 use harness::record::{Outcome, Question, Reading, Series, TrialFile, TrialPaths, TrialRecord, recover};
 use harness::scenario::Scenario;
-use harness::trial::{TrialPlan, run_trial};
+use harness::trial::{RunFloor, TrialPlan, run_trial};
 use ledger::{BufferClass, Bytes, Phase};
 
 /// Runs one trial of a target that behaves like `model`, and returns its record and what is on disk.
@@ -44,7 +44,7 @@ fn trial_on(
         gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),
         interrupt: &Interrupt::never(),
     };
-    let record = run_trial(plan, None, entered).expect("the harness itself works");
+    let record = run_trial(plan, &mut RunFloor::default(), None, entered).expect("the harness itself works");
     assert!(recover(&paths.journal).expect("whole") == record, "the journal tells something else");
     assert!(!Path::new(&paths.log.with_extension("port")).exists());
     let text = std::fs::read_to_string(&paths.samples).expect("a series");
@@ -256,20 +256,9 @@ fn children_are_counted_and_none_survives() {
     }
 }
 
-/// An Orin NX whose files may be changed while a trial runs.
-fn copied_board() -> (tempfile::TempDir, SystemRoot) {
-    let board = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/boards/orin-nx-16gb");
-    let copied = tempfile::tempdir().expect("a folder");
-    let from = board.join(".");
-    let status = std::process::Command::new("cp").arg("-a").arg(from).arg(copied.path()).status();
-    assert!(status.expect("cp is there").success());
-    let machine = SystemRoot::recorded(copied.path()).expect("a recorded machine");
-    (copied, machine)
-}
-
 #[test]
 fn a_board_whose_clocks_drop_says_in_which_phase() {
-    let (copied, machine) = copied_board();
+    let (copied, machine) = copied_board("orin-nx-16gb");
     let bound = copied.path().join("sys/devices/system/cpu/cpufreq/policy4/scaling_max_freq");
     let before = std::fs::read_to_string(&bound).expect("recorded").trim().parse::<u64>().expect("kHz");
     let mut entered = |phase| match phase {
@@ -292,7 +281,7 @@ fn a_board_whose_clocks_drop_says_in_which_phase() {
 
 #[test]
 fn another_power_mode_kernel_or_bound_is_another_environment() {
-    let (copied, machine) = copied_board();
+    let (copied, machine) = copied_board("orin-nx-16gb");
     let before = environment(&machine);
     let now = copied.path().join("sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq");
     std::fs::write(now, "729600\n").expect("ours");
@@ -317,7 +306,7 @@ fn another_power_mode_kernel_or_bound_is_another_environment() {
 
 #[test]
 fn a_board_that_slows_itself_down_says_in_which_phase() {
-    let (copied, machine) = copied_board();
+    let (copied, machine) = copied_board("orin-nx-16gb");
     let counter = copied.path().join("sys/class/hwmon/hwmon4/oc3_event_cnt");
     let mut entered = |phase| match phase {
         Phase::Decode => std::fs::write(&counter, "5\n").expect("ours"),

@@ -8,6 +8,7 @@ use harness::record::{
     BudgetLimit, BudgetRecord, BudgetSubject, Disturbance, DisturbanceCause, EnvironmentRecord, Outcome,
     Reading, Run, TrialRecord,
 };
+use harness::verdict::evidence::LowerBounds;
 use harness::verdict::{ExitCode, RunVerdict, Word, judge, table};
 use ledger::plan::Growth;
 use ledger::{BufferClass, Bytes, Lifetime, Phase, PlannedBuffer, Tokens};
@@ -232,7 +233,7 @@ fn a_lower_bound_fails_above_a_budget_and_passes_nothing_below_it() {
     let mut watched = with(one_cell(), vec![total(limit)]);
     ends_unwatched(&mut watched, Bytes::gib(1), 30_000);
     assert_eq!(judge(&watched).word, Word::Pass, "30 ms are no gap");
-    assert_eq!(judge(&watched).cells[0].peak_lower_bounds, Vec::<String>::new());
+    assert_eq!(judge(&watched).cells[0].peak_lower_bounds, LowerBounds::default());
 
     let mut under = with(one_cell(), vec![total(limit)]);
     ends_unwatched(&mut under, Bytes::gib(99), 80_000);
@@ -246,11 +247,31 @@ fn a_lower_bound_fails_above_a_budget_and_passes_nothing_below_it() {
     let shown = table(&verdict);
     assert!(shown.contains("≥ 101376.0") && shown.contains("of unload is a lower bound"), "{shown}");
     let csv = String::from_utf8(harness::report::csv::cells(&verdict).unwrap()).unwrap();
-    assert!(csv.trim_end().ends_with(",0,true,true"), "{csv}");
+    assert!(csv.trim_end().ends_with(",0,true,true,"), "{csv}");
 
     let mut over = with(one_cell(), vec![total(limit)]);
     ends_unwatched(&mut over, limit + Bytes(1), 80_000);
     assert_eq!(judge(&over).word, Word::Fail, "at least this much is too much");
+}
+
+#[test]
+fn what_came_and_went_between_two_samples_is_named() {
+    let named = |run: &Run| {
+        let doubts = judge(run).cells[0].doubts.clone();
+        doubts.into_iter().filter(|doubt| doubt.contains("came and went")).collect::<Vec<_>>()
+    };
+    let mut run = with(one_cell(), vec![total(Bytes::gib(100))]);
+    assert_eq!(named(&run), Vec::<String>::new(), "what the ledger knows has an owner");
+    let settle = run.trials[0].record.phases.iter().find(|phase| phase.phase == Phase::Settle).unwrap();
+    let high = *settle.peak_resident_bytes.measured().unwrap() + Bytes::mib(900);
+    set_peak(&mut run.trials[0], Phase::Settle, Reading::Measured(high));
+    let doubts = named(&run);
+    assert_eq!(doubts.len(), 1, "{doubts:?}");
+    assert!(doubts[0].starts_with("trial 0: in settle "), "{doubts:?}");
+    assert!(
+        doubts[0].ends_with("fell between two samples; the kernel's high-water mark saw it"),
+        "{doubts:?}"
+    );
 }
 
 fn throttled() -> Disturbance {
@@ -277,7 +298,7 @@ fn a_disturbed_trial_neither_passes_nor_fails() {
         assert!(table(&verdict).contains(said));
         assert_eq!(cell.inconclusive_trials.len(), 2);
         let csv = String::from_utf8(harness::report::csv::cells(&verdict).unwrap()).unwrap();
-        assert!(csv.contains(said) && csv.trim_end().ends_with(",2,false,false"), "{csv}");
+        assert!(csv.contains(said) && csv.trim_end().ends_with(",2,false,false,"), "{csv}");
         let json = serde_json::to_value(&verdict).unwrap();
         assert_eq!(json["cells"][0]["inconclusive_trials"][1]["word"], "INCONCLUSIVE");
     }

@@ -130,6 +130,12 @@ pub(super) struct ImportArguments {
     /// A part whose size is known from elsewhere, for example weights.embedding=1212.5MiB; may be given several times
     #[arg(long = "part", value_name = "CLASS=SIZE")]
     pub(super) parts: Vec<GivenPart>,
+    /// Keep the account as a run folder with a report
+    #[arg(long)]
+    pub(super) run: bool,
+    /// Folder in which run folders are made
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(super) output: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -7,8 +7,8 @@ use ledger::{BufferClass, Bytes, MemoryKind, Reading, Role};
 
 use super::arguments::ImportArguments;
 use super::print::table;
-use super::{CliError, Printer};
-use crate::import::{Account, Evidence, MachineUse, Part, Place, read_log};
+use super::{CliError, Printer, judge};
+use crate::import::{Account, Evidence, GIVEN, Part, Place, keep, read_log};
 use crate::number::{mib, signed_mib};
 use crate::verdict::ExitCode;
 
@@ -47,16 +47,27 @@ pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<E
         logs.push((PathBuf::from(GIVEN), Vec::new(), given(&arguments.parts)));
     }
     let account = Account::of(logs);
+    let mut text = text(&account);
+    if arguments.run {
+        let written = |source| CliError::Environment { what: "write the run folder", source };
+        let folder = keep(&account, command(arguments), &arguments.output).map_err(written)?;
+        let html = judge::write_outputs(folder.path())?.html;
+        text.push_str(&format!("\nreport: {}\n", html.display()));
+    }
     if arguments.json {
         printer.json(&account)?;
     } else {
-        printer.text(&text(&account))?;
+        printer.text(&text)?;
     }
     Ok(ExitCode::Pass)
 }
 
-/// Where a part comes from that no log names.
-const GIVEN: &str = "--part";
+/// The command that reads these logs.
+fn command(arguments: &ImportArguments) -> String {
+    let logs = arguments.logs.iter().map(|log| format!(" {}", log.display()));
+    let parts = arguments.parts.iter().map(|part| format!(" --part {}={}B", part.class, part.bytes.0));
+    format!("sweep import{}{}", logs.collect::<String>(), parts.collect::<String>())
+}
 
 fn given(parts: &[GivenPart]) -> Evidence {
     let part = |(at, part): (usize, &GivenPart)| Part {
@@ -81,69 +92,23 @@ fn text(account: &Account) -> String {
     };
     if let Reading::Measured(used) = &account.used {
         let name = "used by the whole machine";
-        rows.push(row(name, &mib(used.used_bytes), "100.0 %", &place(&used.place)));
+        rows.push(row(name, &mib(used.used_bytes), "100.0 %", &used.place.to_string()));
     }
     for part in &account.parts {
         let draft = if part.role == Role::Draft { " (draft)" } else { "" };
         let name = format!("  {}{draft}: {}", part.class, part.what);
         let share = if part.mapped { "mapped".to_owned() } else { share(part.bytes.0 as i64) };
-        rows.push(row(&name, &mib(part.bytes), &share, &place(&part.place)));
+        rows.push(row(&name, &mib(part.bytes), &share, &part.place.to_string()));
     }
     if let Reading::Measured(unexplained) = &account.unexplained_bytes {
         rows.push(row("  unexplained", &signed_mib(*unexplained), &share(*unexplained), ""));
     }
     let mut text = table(&rows);
     text.push('\n');
-    text.push_str(&notes(account));
+    account.notes().iter().for_each(|note| text.push_str(&format!("{note}\n")));
     text
 }
 
 fn row(name: &str, size: &str, share: &str, place: &str) -> Vec<String> {
     [name, size, share, place].map(str::to_owned).to_vec()
-}
-
-fn notes(account: &Account) -> String {
-    let mut notes = Vec::new();
-    match &account.used {
-        Reading::Measured(used) => notes.push(format!(
-            "Used is what all programs of the machine take of its {} MiB: the operating system is in what is unexplained.",
-            mib(used.total_bytes)
-        )),
-        Reading::Unavailable(why) => notes.push(format!("What is unexplained is not known: {why}.")),
-    }
-    if let (Reading::Measured(least), Reading::Measured(used)) = (&account.least_used, &account.used) {
-        notes.push(growth(least, used));
-    }
-    if let Reading::Measured(device) = &account.device {
-        notes.push(format!(
-            "Not added: {} MiB were taken of the whole device after {} ({}), whoever held them.",
-            mib(device.bytes),
-            device.after,
-            place(&device.place)
-        ));
-    }
-    if account.parts.iter().any(|part| part.mapped) {
-        notes.push("Not added: mapped files are page cache, which does not count as used.".to_owned());
-    }
-    if !account.unknown_classes.is_empty() {
-        let names: Vec<&str> = account.unknown_classes.iter().map(|class| class.name()).collect();
-        notes.push(format!("No log speaks of {}.", names.join(", ")));
-    }
-    notes.iter().map(|note| format!("{note}\n")).collect()
-}
-
-fn growth(least: &MachineUse, used: &MachineUse) -> String {
-    format!(
-        "At the least it was {} MiB ({}): the most is {} MiB above that.",
-        mib(least.used_bytes),
-        place(&least.place),
-        mib(used.used_bytes.saturating_sub(least.used_bytes))
-    )
-}
-
-fn place(place: &Place) -> String {
-    if place.file.as_os_str() == GIVEN {
-        return GIVEN.to_owned();
-    }
-    format!("{}:{}", place.file.display(), place.line)
 }

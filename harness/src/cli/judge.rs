@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::arguments::RecordArguments;
 use super::{CliError, Printer};
 use crate::record::Run;
-use crate::report::{self, ReportError};
+use crate::report::{self, Outputs, ReportError};
 use crate::verdict::{ExitCode, RunVerdict, judge, table};
 
 /// The verdict on the run in `folder`.
@@ -27,11 +27,15 @@ pub(super) fn report(arguments: &RecordArguments, printer: &Printer) -> Result<E
 
 /// Writes every output of the run in `folder`, prints the verdict, and returns its exit code.
 pub(super) fn conclude(folder: &Path, json: bool, printer: &Printer) -> Result<ExitCode, CliError> {
-    let outputs = report::write(folder).map_err(|error| match error {
+    show(&write_outputs(folder)?.verdict, json, printer)
+}
+
+/// Writes every output of the run in `folder`.
+pub(super) fn write_outputs(folder: &Path) -> Result<Outputs, CliError> {
+    report::write(folder).map_err(|error| match error {
         ReportError::Run(error) => CliError::Run(error),
         error => CliError::Output(error.to_string()),
-    })?;
-    show(&outputs.verdict, json, printer)
+    })
 }
 
 fn show(verdict: &RunVerdict, json: bool, printer: &Printer) -> Result<ExitCode, CliError> {

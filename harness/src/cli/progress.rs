@@ -11,10 +11,12 @@ use ledger::{Bytes, Phase};
 use super::Printer;
 use crate::engines::Progress;
 use crate::interrupt::Interrupt;
+use crate::number::at_least;
 use crate::record::{Outcome, TrialRecord};
 use crate::scenario::Cell;
 use crate::sweep::Observer;
 use crate::verdict::device::DeviceEdge;
+use crate::verdict::evidence::ended_unread;
 
 /// A run on the screen.
 #[derive(Debug)]
@@ -135,7 +137,8 @@ fn summary(record: &TrialRecord) -> String {
         Outcome::Interrupted => "interrupted".to_owned(),
     }];
     if let Some(peak) = record.peak_resident() {
-        parts.push(format!("peak {:.1} MiB", peak.as_mib()));
+        let mark = at_least(record.phases.iter().any(ended_unread));
+        parts.push(format!("peak {mark}{:.1} MiB", peak.as_mib()));
     }
     let on_device = record.phases.iter().filter_map(|phase| Some(DeviceEdge::of(phase)?.used_bytes));
     if let Some(most) = on_device.max() {

@@ -10,6 +10,7 @@ use super::{CliError, Printer, scenario_path};
 use crate::clock::wall_clock;
 use crate::engines::EngineProvider;
 use crate::interrupt::Interrupt;
+use crate::probe::SystemRoot;
 use crate::scenario::load;
 use crate::sweep::{self, Sweep, SweepEnd};
 use crate::target::{NamedTargets, target_of};
@@ -38,6 +39,7 @@ pub(super) fn run(
         engines,
         targets: &targets,
         guardian: Some(guardian),
+        machine: &SystemRoot::live(),
         interrupt: &interrupt,
         observer: &Screen::new(*printer, &interrupt),
     })?;

@@ -17,7 +17,7 @@ pub use disk::{DiskCheck, DiskState};
 pub use finding::{Finding, findings};
 pub use memory::{MemoryState, SwapState};
 pub use needs::{NeedState, check_needs};
-pub use residue::{GpuHolder, LeftTarget, Residue};
+pub use residue::Residue;
 
 /// Version of the JSON form. It grows when a field changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 1;

@@ -4,7 +4,8 @@ use ledger::{Bytes, Reading};
 use serde::Serialize;
 
 use crate::probe::nvmap::Nvmap;
-use crate::probe::{SystemRoot, reading};
+use crate::probe::{ProcessIdentity, ProcessStatus, SystemRoot, reading};
+use crate::record::{GpuHolder, LeftTarget};
 
 /// Holders of GPU memory that are shown; a board has few.
 const MOST_HOLDERS: usize = 20;
@@ -20,26 +21,9 @@ pub struct Residue {
     pub targets: Reading<Vec<LeftTarget>>,
 }
 
-/// A process with GPU memory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GpuHolder {
-    /// Its name.
-    pub process: String,
-    /// Its number, counted by the machine.
-    pub pid: u32,
-    /// What it holds.
-    pub bytes: Bytes,
-}
-
-/// A runtime that should have ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LeftTarget {
-    /// Its number.
-    pub pid: u32,
-}
-
 impl Residue {
-    pub(super) fn read(root: &SystemRoot) -> Residue {
+    /// Reads it from the machine at `root`.
+    pub fn read(root: &SystemRoot) -> Residue {
         let nvmap = Nvmap::new(root);
         let holders = nvmap.clients().map(|table| {
             let mut holders: Vec<GpuHolder> = Vec::new();
@@ -62,7 +46,8 @@ impl Residue {
             page_pool_bytes: reading(nvmap.page_pool()).map(|pool| pool.held),
             targets: reading(root.list("/proc")).map(|entries| {
                 let pids = entries.iter().filter_map(|entry| entry.parse::<u32>().ok());
-                pids.filter(|pid| is_target(root, *pid)).map(|pid| LeftTarget { pid }).collect()
+                let left = pids.filter(|pid| is_target(root, *pid) && !has_its_run(root, *pid));
+                left.map(|pid| LeftTarget { pid, resident_bytes: resident(root, pid) }).collect()
             }),
         }
     }
@@ -70,8 +55,31 @@ impl Residue {
 
 /// True for a process that was started as `sweep serve` by a run: only those wait for a word before they load.
 fn is_target(root: &SystemRoot, pid: u32) -> bool {
-    let Ok(text) = root.text(&format!("/proc/{pid}/cmdline")) else { return false };
-    let words: Vec<&str> = text.split('\0').collect();
+    let words = command_line(root, pid);
     let [program, verb, rest @ ..] = words.as_slice() else { return false };
-    program.rsplit('/').next() == Some("sweep") && *verb == "serve" && rest.contains(&"--port-file")
+    is_sweep(program) && verb == "serve" && rest.iter().any(|word| word == "--port-file")
+}
+
+/// True for a process whose parent is a run that goes on: that run will end it.
+fn has_its_run(root: &SystemRoot, pid: u32) -> bool {
+    let parent = ProcessIdentity::read(&root.proc(), pid).map(|process| process.parent);
+    parent.is_some_and(|parent| command_line(root, parent).first().is_some_and(|program| is_sweep(program)))
+}
+
+fn resident(root: &SystemRoot, pid: u32) -> Reading<Bytes> {
+    let text = reading(root.text(&format!("/proc/{pid}/status")));
+    match text.map(|text| ProcessStatus::parse(text.as_bytes())) {
+        Reading::Measured(Some(status)) => Reading::Measured(status.anonymous + status.file + status.shared),
+        Reading::Measured(None) => Reading::Unavailable("it has no memory any more".to_owned()),
+        Reading::Unavailable(why) => Reading::Unavailable(why),
+    }
+}
+
+fn is_sweep(program: &str) -> bool {
+    program.rsplit('/').next() == Some("sweep")
+}
+
+fn command_line(root: &SystemRoot, pid: u32) -> Vec<String> {
+    let text = root.text(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    text.split('\0').map(str::to_owned).collect()
 }

@@ -40,15 +40,21 @@ pub fn check(run: &Run, engines: &BuiltinEngines) -> Vec<CheckedCell> {
 }
 
 fn check_cell(run: &Run, cell: &CellRecord, engines: &BuiltinEngines) -> CheckedCell {
-    let missing = || Reading::Unavailable("no trial ran to its end with a peak".to_owned());
     let mut checked = CheckedCell {
         cell: cell.clone(),
-        context_tokens: Reading::Unavailable("no trial ran to its end with a peak".to_owned()),
+        context_tokens: Reading::default(),
         predicted_bytes: Reading::Unavailable("nothing was measured to hold it against".to_owned()),
-        measured_bytes: missing(),
+        measured_bytes: Reading::default(),
         difference: None,
     };
-    let Some((context, peak)) = measured(run, &cell.id) else { return checked };
+    let (context, peak) = match measured(run, &cell.id) {
+        Ok(found) => found,
+        Err(why) => {
+            checked.context_tokens = Reading::Unavailable(why.clone());
+            checked.measured_bytes = Reading::Unavailable(why);
+            return checked;
+        }
+    };
     checked.context_tokens = Reading::Measured(context);
     checked.measured_bytes = Reading::Measured(peak);
     checked.predicted_bytes = match predict(run, cell, context, engines) {

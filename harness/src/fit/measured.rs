@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ledger::{Bytes, Tokens};
+use ledger::{Bytes, Phase, Tokens};
 use serde::Serialize;
 
 use super::planner::Configuration;
-use crate::record::{CellRecord, Outcome, Run, RunRecord};
+use crate::record::{CellId, CellRecord, Outcome, Run, RunRecord};
 use crate::scenario::ModelSource;
 use crate::verdict::{device, evidence};
 
@@ -62,7 +62,8 @@ impl Records {
             }
             let run = run.as_ref()?;
             let near = |held: Tokens| held.0.abs_diff(context.0) <= CONTEXT_TOLERANCE;
-            let found = cells.iter().filter_map(|cell| measured(run, cell)).find(|(held, _)| near(*held));
+            let found =
+                cells.iter().filter_map(|cell| measured(run, cell).ok()).find(|(held, _)| near(*held));
             found.map(|(context_tokens, peak_bytes)| Measured {
                 run: folder.clone(),
                 peak_bytes,
@@ -86,19 +87,28 @@ fn telling(settings: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     pairs.filter(|(name, value)| counts(name, value)).collect()
 }
 
-/// The longest context and the highest peak over the trials of `cell` that ran to their end.
-pub(super) fn measured(run: &Run, cell: &crate::record::CellId) -> Option<(Tokens, Bytes)> {
-    let completed = run.trials_of(cell).filter(|trial| trial.record.outcome == Outcome::Completed);
-    let read = completed.filter_map(|trial| {
-        let context = trial
-            .record
-            .phases
-            .iter()
-            .filter_map(|it| evidence::context_in(&trial.record, it.phase))
-            .max()?;
-        Some((context, device::held_peak(trial)?.1))
-    });
-    read.max_by_key(|(_, peak)| *peak)
+/// The longest context and the highest peak over the trials of `cell` that ran to their end, or why there is none. A lower bound is
+/// no peak to hold anything against. How a target ends is left out: no plan speaks of it.
+pub(super) fn measured(run: &Run, cell: &CellId) -> Result<(Tokens, Bytes), String> {
+    let mut highest = None;
+    for trial in run.trials_of(cell).filter(|trial| trial.record.outcome == Outcome::Completed) {
+        let mut context = None;
+        let mut peak = None;
+        for phase in trial.record.phases.iter().filter(|record| record.phase != Phase::Unload) {
+            if let Some(why) = device::held_lower_bound(trial, phase) {
+                let number = trial.record.trial;
+                return Err(format!("trial {number}, {}: the peak is a lower bound: {why}", phase.phase));
+            }
+            context = context.max(evidence::context_in(&trial.record, phase.phase));
+            peak = peak.max(device::held_in(trial, phase).measured().copied());
+        }
+        if let (Some(context), Some(peak)) = (context, peak)
+            && highest.is_none_or(|(_, so_far)| peak > so_far)
+        {
+            highest = Some((context, peak));
+        }
+    }
+    highest.ok_or_else(|| "no trial ran to its end with a peak".to_owned())
 }
 
 /// The difference of `measured` from `predicted`, as a share of what was measured.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ledger::{BufferClass, Bytes, Reading};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::FORMAT_VERSION;
 use super::evidence::{Evidence, LogKind, MachineUse, Part, WholeDevice};
@@ -19,7 +19,7 @@ const EXPECTED: [BufferClass; 6] = [
 ];
 
 /// What logs say of one machine and one target.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     /// Version of this form.
     pub format_version: u32,

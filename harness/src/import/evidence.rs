@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use ledger::{BufferClass, Bytes, MemoryKind, Role};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{free, llama, tegrastats, tensorrt};
 
@@ -16,7 +16,7 @@ const MAX_LOG_BYTES: u64 = 256 << 20;
 const MAX_BYTES: u64 = 1 << 48;
 
 /// A kind of log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogKind {
     /// Output of `free`.
@@ -29,8 +29,20 @@ pub enum LogKind {
     LlamaCpp,
 }
 
+impl LogKind {
+    /// The program that writes such lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogKind::Free => "free",
+            LogKind::Tegrastats => "tegrastats",
+            LogKind::TensorRt => "TensorRT",
+            LogKind::LlamaCpp => "llama.cpp",
+        }
+    }
+}
+
 /// Where something stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The log.
     pub file: PathBuf,
@@ -39,7 +51,7 @@ pub struct Place {
 }
 
 /// What the whole machine used at one moment, by whoever.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineUse {
     /// Used: all but free pages, buffers and page cache.
     pub used_bytes: Bytes,
@@ -50,7 +62,7 @@ pub struct MachineUse {
 }
 
 /// A part of the target's memory that has an owner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// What it is for.
     pub class: BufferClass,
@@ -59,7 +71,7 @@ pub struct Part {
     /// The log's own word for it.
     pub what: String,
     /// Whose memory it is, as far as the log says.
-    #[serde(skip_serializing_if = "MemoryKind::is_host")]
+    #[serde(default, skip_serializing_if = "MemoryKind::is_host")]
     pub memory: MemoryKind,
     /// True for pages of a mapped file: page cache, which is not in what a machine uses.
     pub mapped: bool,
@@ -70,7 +82,7 @@ pub struct Part {
 }
 
 /// What is taken of a whole device, whoever holds it: it says how full the device was, and nothing of the target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WholeDevice {
     /// After what.
     pub after: String,

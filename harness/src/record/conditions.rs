@@ -73,6 +73,35 @@ impl ConditionsReading {
         throttled.chain(clocks).collect()
     }
 
+    /// What could be read at `before` and cannot any more, in words.
+    pub fn lost_since(&self, before: &ConditionsReading) -> Vec<String> {
+        fn gone<'a, V>(now: &'a BTreeMap<String, V>, before: &'a BTreeMap<String, V>) -> Vec<&'a str> {
+            before.keys().filter(|name| !now.contains_key(*name)).map(String::as_str).collect()
+        }
+        let maps = [
+            ("power of", gone(&self.power_milliwatts, &before.power_milliwatts)),
+            ("temperature of", gone(&self.temperature_millidegrees, &before.temperature_millidegrees)),
+            ("throttle counter", gone(&self.throttle_events, &before.throttle_events)),
+            ("clock", gone(&self.clocks, &before.clocks)),
+        ];
+        let lost = |was: bool, is: bool, what: &str| (was && !is).then(|| what.to_owned());
+        let alone = [
+            lost(before.nvmap.is_some(), self.nvmap.is_some(), "memory that nvmap has given out"),
+            lost(
+                before.mem_used_bytes.is_some(),
+                self.mem_used_bytes.is_some(),
+                "memory that the machine uses",
+            ),
+            lost(before.swap_used_bytes.is_some(), self.swap_used_bytes.is_some(), "swap"),
+            lost(before.memory_pressure_us.is_some(), self.memory_pressure_us.is_some(), "memory pressure"),
+            lost(before.power_mode.is_some(), self.power_mode.is_some(), "power mode"),
+        ];
+        let named = maps.into_iter().flat_map(|(what, names)| {
+            names.into_iter().map(move |name| format!("{what} {name}")).collect::<Vec<_>>()
+        });
+        named.chain(alone.into_iter().flatten()).collect()
+    }
+
     /// Takes over what `now` says of counters and clocks, so that each change is told once. What cannot be read for a while
     /// keeps what it had: what happens meanwhile is seen when it is back.
     pub fn follow(&mut self, now: &ConditionsReading) {

@@ -5,17 +5,19 @@ use std::fmt;
 use ledger::Phase;
 use serde::{Deserialize, Serialize};
 
+use super::Remnant;
+
 /// Something from outside the target that a trial was measured under.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Disturbance {
-    /// The phase at whose end it was seen.
+    /// The phase at whose end it was seen; the first one for what was there before.
     pub phase: Phase,
     /// What it was.
     pub cause: DisturbanceCause,
 }
 
 /// What disturbs a trial.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DisturbanceCause {
     /// A throttle counter grew.
@@ -43,6 +45,8 @@ pub enum DisturbanceCause {
         /// What it ran at, in hertz.
         now_hz: u64,
     },
+    /// The floor was not that of the first trial when its target was started.
+    LeftBehind(Remnant),
 }
 
 impl fmt::Display for Disturbance {
@@ -65,6 +69,9 @@ impl fmt::Display for Disturbance {
                 mhz(now_hz),
                 mhz(lowest_hz)
             ),
+            DisturbanceCause::LeftBehind(remnant) => {
+                write!(f, "it began before the floor was back: {remnant}")
+            }
         }
     }
 }

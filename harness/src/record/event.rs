@@ -4,8 +4,8 @@ use ledger::{LedgerSnapshot, MemoryPlan, Micros, Phase};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CellRecord, Disturbance, EnvironmentRecord, Outcome, PhaseRecord, ProbeCard, Reading, RequestRecord,
-    SamplerHealth, TargetRecord,
+    CellRecord, Disturbance, EnvironmentRecord, FloorRecord, Outcome, PhaseRecord, ProbeCard, Reading,
+    RequestRecord, SamplerHealth, TargetRecord,
 };
 
 /// One line of `trials/<cell>-<trial>.jsonl`.
@@ -25,6 +25,8 @@ pub enum TrialEvent {
     },
     /// What the trial is measured in, before the target starts.
     Environment(EnvironmentRecord),
+    /// The machine before the target starts.
+    Floor(Box<FloorRecord>),
     /// What is to be measured, and what it will not say.
     Target(TargetRecord),
     /// The target's process is there.

@@ -7,8 +7,10 @@ use ledger::Bytes;
 use thiserror::Error;
 
 use super::{
-    CellId, DeviceSeries, FORMAT_VERSION, JournalError, Reading, RunRecord, Series, TrialRecord, recover,
+    ACCOUNT_FILE, CellId, DeviceSeries, FORMAT_VERSION, JournalError, Reading, RunRecord, Series,
+    TrialRecord, recover,
 };
+use crate::import::{self, Account};
 
 /// A run with all of its trials and series: what verdicts and reports are computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +19,8 @@ pub struct Run {
     pub folder: PathBuf,
     /// `run.json`.
     pub record: RunRecord,
+    /// `account.json`: what logs of other programs say, where the run was imported.
+    pub account: Option<Account>,
     /// The trials that could be read, in the order of `run.json`.
     pub trials: Vec<RecordedTrial>,
     /// Trials that `run.json` names and that could not be read.
@@ -66,7 +70,7 @@ pub enum RunFolderError {
     },
     /// A file was written by a later program.
     #[error(
-        "failed to understand {path}: its format version is {found}, this program knows {FORMAT_VERSION}; use a newer sweep"
+        "failed to understand {path}: its format version is {found}, which this program does not know; use a newer sweep"
     )]
     TooNew {
         /// The file.
@@ -119,7 +123,13 @@ impl Run {
     /// Reads the run in `folder`. Only `run.json` must be readable; a trial that is not is listed, not fatal.
     pub fn load(folder: &Path) -> Result<Run, RunFolderError> {
         let record = Run::head(folder)?;
-        let mut run = Run { folder: folder.to_owned(), trials: Vec::new(), unreadable: Vec::new(), record };
+        let mut run = Run {
+            folder: folder.to_owned(),
+            account: read_account(folder)?,
+            trials: Vec::new(),
+            unreadable: Vec::new(),
+            record,
+        };
         for file in &run.record.trials {
             match read_trial(folder, &file.stem, &file.cell, file.trial) {
                 Ok(trial) => run.trials.push(trial),
@@ -137,6 +147,18 @@ impl Run {
     pub fn trials_of(&self, cell: &CellId) -> impl Iterator<Item = &RecordedTrial> {
         self.trials.iter().filter(move |trial| trial.record.cell.id == *cell)
     }
+}
+
+fn read_account(folder: &Path) -> Result<Option<Account>, RunFolderError> {
+    let path = folder.join(ACCOUNT_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let account: Account = read_json(&path)?;
+    if account.format_version > import::FORMAT_VERSION {
+        return Err(RunFolderError::TooNew { path, found: account.format_version });
+    }
+    Ok(Some(account))
 }
 
 fn read_trial(folder: &Path, stem: &str, cell: &CellId, trial: u32) -> Result<RecordedTrial, RunFolderError> {

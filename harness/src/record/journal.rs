@@ -27,6 +27,16 @@ pub enum JournalError {
         /// What the system says.
         source: io::Error,
     },
+    /// The file was written by a later program.
+    #[error(
+        "failed to understand {path}: its format version is {found}, which this program does not know; use a newer sweep"
+    )]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+    },
     /// The file does not begin with the start of a trial.
     #[error("failed to understand {path}: its first line is not the start of a trial")]
     NoStart {
@@ -70,10 +80,15 @@ impl Journal {
     }
 }
 
-/// The trial that `path` tells of. A last line that was cut short is left out; a trial without an end was interrupted.
+/// The trial that `path` tells of, by a program of this version or an earlier one. A last line that was cut short is left out; a trial without an end was interrupted.
 pub fn recover(path: &Path) -> Result<TrialRecord, JournalError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| JournalError::Unreadable { path: path.to_owned(), source })?;
+    // Looked at first: what a later program writes need not even be an event here.
+    if let Some(found) = text.lines().next().and_then(version).filter(|found| *found > FORMAT_VERSION.into())
+    {
+        return Err(JournalError::TooNew { path: path.to_owned(), found });
+    }
     let mut record: Option<TrialRecord> = None;
     for (index, line) in text.split_inclusive('\n').enumerate() {
         if !line.ends_with('\n') {
@@ -95,6 +110,12 @@ pub fn recover(path: &Path) -> Result<TrialRecord, JournalError> {
     record.ok_or_else(|| JournalError::NoStart { path: path.to_owned() })
 }
 
+/// The format version that the first line of a journal states.
+fn version(line: &str) -> Option<u64> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    line.get("started")?.get("format_version")?.as_u64()
+}
+
 fn begin(cell: CellRecord, trial: u32, started_at: String) -> TrialRecord {
     TrialRecord {
         format_version: FORMAT_VERSION,
@@ -113,6 +134,7 @@ fn begin(cell: CellRecord, trial: u32, started_at: String) -> TrialRecord {
         disturbances: Vec::new(),
         environment: None,
         target: None,
+        floor: None,
         resumed_from: None,
     }
 }
@@ -128,11 +150,55 @@ fn apply(record: &mut TrialRecord, event: TrialEvent) {
         TrialEvent::Warning(warning) => record.warnings.push(warning),
         TrialEvent::Target(target) => record.target = Some(target),
         TrialEvent::Environment(environment) => record.environment = Some(environment),
+        TrialEvent::Floor(floor) => record.floor = Some(*floor),
         TrialEvent::Disturbed(disturbance) => record.disturbances.push(disturbance),
         TrialEvent::Sampler(health) => record.sampler = health,
         TrialEvent::Ended { outcome, log_tail } => {
             record.outcome = outcome;
             record.log_tail = log_tail;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::CellId;
+
+    fn journal(version: u32, lines: &str) -> Result<TrialRecord, JournalError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a-0.jsonl");
+        let cell = CellRecord {
+            id: CellId("a".to_owned()),
+            model: "m".to_owned(),
+            target: "builtin".to_owned(),
+            name: None,
+            axes: Vec::new(),
+            settings: Default::default(),
+            build: Default::default(),
+            source: String::new(),
+            synthetic_weights: true,
+        };
+        Journal::create(&path, cell, 0, "2026-11-23T05:03:33Z".to_owned()).unwrap();
+        let started = std::fs::read_to_string(&path).unwrap();
+        let stated = format!("\"format_version\":{FORMAT_VERSION}");
+        let started = started.replace(&stated, &format!("\"format_version\":{version}"));
+        std::fs::write(&path, started + lines).unwrap();
+        recover(&path)
+    }
+
+    #[test]
+    fn a_journal_of_a_later_program_is_refused_by_name_and_an_earlier_one_is_read() {
+        let word = "{\"warning\":\"w\"}\n";
+        assert_eq!(journal(1, word).unwrap().warnings, ["w"]);
+        assert_eq!(journal(FORMAT_VERSION, word).unwrap().warnings, ["w"]);
+        let refused = journal(FORMAT_VERSION + 1, word).unwrap_err().to_string();
+        assert!(refused.contains("its format version is 3, which"), "{refused}");
+    }
+
+    #[test]
+    fn an_event_that_no_program_of_this_version_writes_is_a_damaged_line() {
+        let lines = "{\"warning\":\"w\"}\n{\"eclipsed\":{}}\n";
+        assert!(matches!(journal(FORMAT_VERSION, lines), Err(JournalError::Malformed { line: 3, .. })));
     }
 }

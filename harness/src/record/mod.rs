@@ -11,6 +11,7 @@ mod device_series;
 mod disturbance;
 mod environment;
 mod event;
+mod floor;
 mod folder;
 mod journal;
 mod lever;
@@ -25,6 +26,7 @@ pub use device_series::{DeviceSample, DeviceSeries};
 pub use disturbance::{Disturbance, DisturbanceCause};
 pub use environment::EnvironmentRecord;
 pub use event::TrialEvent;
+pub use floor::{FloorReading, FloorRecord, GpuHolder, LeftTarget, Remnant};
 pub use folder::{RecordedTrial, Run, RunFolderError, UnreadableTrial};
 pub use journal::{Journal, JournalError, recover};
 pub use ledger::Reading;
@@ -32,7 +34,7 @@ pub use lever::{LeverMetric, LeverRecord};
 pub use run::{
     BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, MachineCard, RunRecord, ScenarioRecord, TrialFile,
 };
-pub use run_folder::{RunFolder, TrialPaths, write_atomically};
+pub use run_folder::{ACCOUNT_FILE, RunFolder, TrialPaths, write_atomically};
 pub use series::{Sample, Series, SeriesError};
 pub use target::{Question, TargetRecord, Unanswered};
 pub use trial::{
@@ -40,5 +42,6 @@ pub use trial::{
     ProbeScope, RequestRecord, ResidentMemory, SamplerHealth, Speculation, TrialRecord,
 };
 
-/// Version of the record forms. It grows when a field changes its meaning or goes away.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the record forms. It grows with every change that an older reader could misread: a field that changes its meaning or
+/// goes away, and a kind of event that verdicts depend on. Version 2 brought `environment`, `floor` and `disturbed`.
+pub const FORMAT_VERSION: u32 = 2;

@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use super::{Outcome, RunRecord, TrialFile, TrialRecord};
 
+/// What logs of other programs say, in the folder of a run that was imported.
+pub const ACCOUNT_FILE: &str = "account.json";
+
 /// The files of one trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialPaths {

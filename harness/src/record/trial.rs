@@ -7,7 +7,7 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ConditionsReading, Disturbance, EnvironmentRecord, Question, TargetRecord};
+use super::{ConditionsReading, Disturbance, EnvironmentRecord, FloorRecord, Question, TargetRecord};
 
 /// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -155,6 +155,9 @@ pub const HELD_TOKENS: Tokens = Tokens(16);
 pub struct RequestRecord {
     /// The phase in which it was sent.
     pub phase: Phase,
+    /// When it was sent, since the trial's start. `None` in records of earlier programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_us: Option<Micros>,
     /// Tokens of the prompt.
     pub prompt_tokens: Tokens,
     /// Tokens that came back.
@@ -323,6 +326,9 @@ pub struct TrialRecord {
     /// What it was measured in. `None` in records of earlier programs, and where no engine could be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentRecord>,
+    /// The machine before its target started. `None` in records of earlier programs, and where no engine could be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<FloorRecord>,
     /// What the target was, and what it does not say. `None` in records of earlier programs, and where it was never asked to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetRecord>,

@@ -7,9 +7,9 @@ use crate::record::Reading;
 use crate::verdict::{CellVerdict, RunVerdict};
 
 /// Version of the table. It grows when a column changes its meaning or goes away.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
-const COLUMNS: [&str; 28] = [
+const COLUMNS: [&str; 29] = [
     "format_version",
     "scenario",
     "started_at",
@@ -38,6 +38,7 @@ const COLUMNS: [&str; 28] = [
     "inconclusive_trials",
     "peak_is_lower_bound",
     "sampled_peak_is_lower_bound",
+    "device_peak_is_lower_bound",
 ];
 
 /// The table as text.
@@ -80,8 +81,9 @@ fn row(verdict: &RunVerdict, cell: &CellVerdict) -> [String; COLUMNS.len()] {
         cell.device.as_ref().map_or_else(String::new, |device| bytes(&device.peak_bytes)),
         cell.device.as_ref().map_or_else(String::new, |device| bytes(&device.held_peak_bytes)),
         cell.inconclusive_trials.len().to_string(),
-        (!cell.peak_lower_bounds.is_empty()).to_string(),
+        cell.peak_lower_bounds.in_host().to_string(),
         (!cell.sampled.blind_at.is_empty()).to_string(),
+        cell.device.as_ref().map_or_else(String::new, |_| cell.peak_lower_bounds.on_device().to_string()),
     ]
 }
 

@@ -57,6 +57,9 @@ pub(super) struct ScenarioFile {
     /// How the 10 ms series is taken.
     #[serde(default)]
     pub(super) sample: SampleFile,
+    /// When a trial may begin: once the machine is again what it was before the first one; else it is inconclusive.
+    #[serde(default)]
+    pub(super) floor: FloorFile,
     /// What happens in a trial, in this order: idle, load, prefill, decode, settle, unload. Only `load` must be there.
     pub(super) phases: Located<Vec<Located<PhaseFile>>>,
     /// What the measurements are held against.
@@ -206,6 +209,17 @@ pub(super) enum ClocksNeed {
 pub(super) struct SampleFile {
     /// Time between two samples. Default: 10 ms.
     pub(super) every: Option<Located<Period>>,
+}
+
+/// When a trial may begin.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FloorFile {
+    /// By how much memory may be off, main memory and device memory each. Default: 64 MiB; of main memory 1 % where that is
+    /// more.
+    pub(super) tolerance: Option<Size>,
+    /// How long is waited for it. Default: 30 s.
+    pub(super) timeout: Option<Period>,
 }
 
 /// One phase.

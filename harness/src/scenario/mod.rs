@@ -2,6 +2,7 @@
 //!
 //! - `load`: reading, and errors that show the place.
 //! - `file`, `model`, `target`, `place`: what is written; `check`: what it means.
+//! - `floor`: when a trial may begin.
 //! - `expand`: the cells, with their content hashes.
 //! - `schema`: the JSON Schema for editors.
 
@@ -9,6 +10,7 @@ mod check;
 mod diagnostic;
 mod expand;
 mod file;
+mod floor;
 mod load;
 mod located;
 mod model;
@@ -29,6 +31,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use diagnostic::closest;
 pub use diagnostic::{Diagnostic, ScenarioError};
 pub use expand::{Cell, Expansion, SAMPLER_VERSION};
+pub use floor::Floor;
 pub use load::{load, parse};
 pub use model::{ModelForm, ModelSource};
 pub use needs::Needs;
@@ -83,6 +86,8 @@ pub struct Scenario {
     pub memory_limit: Option<Bytes>,
     /// Time between two samples.
     pub sample_every: Duration,
+    /// How close the machine must be to what it was before the first trial.
+    pub floor: Floor,
     /// What happens in a trial.
     pub phases: Phases,
     /// What is expected of the axes.

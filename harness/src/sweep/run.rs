@@ -19,7 +19,7 @@ use crate::record::{
 };
 use crate::scenario::{Cell, Expansion, ModelForm, Scenario, hex_sha256};
 use crate::target::{Guardian, Target, unanswerable};
-use crate::trial::{TrialError, TrialPlan, run_trial};
+use crate::trial::{RunFloor, TrialError, TrialPlan, run_trial};
 
 /// Told what happens, for a screen.
 pub trait Observer: Progress {
@@ -49,6 +49,8 @@ pub struct Sweep<'a> {
     pub targets: &'a [(String, Box<dyn Target>)],
     /// Starts the process that outlives this one, see [`Guardian`]. `None`: nobody does.
     pub guardian: Option<Command>,
+    /// Where the machine's own files are; those of the target's processes are in the `/proc` of this one.
+    pub machine: &'a SystemRoot,
     /// Whether someone asks to stop.
     pub interrupt: &'a Interrupt,
     /// Told what happens.
@@ -158,11 +160,10 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
             return Err(SweepError::Refused { cell: id, scenario, why });
         }
     }
-    check_machine(sweep.scenario)?;
+    check_machine(sweep.scenario, sweep.machine)?;
     let program_sha256 = program_sha256().map_err(SweepError::Program)?;
     let name = &sweep.scenario.name;
-    let machine = SystemRoot::live();
-    let here = environment(&machine);
+    let here = environment(sweep.machine);
     let mut earlier = if sweep.fresh { None } else { unfinished(sweep.runs, name, &program_sha256, &here) };
     let gpu = Arc::new(Gpu::probe());
     let folder = sweep.runs.join(folder_name());
@@ -198,6 +199,7 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     sweep.observer.run_begins(&folder, cells.len(), sweep.scenario.trials, resumed_from.as_deref());
     let mut guardian = sweep.guardian.take().and_then(|command| Guardian::start(command).ok());
 
+    let mut floor = RunFloor::default();
     for (at, cell) in cells.iter().enumerate() {
         sweep.observer.cell_begins(cell, at + 1, cells.len());
         let Some(target) = sweep.target_of(cell) else { continue };
@@ -229,11 +231,12 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
                         engine,
                         target,
                         paths: &paths,
-                        machine: &machine,
+                        machine: sweep.machine,
                         gpu: &gpu,
                         interrupt: sweep.interrupt,
                     };
-                    run_trial(plan, guardian.as_mut(), &mut |phase| sweep.observer.phase_begins(phase))?
+                    let entered = &mut |phase| sweep.observer.phase_begins(phase);
+                    run_trial(plan, &mut floor, guardian.as_mut(), entered)?
                 }
                 Err(why) => no_engine(&paths, cell, trial, why).map_err(unwritable)?,
             };
@@ -248,11 +251,11 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
 }
 
 /// Refuses a machine that is not what the scenario needs, before anything is written.
-fn check_machine(scenario: &Scenario) -> Result<(), SweepError> {
+fn check_machine(scenario: &Scenario, machine: &SystemRoot) -> Result<(), SweepError> {
     if scenario.needs.is_empty() {
         return Ok(());
     }
-    let diagnosis = Diagnosis::of(&SystemRoot::live(), Path::new(CACHE), DiskCheck::Space);
+    let diagnosis = Diagnosis::of(machine, Path::new(CACHE), DiskCheck::Space);
     let states = check_needs(&scenario.needs, &diagnosis);
     let unmet: Vec<String> = states.iter().filter(|state| !state.met).map(NeedState::line).collect();
     match unmet.as_slice() {

@@ -1,6 +1,7 @@
 //! One trial: a fresh process goes through the phases while it is measured, and whatever happens becomes a record.
 //!
 //! - `run`: from the start of the process to the end of its tree; `start`: that start.
+//! - `floor`: whether the machine is what it was before the first trial.
 //! - `passage`: the way through the phases, and what happens around each.
 //! - `phases`: what each phase asks of the target.
 //! - `arrivals`: when tokens come.
@@ -10,6 +11,7 @@
 
 mod arrivals;
 mod edge;
+mod floor;
 mod log_tail;
 mod outcome;
 mod passage;
@@ -18,5 +20,6 @@ mod prompt;
 mod run;
 mod start;
 
+pub use floor::RunFloor;
 pub use prompt::prompt;
 pub use run::{TrialError, TrialPlan, run_trial};

@@ -90,6 +90,7 @@ impl OpenStream {
     fn record(&self, counted: u32) -> RequestRecord {
         RequestRecord {
             phase: self.phase,
+            sent_us: Some(self.sent_at),
             prompt_tokens: self.prompt,
             completion_tokens: Tokens(counted),
             time_to_first_token_ms: Reading::Measured(between(self.sent_at, self.first.at)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ledger::Phase;
 
+use super::floor::{FloorProbes, RunFloor};
 use super::log_tail::log_tail;
 use super::outcome::{MemoryEvidence, Stop, outcome};
 use super::passage::Trial;
@@ -15,7 +16,7 @@ use crate::clock::{TrialClock, wall_clock};
 use crate::engines::Engine;
 use crate::interrupt::Interrupt;
 use crate::probe::{Conditions, Gpu, Probe, ProcRoot, SystemMemory, SystemRoot, environment};
-use crate::record::{Journal, Outcome, TrialEvent, TrialPaths, TrialRecord};
+use crate::record::{Disturbance, DisturbanceCause, Journal, Outcome, TrialEvent, TrialPaths, TrialRecord};
 use crate::scenario::{Cell, Scenario};
 use crate::target::{Client, Guardian, Interface, MemoryCgroup, ProcessAbility, Target, target_record};
 
@@ -58,39 +59,57 @@ pub enum TrialError {
     Prepare(io::Error),
 }
 
-/// Runs one trial. `entered` is told of every phase as it begins.
+/// Runs one trial, once the machine is at the `floor` of its run. `entered` is told of every phase as it begins.
 pub fn run_trial(
     plan: TrialPlan<'_>,
+    floor: &mut RunFloor,
     guardian: Option<&mut Guardian>,
     entered: &mut dyn FnMut(Phase),
 ) -> Result<TrialRecord, TrialError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(TrialError::Prepare)?;
-    runtime.block_on(run(plan, guardian, entered))
+    let record = runtime.block_on(run(plan, floor, guardian, entered))?;
+    floor.trial_ended(format!("trial {} of {}", plan.trial, plan.cell.describe()));
+    Ok(record)
 }
 
 async fn run(
     plan: TrialPlan<'_>,
+    floor: &mut RunFloor,
     mut guardian: Option<&mut Guardian>,
     entered: &mut dyn FnMut(Phase),
 ) -> Result<TrialRecord, TrialError> {
-    let clock = TrialClock::start();
     let root = ProcRoot::default();
     let system = SystemMemory::open(plan.machine);
     let failed = |source| TrialError::Record { path: plan.paths.journal.clone(), source };
     let journal = Journal::create(&plan.paths.journal, plan.cell.record(), plan.trial, wall_clock());
     let mut journal = journal.map_err(failed)?;
     journal.append(TrialEvent::Environment(environment(plan.machine))).map_err(failed)?;
-    let kills_before = system.oom_kills();
     let conditions = Conditions::new(plan.machine);
-    let state = conditions.read(&[]);
-    let mut held = Held::for_trial(&plan, &mut journal).map_err(failed)?;
     let phases = plan.scenario.phases;
     let abilities = plan.target.abilities();
     let waits_for_go = phases.idle.is_some() && abilities.can_wait;
     let target = target_record(plan.target, plan.cell, phases.idle.is_some());
     journal.append(TrialEvent::Target(target.clone())).map_err(failed)?;
     let first_phase = if waits_for_go { Phase::Idle } else { Phase::Load };
+    let probes = FloorProbes {
+        machine: plan.machine,
+        gpu: plan.gpu,
+        conditions: &conditions,
+        rule: plan.scenario.floor,
+        interrupt: plan.interrupt,
+    };
+    let (settled, left) = floor.settle(&probes).await;
+    let state = settled.conditions.clone();
+    journal.append(TrialEvent::Floor(Box::new(settled))).map_err(failed)?;
+    for remnant in left {
+        let cause = DisturbanceCause::LeftBehind(remnant);
+        journal.append(TrialEvent::Disturbed(Disturbance { phase: first_phase, cause })).map_err(failed)?;
+    }
+    // From here on time counts: the wait for the floor is no part of the trial.
+    let clock = TrialClock::start();
+    let kills_before = system.oom_kills();
+    let mut held = Held::for_trial(&plan, &mut journal).map_err(failed)?;
 
     let port_file = plan.paths.log.with_extension("port");
     let started = start(&plan, &mut held, &port_file, waits_for_go, &root);

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::budget::{Budget, Subject};
 use super::device::{self, DeviceVerdict};
-use super::evidence::{self, EdgeAccount, SampledPeak};
+use super::evidence::{self, EdgeAccount, LowerBounds, SampledPeak};
+use super::growth::{Growth, Growths, growths};
 use super::held::{BudgetResult, hold};
 use super::observe::ending;
 use super::{ExitCode, Word};
@@ -44,8 +45,8 @@ pub struct CellVerdict {
     pub worst_trial: Option<u32>,
     /// The highest resident memory of any phase of any trial, by the kernel's own high-water mark: exact.
     pub peak_resident_bytes: Reading<Bytes>,
-    /// Why peaks of the worst trial, of host or device, are lower bounds; none where they are not.
-    pub peak_lower_bounds: Vec<String>,
+    /// Why peaks are lower bounds: those of any trial, for the highest may have been higher in each of them.
+    pub peak_lower_bounds: LowerBounds,
     /// The phase of that peak.
     pub peak_phase: Option<Phase>,
     /// The highest sample of the worst trial. It may be less than the kernel's mark, or more by what the kernel's counters lag.
@@ -69,6 +70,8 @@ pub struct CellVerdict {
     pub acceptance_length: Reading<f64>,
     /// Trials that something disturbed. No budget is held against them.
     pub inconclusive_trials: Vec<InconclusiveTrial>,
+    /// Memory that grows without being asked for more, by trial.
+    pub growth: Reading<Vec<(u32, Growth)>>,
     /// Every budget that is for this cell.
     pub budgets: Vec<BudgetResult>,
     /// What its target cannot answer, as sentences.
@@ -115,9 +118,10 @@ impl CellVerdict {
         self.tightest(Subject::Total)
     }
 
-    /// What stands before a peak where it is shown.
-    pub fn at_least(&self) -> &'static str {
-        if self.peak_lower_bounds.is_empty() { "" } else { "≥ " }
+    /// Why [`CellVerdict::held_peak`] is a lower bound; `None` where it is not.
+    pub fn held_lower_bound(&self) -> Option<&String> {
+        let LowerBounds { host, device } = &self.peak_lower_bounds;
+        host.first().or(device.first().filter(|_| self.device.is_some()))
     }
 
     /// What host and device held together at most; resident memory alone where there is no device.
@@ -167,6 +171,10 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
     let unreadable = run.unreadable.iter().filter(|trial| trial.cell == cell.id);
     doubts.extend(unreadable.map(|trial| format!("trial {}: {}", trial.trial, trial.why)));
 
+    let growth = growth(&trials);
+    let growing = growth.measured().into_iter().flatten();
+    doubts.extend(growing.map(|(trial, growth)| format!("trial {trial} {}", growth.sentence())));
+
     let mut verdict = CellVerdict {
         cell: cell.id.clone(),
         label: label(cell, &cell.variant(&run.record.bases)),
@@ -186,7 +194,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
             Some(None) => Reading::Unavailable(why_no_peak(&trials)),
             None => Reading::Unavailable(nothing()),
         },
-        peak_lower_bounds: worst.map(evidence::lower_bounds).unwrap_or_default(),
+        peak_lower_bounds: lower_bounds(&trials),
         peak_phase: peak_phase.map(|phase| phase.phase),
         sampled: worst.map_or_else(
             || SampledPeak { peak_bytes: Reading::Unavailable(nothing()), blind_at: Vec::new() },
@@ -211,6 +219,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
         ),
         acceptance_length: acceptance_length(&trials),
         inconclusive_trials: trials.iter().filter_map(|trial| InconclusiveTrial::of(trial)).collect(),
+        growth,
         budgets,
         unanswered: trials
             .iter()
@@ -233,6 +242,9 @@ fn decide(verdict: &mut CellVerdict, trials: &[&RecordedTrial]) {
         if let Some(why) = trial.record.inconclusive() {
             said.push((Word::Inconclusive, format!("trial {} {why}", trial.record.trial)));
         }
+    }
+    for (trial, growth) in verdict.growth.measured().into_iter().flatten() {
+        said.push((Word::Warn, format!("trial {trial} {}", growth.sentence())));
     }
     if verdict.trials_recorded < verdict.trials_expected.max(1) {
         let count =
@@ -260,6 +272,32 @@ fn decide(verdict: &mut CellVerdict, trials: &[&RecordedTrial]) {
         verdict.word = word;
         verdict.reason = Some(reason).filter(|reason| !reason.is_empty());
     }
+}
+
+fn lower_bounds(trials: &[&RecordedTrial]) -> LowerBounds {
+    let mut all = LowerBounds::default();
+    for trial in trials {
+        let LowerBounds { host, device } = LowerBounds::of(trial);
+        let of_trial = |why: String| format!("trial {}: {why}", trial.record.trial);
+        all.host.extend(host.into_iter().map(of_trial));
+        all.device.extend(device.into_iter().map(of_trial));
+    }
+    all
+}
+
+/// What grows in any trial. Unavailable where none of them was seen for long enough to tell.
+fn growth(trials: &[&RecordedTrial]) -> Reading<Vec<(u32, Growth)>> {
+    let looked: Vec<(u32, Growths)> =
+        trials.iter().map(|trial| (trial.record.trial, growths(trial))).collect();
+    if !looked.iter().any(|(_, growths)| growths.watched) {
+        return Reading::Unavailable(
+            "no idle or settle phase of 2.5 s, and no 10 requests of one length, were seen".to_owned(),
+        );
+    }
+    let found = looked.into_iter().flat_map(|(trial, growths)| {
+        growths.found.into_iter().map(move |growth| (trial, growth)).collect::<Vec<_>>()
+    });
+    Reading::Measured(found.collect())
 }
 
 fn outcome_word(outcome: &Outcome) -> Option<Word> {

@@ -6,7 +6,7 @@
 use ledger::{Bytes, CountedBy, DeviceReport, MemoryKind, Micros, Phase};
 use serde::Serialize;
 
-use super::evidence::LONGEST_GAP_AT_AN_EDGE;
+use super::evidence::{self, LONGEST_GAP_AT_AN_EDGE};
 use crate::number::mib;
 use crate::record::{
     DeviceReading, DeviceSample, DeviceSeries, PhaseRecord, Reading, RecordedTrial, TrialRecord,
@@ -144,6 +144,11 @@ pub fn held_in(trial: &RecordedTrial, phase: &PhaseRecord) -> Reading<Bytes> {
         }
         resident => resident.clone(),
     }
+}
+
+/// Why what host and device held together in `phase` is a lower bound; `None` where it is not.
+pub fn held_lower_bound(trial: &RecordedTrial, phase: &PhaseRecord) -> Option<String> {
+    evidence::lower_bound(trial, phase).or_else(|| lower_bound(trial, phase))
 }
 
 /// Why it is not known whether the target holds memory of a device in `phase`; `None` where it is known.

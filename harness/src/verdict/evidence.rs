@@ -8,6 +8,7 @@ use ledger::{BufferClass, Bytes, LedgerEntry, Lifetime, MemoryKind, Micros, Phas
 use serde::Serialize;
 
 use super::device::{self, DeviceEdge};
+use super::transient::transients;
 use crate::number::mib;
 use crate::record::{
     HELD_TOKENS, Outcome, PhaseRecord, Question, Reading, RecordedTrial, RequestRecord, Series, TrialRecord,
@@ -227,7 +228,7 @@ pub fn lower_bound(trial: &RecordedTrial, phase: &PhaseRecord) -> Option<String>
     if phase.peak_resident_bytes.measured().is_none() || phase.end.resident.measured().is_some() {
         return None;
     }
-    if phase.phase != Phase::Unload {
+    if ended_unread(phase) {
         return Some("its process ended before the kernel's mark could be read".to_owned());
     }
     let watched = trial.series.measured().is_some_and(|series| {
@@ -239,16 +240,64 @@ pub fn lower_bound(trial: &RecordedTrial, phase: &PhaseRecord) -> Option<String>
     (!watched).then(|| "the sampler saw nothing for more than 50 ms while its process ended".to_owned())
 }
 
-/// The phases of `trial` whose peaks, of host or device, are lower bounds, each with its reason.
-pub fn lower_bounds(trial: &RecordedTrial) -> Vec<String> {
-    let phases = trial.record.phases.iter();
-    let said = |phase: &PhaseRecord| {
-        let of_host = lower_bound(trial, phase).map(|why| ("peak", why));
-        let of_device = device::lower_bound(trial, phase).map(|why| ("device peak", why));
-        let both = of_host.into_iter().chain(of_device);
-        both.map(|(what, why)| format!("the {what} of {} is a lower bound: {why}", phase.phase)).collect()
-    };
-    phases.flat_map(|phase| -> Vec<String> { said(phase) }).collect()
+/// True where the process ended in a phase that is not meant to end it: what stands there as its peak was seen by the sampler.
+pub fn ended_unread(phase: &PhaseRecord) -> bool {
+    phase.phase != Phase::Unload
+        && phase.peak_resident_bytes.measured().is_some()
+        && phase.end.resident.measured().is_none()
+}
+
+/// Why peaks are lower bounds, in words; empty where they are not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LowerBounds {
+    /// Of resident memory.
+    pub host: Vec<String>,
+    /// Of device memory.
+    pub device: Vec<String>,
+}
+
+impl LowerBounds {
+    /// Of every phase of `trial`.
+    pub fn of(trial: &RecordedTrial) -> LowerBounds {
+        let mut all = LowerBounds::default();
+        for phase in &trial.record.phases {
+            let said =
+                |what: &str, why: String| format!("the {what} of {} is a lower bound: {why}", phase.phase);
+            all.host.extend(lower_bound(trial, phase).map(|why| said("peak", why)));
+            all.device.extend(device::lower_bound(trial, phase).map(|why| said("device peak", why)));
+        }
+        all
+    }
+
+    /// True where the peak of resident memory is one.
+    pub fn in_host(&self) -> bool {
+        !self.host.is_empty()
+    }
+
+    /// True where the peak of device memory is one.
+    pub fn on_device(&self) -> bool {
+        !self.device.is_empty()
+    }
+
+    /// Every reason, those of the host first.
+    pub fn all(&self) -> impl Iterator<Item = &String> {
+        self.host.iter().chain(&self.device)
+    }
+}
+
+/// Sensors of the machine that could be read before and could not at the end of a phase: once each, with the first phase.
+fn lost_sensors(trial: &TrialRecord) -> Vec<String> {
+    let Some(floor) = &trial.floor else { return Vec::new() };
+    let mut lost: Vec<(String, Phase)> = Vec::new();
+    for phase in &trial.phases {
+        for sensor in phase.end.conditions.lost_since(&floor.conditions) {
+            if !lost.iter().any(|(known, _)| *known == sensor) {
+                lost.push((sensor, phase.phase));
+            }
+        }
+    }
+    let said = |(sensor, phase)| format!("{sensor} could be read before and not at the end of {phase}");
+    lost.into_iter().map(said).collect()
 }
 
 /// The most that the target had swapped out, by series and phase edges.
@@ -267,7 +316,9 @@ pub fn doubts(trial: &RecordedTrial) -> Vec<String> {
         trial.record.disturbances.iter().map(|found| format!("trial {number} is inconclusive: {found}")),
     );
     doubts.extend(device::doubts(&trial.record));
-    doubts.extend(lower_bounds(trial).iter().map(|bound| format!("trial {number}: {bound}")));
+    doubts.extend(lost_sensors(&trial.record).iter().map(|lost| format!("trial {number}: {lost}")));
+    doubts.extend(transients(trial).iter().map(|found| format!("trial {number}: {found}")));
+    doubts.extend(LowerBounds::of(trial).all().map(|bound| format!("trial {number}: {bound}")));
     let sampled = sampled_peak(trial);
     if !sampled.blind_at.is_empty() {
         let phases: Vec<&str> = sampled.blind_at.iter().map(|phase| phase.name()).collect();

@@ -26,6 +26,8 @@ pub struct BudgetResult {
     pub reason: Option<String>,
     /// The worst of all trials.
     pub measured: Reading<Amount>,
+    /// True where a peak that was judged, of any trial, is a lower bound: the worst may be worse.
+    pub is_lower_bound: bool,
     /// The trial that it comes from.
     pub trial: Option<u32>,
     /// The phase that it comes from.
@@ -56,6 +58,7 @@ pub fn hold(budget: &Budget, trials: &[&RecordedTrial], expected: u32) -> Budget
     let mut amounts: Vec<Bytes> = Vec::new();
     let mut worst: Option<(Amount, Option<Phase>, &RecordedTrial)> = None;
     let mut with_swap = Bytes::ZERO;
+    let mut is_lower_bound = false;
     for trial in trials {
         // A disturbed trial neither clears nor exceeds a budget, whatever it shows.
         if let Some(why) = trial.record.inconclusive() {
@@ -63,6 +66,7 @@ pub fn hold(budget: &Budget, trials: &[&RecordedTrial], expected: u32) -> Budget
             continue;
         }
         let seen = observe(trial, budget);
+        is_lower_bound |= seen.lower_bound;
         missing.extend(seen.missing);
         let Some((amount, phase)) = seen.worst else { continue };
         amounts.push(amount.bytes);
@@ -125,6 +129,7 @@ pub fn hold(budget: &Budget, trials: &[&RecordedTrial], expected: u32) -> Budget
             Some((amount, ..)) => Reading::Measured(amount),
             None => Reading::Unavailable(summary(&missing)),
         },
+        is_lower_bound,
         trial: worst.map(|(.., trial)| trial.record.trial),
         phase: worst.and_then(|(_, phase, _)| phase),
         warn: budget.warn,

@@ -8,6 +8,7 @@
 //! - [`observe`]: what one trial has to say about one budget.
 //! - [`evidence`]: what a trial's numbers are worth: planned against allocated, unaccounted, sampler gaps.
 //! - [`device`]: memory of a device, and what it holds together with the host.
+//! - [`growth`], [`transient`]: memory that only grows, and memory that came and went unseen.
 //! - [`responsible`]: the class behind an overage.
 //! - [`levers`]: does each knob move what the plan says?
 //! - [`cell`], [`run`]: the results.
@@ -20,18 +21,21 @@ mod columns;
 pub mod device;
 pub mod evidence;
 pub mod exit;
+pub mod growth;
 pub mod held;
 pub mod levers;
 pub mod observe;
 pub mod responsible;
 pub mod run;
 mod table;
+pub mod transient;
 pub mod word;
 
 pub use budget::{Budget, BudgetError};
 pub use cell::CellVerdict;
 pub use device::DeviceVerdict;
 pub use exit::ExitCode;
+pub use growth::Growth;
 pub use held::BudgetResult;
 pub use levers::{LeverResult, LeverWord};
 pub use run::{BudgetSummary, RunVerdict, judge};

@@ -14,6 +14,8 @@ pub struct Observation {
     pub worst: Option<(Amount, Option<Phase>)>,
     /// Why this trial cannot clear the budget, whatever `worst` says.
     pub missing: Vec<String>,
+    /// True where a peak that was judged is a lower bound.
+    pub lower_bound: bool,
     /// What has to be added to the resident memory for an upper bound of the need.
     pub swapped: Bytes,
 }
@@ -65,9 +67,7 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
     let bound_of = |phase: &PhaseRecord| match budget.subject {
         Subject::Total | Subject::PhasePeak(_) => evidence::lower_bound(trial, phase),
         Subject::Device(_) => device::lower_bound(trial, phase),
-        Subject::HostAndDevice(_) => {
-            evidence::lower_bound(trial, phase).or_else(|| device::lower_bound(trial, phase))
-        }
+        Subject::HostAndDevice(_) => device::held_lower_bound(trial, phase),
         Subject::Class(..) | Subject::ClassShare(..) => None,
     };
     let judged = trial.record.phases.iter().filter(|phase| asked.is_none_or(|asked| asked == phase.phase));
@@ -76,6 +76,8 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
         let why = bound_of(phase)?;
         Some(format!("trial {number}, {}: the peak is a lower bound: {why}", phase.phase))
     });
+    let bounds: Vec<String> = bounds.collect();
+    seen.lower_bound = !bounds.is_empty();
     seen.missing.extend(bounds);
     let mut entered = false;
     for (phase, reading) in readings {

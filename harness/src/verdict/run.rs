@@ -11,7 +11,7 @@ use super::{ExitCode, Word};
 use crate::record::{Reading, RecordedTrial, Run};
 
 /// Version of the verdict's JSON form. It grows when a field changes its meaning or goes away.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What a run came to: `verdict.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -131,7 +131,9 @@ pub fn judge(run: &Run) -> RunVerdict {
     if !run.unreadable.is_empty() {
         words.push(Word::Incomplete);
     }
-    if cells.is_empty() {
+    if run.account.is_some() {
+        words.push(Word::NoBudget);
+    } else if cells.is_empty() {
         problems.push("the run has no cells".to_owned());
         words.push(Word::Inconclusive);
     }
@@ -146,7 +148,10 @@ pub fn judge(run: &Run) -> RunVerdict {
         started_at: record.started_at.clone(),
         word,
         exit_code,
-        headline: headline(word, &cells, &budgets, &levers),
+        headline: match &run.account {
+            Some(account) => format!("{word}: {}", account.finding()),
+            None => headline(word, &cells, &budgets, &levers),
+        },
         compared: compared(run, &budgets, &levers),
         synthetic_weights: cells.iter().any(|cell| cell.synthetic_weights),
         cells,

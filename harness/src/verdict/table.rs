@@ -6,6 +6,7 @@ use super::columns::{Column, aligned};
 use super::levers::Change;
 use super::run::shown;
 use super::{BudgetResult, CellVerdict, LeverResult, LeverWord, RunVerdict, Word};
+use crate::number::{at_least, at_most};
 use crate::record::Reading;
 
 const COLUMNS: [Column; 9] = [
@@ -51,7 +52,7 @@ pub fn table(verdict: &RunVerdict) -> String {
             row(cell).into_iter().chain(further).chain(drafted.then(|| accepted(cell))).collect()
         })
         .collect();
-    let mut text = aligned(&columns, &rows);
+    let mut text = if rows.is_empty() { String::new() } else { aligned(&columns, &rows) };
     if !verdict.levers.is_empty() {
         let rows: Vec<Vec<String>> = verdict.levers.iter().map(|lever| lever_row(lever).into()).collect();
         text.push('\n');
@@ -100,11 +101,15 @@ fn row(cell: &CellVerdict) -> [String; COLUMNS.len()] {
     [
         cell.word.to_string(),
         format!("{}{resumed}", cell.label),
-        shown(&cell.peak_resident_bytes, |bytes| format!("{}{:.1}", cell.at_least(), bytes.as_mib())),
+        shown(&cell.peak_resident_bytes, |bytes| {
+            at_least(cell.peak_lower_bounds.in_host()).to_owned() + &format!("{:.1}", bytes.as_mib())
+        }),
         lead.map_or_else(|| "-".to_owned(), |result| result.id.clone()),
         lead.and_then(limit_mib).unwrap_or_else(|| "-".to_owned()),
-        lead.and_then(|result| result.margin_bytes)
-            .map_or_else(|| "-".to_owned(), |margin| format!("{:+.1}", margin as f64 / (1 << 20) as f64)),
+        lead.and_then(|result| Some((result.margin_bytes?, at_most(result.is_lower_bound)))).map_or_else(
+            || "-".to_owned(),
+            |(margin, mark)| format!("{mark}{:+.1}", margin as f64 / (1 << 20) as f64),
+        ),
         shown(&cell.worst_unaccounted_share, |share| format!("{:.2}", share * 100.0)),
         shown(&cell.prefill_tokens_per_second, |speed| format!("{speed:.1}")),
         shown(&cell.decode_tokens_per_second, |speed| format!("{speed:.2}")),
@@ -114,7 +119,11 @@ fn row(cell: &CellVerdict) -> [String; COLUMNS.len()] {
 fn held_on_device(cell: &CellVerdict) -> String {
     cell.device.as_ref().map_or_else(
         || "-".to_owned(),
-        |device| shown(&device.peak_bytes, |bytes| format!("{}{:.1}", cell.at_least(), bytes.as_mib())),
+        |device| {
+            shown(&device.peak_bytes, |bytes| {
+                at_least(cell.peak_lower_bounds.on_device()).to_owned() + &format!("{:.1}", bytes.as_mib())
+            })
+        },
     )
 }
 

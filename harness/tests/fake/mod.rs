@@ -10,13 +10,14 @@ pub mod program;
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, abort, exit};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use harness::engines::{Engine, EngineError, EngineErrorKind, EngineProvider, Forecast, Progress};
+use harness::probe::SystemRoot;
 use harness::scenario::{BuildOptions, Cell, ModelSource};
 use harness::target::{Abilities, AccountSource, Address, Interface, Launch, ProcessAbility, Start, Target};
 use ledger::plan::PAGE;
@@ -31,6 +32,10 @@ pub const WEIGHTS: Bytes = Bytes::mib(48);
 pub const CONTEXT: Bytes = Bytes::mib(300);
 /// See [`CONTEXT`].
 pub const STRAY: Bytes = Bytes::mib(5);
+/// What the behaviour `planted` holds beyond its plan, in recurrent state.
+pub const PLANTED: Bytes = Bytes::mib(64);
+/// What the behaviour `spike` holds for 15 ms before its first token.
+pub const SPIKE: Bytes = Bytes::mib(900);
 
 /// Starts this test program as a target whose behaviour is the model's name, up to the first `.`.
 pub struct FakeTarget {
@@ -138,6 +143,8 @@ struct State {
     behaviour: String,
     loaded: AtomicBool,
     weights: Mutex<Vec<u8>>,
+    /// What nobody asked for.
+    hoard: Mutex<Vec<Vec<u8>>>,
     at_start: Bytes,
 }
 
@@ -148,6 +155,7 @@ fn serve(behaviour: &str) -> io::Result<()> {
         behaviour: behaviour.to_owned(),
         loaded: AtomicBool::new(false),
         weights: Mutex::new(Vec::new()),
+        hoard: Mutex::new(Vec::new()),
         at_start: resident(),
     });
     let port_file = PathBuf::from(env::var("FAKE_PORT_FILE").unwrap_or_default());
@@ -166,7 +174,20 @@ fn serve(behaviour: &str) -> io::Result<()> {
     }
     load(&state)?;
     loop {
-        std::thread::park();
+        match state.behaviour.as_str() {
+            "leak" => {
+                // A mebibyte a second.
+                state.keep(Bytes::kib(64));
+                std::thread::sleep(Duration::from_micros(62_500));
+            }
+            _ => std::thread::park(),
+        }
+    }
+}
+
+impl State {
+    fn keep(&self, bytes: Bytes) {
+        self.hoard.lock().expect("no panic holds it").push(vec![1; bytes.0 as usize]);
     }
 }
 
@@ -189,6 +210,7 @@ fn load(state: &State) -> io::Result<()> {
             // The shell ends at once, so that its child loses its parent.
             Command::new("/bin/sh").args(["-c", "sleep 1000 & exit 0"]).status()?;
         }
+        "planted" => state.keep(PLANTED),
         _ => {}
     }
     *state.weights.lock().expect("no panic holds it") = vec![1; WEIGHTS.0 as usize];
@@ -227,7 +249,22 @@ fn answer(stream: &TcpStream, state: &State) -> io::Result<()> {
         "/health" => reply(stream, if loaded { "200 OK" } else { "503 Loading" }, "{}"),
         "/v1/memory" if state.behaviour == "silent" => reply(stream, "404 Not Found", "no such thing"),
         "/v1/memory" => reply(stream, "200 OK", &serde_json::to_string(&memory(state))?),
-        _ => complete(stream, &state.behaviour, &serde_json::from_slice(&body)?),
+        _ => {
+            match state.behaviour.as_str() {
+                "drift" => {
+                    state.keep(Bytes::mib(1));
+                    // Long enough for a sample.
+                    std::thread::sleep(Duration::from_millis(30));
+                }
+                "spike" => {
+                    let spike = std::hint::black_box(vec![1_u8; SPIKE.0 as usize]);
+                    std::thread::sleep(Duration::from_millis(15));
+                    drop(spike);
+                }
+                _ => {}
+            }
+            complete(stream, &state.behaviour, &serde_json::from_slice(&body)?)
+        }
     }
 }
 
@@ -310,17 +347,24 @@ fn draft(mut stream: &TcpStream, tokens: u64) -> io::Result<()> {
 fn memory(state: &State) -> MemoryReport {
     let held = Bytes(state.weights.lock().expect("no panic holds it").len() as u64);
     let program = ProgramMemory { resident_at_start: state.at_start, heap_growth: Bytes::ZERO };
-    let entry = LedgerEntry {
-        key: plan().buffers[0].key(),
+    let entry = |key: String, class, bytes| LedgerEntry {
+        key,
         role: Role::Target,
-        class: BufferClass::WeightsLinear,
+        class,
         layer: None,
         memory: MemoryKind::Host,
-        now: held,
-        peak: held,
-        reserved: held,
+        now: bytes,
+        peak: bytes,
+        reserved: bytes,
     };
-    let ledger = LedgerSnapshot { entries: vec![entry], peak_total: held, phases: Vec::new() };
+    let mut entries = vec![entry(plan().buffers[0].key(), BufferClass::WeightsLinear, held)];
+    let mut peak_total = held;
+    if state.behaviour == "planted" && held > Bytes::ZERO {
+        let class = BufferClass::RecurrentState;
+        entries.push(entry("target/recurrent_state/planted".to_owned(), class, PLANTED));
+        peak_total += PLANTED;
+    }
+    let ledger = LedgerSnapshot { entries, peak_total, phases: Vec::new() };
     MemoryReport::new(plan(), ledger, program, (state.behaviour == "card").then(card))
 }
 
@@ -347,6 +391,22 @@ fn resident() -> Bytes {
     let status = std::fs::read("/proc/self/status").unwrap_or_default();
     let status = harness::probe::ProcessStatus::parse(&status).unwrap_or_default();
     status.anonymous + status.file + status.shared
+}
+
+/// A machine whose memory nobody else moves.
+pub fn still_machine() -> SystemRoot {
+    let board = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/boards/x86-no-gpu");
+    SystemRoot::recorded(&board).expect("a recorded machine")
+}
+
+/// The recorded machine `name`, whose files may be changed while a trial runs.
+pub fn copied_board(name: &str) -> (tempfile::TempDir, SystemRoot) {
+    let board = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/boards").join(name);
+    let copied = tempfile::tempdir().expect("a folder");
+    let status = Command::new("cp").arg("-a").arg(board.join(".")).arg(copied.path()).status();
+    assert!(status.expect("cp is there").success());
+    let machine = SystemRoot::recorded(copied.path()).expect("a recorded machine");
+    (copied, machine)
 }
 
 /// A scenario over the behaviours `models`, each of them a cell.

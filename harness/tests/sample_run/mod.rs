@@ -137,7 +137,7 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
         resumed_from: Some("2026-05-26T21-02-11Z".to_owned()),
         exit_code: None,
     };
-    Run { folder: PathBuf::from("reports/runs/quick"), record, trials, unreadable: Vec::new() }
+    Run { folder: PathBuf::from("reports/runs/quick"), account: None, record, trials, unreadable: Vec::new() }
 }
 
 fn machine() -> MachineCard {

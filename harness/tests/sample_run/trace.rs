@@ -115,6 +115,7 @@ pub fn trial(model: Model, max_input_len: u32, number: u32, fate: Fate) -> Recor
         probes: probes(fate),
         warnings: Vec::new(),
         disturbances: Vec::new(),
+        floor: None,
         environment: None,
         target: None,
         resumed_from: (fate == Fate::Resumed).then(|| "2026-05-26T21-02-11Z".to_owned()),
@@ -233,6 +234,7 @@ fn requests(model: Model, prompt: Tokens, last: Phase, number: u32) -> Vec<Reque
     let request = |phase, output: Tokens| {
         let first = f64::from(prompt.0) * 1000.0 / prefill;
         RequestRecord {
+            sent_us: None,
             phase,
             prompt_tokens: prompt,
             completion_tokens: output,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use ledger::{BufferClass, Bytes, CountedBy, MemoryKind};
 use serde::Serialize;
 
-use crate::number::{Shown, cell, grouped, mib, signed_mib};
+use crate::number::{Shown, cell, grouped, mib, peak_mib, signed_mib};
 use crate::record::{DeviceReading, PhaseRecord, Reading, RecordedTrial, TrialRecord};
 use crate::report::svg::palette::Kind;
 use crate::verdict::device::{self, DeviceEdge};
-use crate::verdict::evidence::planned_of;
+use crate::verdict::evidence::{self, planned_of};
 
 /// The table: for each memory a row a class, and under them what is measured.
 #[derive(Debug, Clone, Serialize)]
@@ -49,11 +49,8 @@ struct SumRow {
 impl Accounts {
     pub(super) fn of(trial: &RecordedTrial) -> Accounts {
         let phases = &trial.record.phases;
-        let host = |name| Group {
-            name,
-            classes: classes(&trial.record, MemoryKind::Host),
-            sums: host_sums(&trial.record),
-        };
+        let host =
+            |name| Group { name, classes: classes(&trial.record, MemoryKind::Host), sums: host_sums(trial) };
         let holds_memory = device::holds_memory(trial);
         let is_named = phases.iter().any(|phase| !phase.end.device_class_bytes.is_empty());
         let groups = if holds_memory {
@@ -168,8 +165,9 @@ fn row(
     SumRow { name, strong, edges: phases.iter().map(read).collect() }
 }
 
-fn host_sums(trial: &TrialRecord) -> Vec<SumRow> {
-    let row = |name, strong, read: &dyn Fn(&PhaseRecord) -> Shown| row(name, strong, &trial.phases, read);
+fn host_sums(trial: &RecordedTrial) -> Vec<SumRow> {
+    let row =
+        |name, strong, read: &dyn Fn(&PhaseRecord) -> Shown| row(name, strong, &trial.record.phases, read);
     let share = |phase: &PhaseRecord| match (&phase.end.unaccounted_bytes, &phase.end.resident) {
         (Reading::Measured(bytes), Reading::Measured(resident)) if resident.total().0 > 0 => {
             Shown::plain(grouped(*bytes as f64 * 100.0 / resident.total().0 as f64, 2))
@@ -186,7 +184,10 @@ fn host_sums(trial: &TrialRecord) -> Vec<SumRow> {
         row("measured resident", true, &|phase| cell(&phase.end.resident, |resident| mib(resident.total()))),
         row("unaccounted", false, &|phase| cell(&phase.end.unaccounted_bytes, |bytes| signed_mib(*bytes))),
         row("unaccounted, %", false, &share),
-        row("peak within the phase", true, &|phase| cell(&phase.peak_resident_bytes, |bytes| mib(*bytes))),
+        row("peak within the phase", true, &|phase| {
+            let is_bound = evidence::lower_bound(trial, phase).is_some();
+            cell(&phase.peak_resident_bytes, |bytes| peak_mib(*bytes, is_bound))
+        }),
         row("anonymous", false, &|phase| cell(&phase.end.resident, |resident| mib(resident.anonymous_bytes))),
         row("mapped files", false, &|phase| cell(&phase.end.resident, |resident| mib(resident.file_bytes))),
         row("shared memory", false, &|phase| {
@@ -220,7 +221,10 @@ fn device_sums(trial: &RecordedTrial) -> Vec<SumRow> {
             grouped(*bytes as f64 * 100.0 / edge.used_bytes.0.max(1) as f64, 2)
         })
     };
-    let peak = |phase: &PhaseRecord| cell(&device::peak_in(trial, phase), |bytes| mib(*bytes));
+    let peak = |phase: &PhaseRecord| {
+        let is_bound = device::lower_bound(trial, phase).is_some();
+        cell(&device::peak_in(trial, phase), |bytes| peak_mib(*bytes, is_bound))
+    };
     let seen = |phase: &PhaseRecord| cell(&phase.end.gpu_bytes, |bytes| mib(*bytes));
     let mut sums = vec![
         row("ledger and context", false, &|_, device, _| mib_of(device.report.owned())),

@@ -5,15 +5,17 @@ use serde::Serialize;
 
 use super::accounts::Accounts;
 use super::buffers::{self, BufferRow};
+use super::conditions::ConditionsTable;
 use super::device::{self, DeviceTimeline, against};
 use super::falls::Falls;
 use super::log::log_tail;
 use super::overview::{Badge, anchor, worst_trial};
-use crate::number::{Shown, cell as shown, count, grouped, mib, signed_mib};
+use crate::number::{Shown, at_most, cell as shown, count, grouped, mib, peak_mib, signed_mib};
 use crate::record::{Outcome, Reading, RecordedTrial, Run, SamplerHealth};
 use crate::report::svg::intervals::intervals;
 use crate::report::svg::series::{Line, series};
 use crate::verdict::budget::{Limit, Subject};
+use crate::verdict::evidence::{LowerBounds, lower_bound, sampled_peak};
 use crate::verdict::observe::ending;
 use crate::verdict::{BudgetResult, CellVerdict, Word};
 
@@ -49,6 +51,7 @@ pub(super) struct CellPage {
     device_timeline: Option<DeviceTimeline>,
     waterfall: Option<Falls>,
     accounts: Option<(u32, Accounts)>,
+    conditions: Option<(u32, ConditionsTable)>,
     buffers: Vec<BufferRow>,
     more_buffers: usize,
     requests: Vec<RequestLine>,
@@ -149,6 +152,8 @@ impl CellPage {
             device: cell.device.as_ref().map(device::description),
             device_timeline: drawn.and_then(|trial| DeviceTimeline::of(cell, trial)),
             waterfall: worst.and_then(|trial| Falls::of(cell, trial)),
+            conditions: drawn
+                .and_then(|trial| Some((trial.record.trial, ConditionsTable::of(&trial.record)?))),
             accounts: drawn.map(|trial| (trial.record.trial, Accounts::of(trial))),
             buffers,
             more_buffers,
@@ -175,14 +180,15 @@ fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static str)> {
     let limit = budget.and_then(BudgetResult::decisive).map(|limit| limit.bytes_of(Bytes::ZERO));
     let mut facts = vec![(
         "Peak resident",
-        shown(&cell.peak_resident_bytes, |bytes| cell.at_least().to_owned() + &mib(*bytes)),
+        shown(&cell.peak_resident_bytes, |bytes| peak_mib(*bytes, cell.peak_lower_bounds.in_host())),
         "MiB",
     )];
     if let Some(limit) = limit {
         facts.push(("Budget", Shown::plain(mib(limit)), "MiB"));
     }
     if let Some(margin) = budget.and_then(|result| result.margin_bytes) {
-        facts.push(("Margin", Shown::plain(signed_mib(margin)), "MiB"));
+        let mark = at_most(budget.is_some_and(|result| result.is_lower_bound));
+        facts.push(("Margin", Shown::plain(mark.to_owned() + &signed_mib(margin)), "MiB"));
     }
     facts.extend([
         ("Planned buffers", shown(&cell.planned_peak_bytes, |bytes| mib(*bytes)), "MiB"),
@@ -191,6 +197,11 @@ fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static str)> {
         ("Prefill", shown(&cell.prefill_tokens_per_second, |speed| grouped(*speed, 1)), "tok/s"),
         ("Decode", shown(&cell.decode_tokens_per_second, |speed| grouped(*speed, 2)), "tok/s"),
     ]);
+    let growth = shown(&cell.growth, |found| match found.len() {
+        0 => "none".to_owned(),
+        number => format!("{number} found"),
+    });
+    facts.push(("Growth", growth, ""));
     facts.splice(1..1, device::facts(cell));
     if let Reading::Measured(length) = &cell.acceptance_length {
         let unit = if cell.synthetic_weights { "tokens a round, synthetic" } else { "tokens a round" };
@@ -207,10 +218,13 @@ fn budget_line(result: &BudgetResult) -> BudgetLine {
         subject: result.subject.to_string(),
         measured: shown(&result.measured, |amount| match amount.share() {
             Some(share) if is_share => format!("{} %", grouped(share * 100.0, 2)),
-            _ => format!("{} MiB", mib(amount.bytes)),
+            _ => format!("{} MiB", peak_mib(amount.bytes, result.is_lower_bound)),
         }),
         limit: result.decisive().map(|limit| limit.to_string()).unwrap_or_default(),
-        margin: result.margin_bytes.map_or_else(|| "–".to_owned(), signed_mib),
+        margin: result.margin_bytes.map_or_else(
+            || "–".to_owned(),
+            |bytes| at_most(result.is_lower_bound).to_owned() + &signed_mib(bytes),
+        ),
         place: match (result.trial, result.phase) {
             (Some(trial), Some(phase)) => format!("trial {trial}, {phase}"),
             (Some(trial), None) => format!("trial {trial}, ledger peak"),
@@ -222,7 +236,7 @@ fn budget_line(result: &BudgetResult) -> BudgetLine {
 
 fn trial_line(trial: &RecordedTrial) -> TrialLine {
     let peak = match trial.record.peak_resident() {
-        Some(bytes) => Shown::plain(mib(bytes)),
+        Some(bytes) => Shown::plain(peak_mib(bytes, LowerBounds::of(trial).in_host())),
         None => Shown { text: "n/a".to_owned(), why: Some("no phase has a high-water mark".to_owned()) },
     };
     TrialLine {
@@ -251,17 +265,22 @@ fn timeline(cell: &CellVerdict, trial: &RecordedTrial) -> Timeline {
     let lines = lines(cell, Subject::Total);
     let measured = trial.series.measured();
     let highest = trial.record.peak_resident();
-    let peak = highest.map_or_else(|| "not measured".to_owned(), |bytes| format!("{} MiB", mib(bytes)));
+    let bounds = LowerBounds::of(trial);
+    let peak = highest.map_or_else(
+        || "not measured".to_owned(),
+        |bytes| format!("{} MiB", peak_mib(bytes, bounds.in_host())),
+    );
+    let exact = if bounds.in_host() { "highest peak that was seen" } else { "exact peak" };
     let against = against(&lines, highest);
     let finding = format!(
-        "Resident memory of {}, trial {}, over time: the exact peak is {peak}{against}.",
+        "Resident memory of {}, trial {}, over time: the {exact} is {peak}{against}.",
         cell.label, trial.record.trial
     );
     let seconds = |time: Micros| grouped(time.0 as f64 / 1e6, 2);
-    let blind = crate::verdict::evidence::sampled_peak(trial).blind_at;
+    let blind = sampled_peak(trial).blind_at;
     Timeline {
         trial: trial.record.trial,
-        svg: measured.map(|samples| series(samples, phases, &lines, &finding)),
+        svg: measured.map(|samples| series(samples, trial, &lines, &finding)),
         why: match &trial.series {
             Reading::Measured(_) => None,
             Reading::Unavailable(why) => Some(why.clone()),
@@ -278,8 +297,13 @@ fn timeline(cell: &CellVerdict, trial: &RecordedTrial) -> Timeline {
                     phase.phase.name(),
                     seconds(phase.started_us),
                     seconds(phase.ended_us),
-                    shown(&phase.peak_resident_bytes, |bytes| mib(*bytes)),
-                    sampled.map_or_else(|| "n/a".to_owned(), mib),
+                    shown(&phase.peak_resident_bytes, |bytes| {
+                        peak_mib(*bytes, lower_bound(trial, phase).is_some())
+                    }),
+                    sampled.map_or_else(
+                        || "n/a".to_owned(),
+                        |bytes| peak_mib(bytes, blind.contains(&phase.phase)),
+                    ),
                     count(within().count() as u64),
                 )
             })

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::attribution::Attribution;
 use super::falls::{both, limit};
 use super::overview::worst_trial;
-use crate::number::mib;
+use crate::number::{mib, peak_mib};
 use crate::record::{Reading, RecordedTrial, Run};
 use crate::report::svg::class_bars::{Bar, Lane, class_bars};
 use crate::report::svg::palette::Kind;
@@ -58,43 +58,62 @@ pub(super) fn class_chart(run: &Run, verdict: &RunVerdict) -> ClassChart {
 
 /// One row a memory, with the values of each kind and the peak.
 fn rows(bar: &Bar, cell: &CellVerdict, kinds: &[Kind]) -> Vec<(String, Vec<String>)> {
-    let row = |name: String, parts: &[(Kind, Bytes)], peak: Option<Bytes>| {
+    let row = |name: String, parts: &[(Kind, Bytes)], peak: Option<Bytes>, is_bound: bool| {
         let part = |kind: &Kind| parts.iter().find(|(own, _)| own == kind);
         let values = kinds
             .iter()
             .map(|kind| part(kind).map_or_else(|| "–".to_owned(), |(_, bytes)| mib(*bytes)))
-            .chain([peak.map_or_else(|| "n/a".to_owned(), mib)]);
+            .chain([peak.map_or_else(|| "n/a".to_owned(), |bytes| peak_mib(bytes, is_bound))]);
         (name, values.collect())
     };
+    let bounds = &cell.peak_lower_bounds;
     let sum = |parts: &[(Kind, Bytes)]| Some(parts.iter().map(|(_, bytes)| *bytes).sum());
     match bar.lanes.as_slice() {
-        [lane] if lane.device_parts.is_empty() => vec![row(cell.label.clone(), &lane.parts, lane.peak)],
+        [lane] if lane.device_parts.is_empty() => {
+            vec![row(cell.label.clone(), &lane.parts, lane.peak, lane.is_lower_bound)]
+        }
         [lane] => vec![
-            row(format!("{}, host", cell.label), &lane.parts, sum(&lane.parts)),
-            row(format!("{}, device", cell.label), &lane.device_parts, sum(&lane.device_parts)),
+            row(format!("{}, host", cell.label), &lane.parts, sum(&lane.parts), bounds.in_host()),
+            row(
+                format!("{}, device", cell.label),
+                &lane.device_parts,
+                sum(&lane.device_parts),
+                bounds.on_device(),
+            ),
         ],
         lanes => lanes
             .iter()
             .zip(["host", "device"])
-            .map(|(lane, memory)| row(format!("{}, {memory}", cell.label), &lane.parts, lane.peak))
+            .map(|(lane, memory)| {
+                row(format!("{}, {memory}", cell.label), &lane.parts, lane.peak, lane.is_lower_bound)
+            })
             .collect(),
     }
 }
 
 fn bar(cell: &CellVerdict, trial: Option<&RecordedTrial>) -> Bar {
     let found = |memory| Attribution::of(trial?, memory);
-    let host = || lane(found(MemoryKind::Host), &cell.peak_resident_bytes, limit(cell, Subject::Total));
+    let bounds = &cell.peak_lower_bounds;
+    let host = || Lane {
+        is_lower_bound: bounds.in_host(),
+        ..lane(found(MemoryKind::Host), &cell.peak_resident_bytes, limit(cell, Subject::Total))
+    };
     let lanes = match &cell.device {
         None => vec![host()],
         Some(device) if device.is_unified() => {
             let parts = trial.and_then(|trial| both(trial, true));
             let (on_host, on_device) = parts.map_or((None, None), |(host, device)| (Some(host), device));
             let whole = lane(on_host, cell.held_peak(), limit(cell, Subject::HostAndDevice(None)));
-            vec![Lane { device_parts: on_device.map(|found| found.parts()).unwrap_or_default(), ..whole }]
+            vec![Lane {
+                device_parts: on_device.map(|found| found.parts()).unwrap_or_default(),
+                is_lower_bound: cell.held_lower_bound().is_some(),
+                ..whole
+            }]
         }
         Some(device) => {
             let limit = limit(cell, Subject::Device(None));
-            vec![host(), lane(found(MemoryKind::Device), &device.peak_bytes, limit)]
+            let on_device = lane(found(MemoryKind::Device), &device.peak_bytes, limit);
+            vec![host(), Lane { is_lower_bound: bounds.on_device(), ..on_device }]
         }
     };
     Bar { model: cell.model.clone(), axes: cell.variant.clone(), word: cell.word.to_string(), lanes }
@@ -114,6 +133,7 @@ fn lane(found: Option<Attribution>, peak: &Reading<Bytes>, limit: Option<Bytes>)
         parts,
         device_parts: Vec::new(),
         peak: peak.measured().copied(),
+        is_lower_bound: false,
         limit,
     }
 }
@@ -140,6 +160,6 @@ fn finding(run: &Run, verdict: &RunVerdict) -> String {
          The highest is {} with {} MiB{largest}.",
         verdict.cells.len(),
         cell.label,
-        mib(*peak)
+        peak_mib(*peak, cell.held_lower_bound().is_some())
     )
 }

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
-use crate::number::{Shown, cell as shown, mib, signed_mib};
+use crate::number::{Shown, at_most, cell as shown, mib, peak_mib, signed_mib};
 use crate::record::{Reading, RecordedTrial};
 use crate::report::svg::device_series::{Seen, device_series, seen};
 use crate::report::svg::series::Line;
 use crate::verdict::CellVerdict;
 use crate::verdict::budget::{Limit, Subject};
 use crate::verdict::device::{self, DeviceVerdict};
+use crate::verdict::evidence::LowerBounds;
 
 /// The chart of device memory over time.
 #[derive(Debug, Clone, Serialize)]
@@ -40,11 +41,15 @@ pub(super) fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static st
     let Some(device) = &cell.device else { return Vec::new() };
     let mut facts = vec![(
         "Peak on the device",
-        shown(&device.peak_bytes, |bytes| cell.at_least().to_owned() + &mib(*bytes)),
+        shown(&device.peak_bytes, |bytes| peak_mib(*bytes, cell.peak_lower_bounds.on_device())),
         "MiB",
     )];
     if device.is_unified() {
-        facts.push(("Host and device", shown(&device.held_peak_bytes, |bytes| mib(*bytes)), "MiB"));
+        facts.push((
+            "Host and device",
+            shown(&device.held_peak_bytes, |bytes| peak_mib(*bytes, cell.held_lower_bound().is_some())),
+            "MiB",
+        ));
     }
     let budgets = [
         (Subject::Device(None), "Device budget", "Device margin"),
@@ -56,7 +61,8 @@ pub(super) fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static st
             facts.push((limit, Shown::plain(mib(bytes)), "MiB"));
         }
         if let Some(bytes) = result.margin_bytes {
-            facts.push((margin, Shown::plain(signed_mib(bytes)), "MiB"));
+            let mark = at_most(result.is_lower_bound);
+            facts.push((margin, Shown::plain(mark.to_owned() + &signed_mib(bytes)), "MiB"));
         }
     }
     facts
@@ -77,7 +83,9 @@ impl DeviceTimeline {
             trial.record.trial,
             peak.map_or_else(
                 || "not known".to_owned(),
-                |(phase, bytes)| format!("{} MiB, in {phase}", mib(bytes))
+                |(phase, bytes)| {
+                    format!("{} MiB, in {phase}", peak_mib(bytes, LowerBounds::of(trial).on_device()))
+                }
             ),
             against(&lines, peak.map(|(_, bytes)| bytes))
         );
@@ -97,7 +105,13 @@ impl DeviceTimeline {
                 .record
                 .phases
                 .iter()
-                .map(|phase| (phase.phase.name(), shown(&device::peak_in(trial, phase), |bytes| mib(*bytes))))
+                .map(|phase| {
+                    let is_bound = device::lower_bound(trial, phase).is_some();
+                    (
+                        phase.phase.name(),
+                        shown(&device::peak_in(trial, phase), |bytes| peak_mib(*bytes, is_bound)),
+                    )
+                })
                 .collect(),
         })
     }

@@ -4,12 +4,13 @@ use ledger::{BufferClass, Bytes, MemoryKind};
 use serde::Serialize;
 
 use super::attribution::Attribution;
-use crate::number::{mib, signed_mib};
+use crate::number::{mib, peak_mib, signed_mib};
 use crate::record::RecordedTrial;
 use crate::report::svg::palette::Kind;
 use crate::report::svg::waterfall::{Fall, Step, waterfall};
 use crate::verdict::budget::Subject;
 use crate::verdict::device;
+use crate::verdict::evidence::LowerBounds;
 use crate::verdict::{BudgetResult, CellVerdict};
 
 /// The chart with what stands around it.
@@ -27,9 +28,11 @@ impl Falls {
     pub(super) fn of(cell: &CellVerdict, trial: &RecordedTrial) -> Option<Falls> {
         let unified = cell.device.as_ref().is_some_and(|device| device.is_unified());
         let (host, on_device) = both(trial, unified)?;
+        let bounds = LowerBounds::of(trial);
         let mut falls = vec![Fall {
             heading: on_device.is_some().then(|| "Host memory".to_owned()),
             peak_name: "peak resident",
+            is_lower_bound: bounds.in_host(),
             limit: limit(cell, Subject::Total),
             ..fall(&host)
         }];
@@ -44,12 +47,14 @@ impl Falls {
                     from: host.peak,
                     peak: host.peak + on_device.peak,
                     peak_name: "host and device",
+                    is_lower_bound: bounds.in_host() || bounds.on_device(),
                     limit: limit(cell, Subject::HostAndDevice(None)),
                     ..device
                 },
                 false => Fall {
                     heading: Some(format!("{name}, in memory of its own")),
                     peak_name: "peak on the device",
+                    is_lower_bound: bounds.on_device(),
                     limit: limit(cell, Subject::Device(None)),
                     ..device
                 },
@@ -60,7 +65,7 @@ impl Falls {
         }
         Some(Falls {
             trial: trial.record.trial,
-            svg: waterfall(&falls, &finding(cell, &host, on_device.as_ref())),
+            svg: waterfall(&falls, &finding(cell, &bounds, &host, on_device.as_ref())),
             edges,
             remainder: match &on_device {
                 Some(device) if device.remainder_words() != host.remainder_words() => format!(
@@ -90,21 +95,25 @@ pub(super) fn limit(cell: &CellVerdict, subject: Subject) -> Option<Bytes> {
 }
 
 fn fall(found: &Attribution) -> Fall {
-    let step = |(class, bytes): &(BufferClass, Bytes)| Step {
-        kind: Kind::Class(*class),
-        bytes: bytes.signed_difference(Bytes::ZERO),
-    };
+    let of = |kind: Kind, bytes| Step { name: kind.name().to_owned(), kind, bytes };
+    let step =
+        |(class, bytes): &(BufferClass, Bytes)| of(Kind::Class(*class), bytes.signed_difference(Bytes::ZERO));
     let mut steps: Vec<Step> = found.classes.iter().map(step).collect();
     if let Some(bytes) = found.unaccounted {
-        steps.push(Step { kind: Kind::Class(BufferClass::Unaccounted), bytes });
+        steps.push(of(Kind::Class(BufferClass::Unaccounted), bytes));
     }
     if found.remainder != 0 {
-        steps.push(Step { kind: Kind::Released, bytes: found.remainder });
+        steps.push(of(Kind::Released, found.remainder));
     }
     Fall { steps, peak: found.peak, ..Fall::default() }
 }
 
-fn finding(cell: &CellVerdict, host: &Attribution, on_device: Option<&Attribution>) -> String {
+fn finding(
+    cell: &CellVerdict,
+    bounds: &LowerBounds,
+    host: &Attribution,
+    on_device: Option<&Attribution>,
+) -> String {
     let largest = |found: &Attribution| {
         let mut largest = found.classes.clone();
         largest.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
@@ -115,11 +124,20 @@ fn finding(cell: &CellVerdict, host: &Attribution, on_device: Option<&Attributio
             .map_or_else(|| "not known".to_owned(), |bytes| format!("{} MiB", signed_mib(bytes)));
         format!("The largest: {}. Unaccounted: {unaccounted}.", parts.join(", "))
     };
-    let of_host = format!("The peak of {}, {} MiB, by class. {}", cell.label, mib(host.peak), largest(host));
+    let of_host = format!(
+        "The peak of {}, {} MiB, by class. {}",
+        cell.label,
+        peak_mib(host.peak, bounds.in_host()),
+        largest(host)
+    );
     match on_device {
         None => of_host,
         Some(found) => {
-            format!("{of_host} The peak on the device, {} MiB, by class. {}", mib(found.peak), largest(found))
+            format!(
+                "{of_host} The peak on the device, {} MiB, by class. {}",
+                peak_mib(found.peak, bounds.on_device()),
+                largest(found)
+            )
         }
     }
 }

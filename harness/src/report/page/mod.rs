@@ -6,17 +6,21 @@
 //! - `device`: the device of a cell, and its memory over time.
 //! - `attribution`: which classes stand behind a peak. `falls`: how they add up to it.
 //! - `accounts`: plan, ledger and kernel at each phase edge.
+//! - `conditions`: the machine before a trial and at its end.
+//! - `account`: what logs of other programs say.
 //! - `buffers`: the largest buffers of the plan.
 //! - `log`: the last words of a target.
 //! - `machine`: where it ran.
 //! - `policy`: what the page allows itself.
 //! - [`render`]: all of it put together.
 
+mod account;
 mod accounts;
 mod attribution;
 mod buffers;
 mod cell;
 mod class_chart;
+mod conditions;
 mod device;
 mod falls;
 mod levers;

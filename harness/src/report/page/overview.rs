@@ -3,7 +3,7 @@
 use ledger::Bytes;
 use serde::Serialize;
 
-use crate::number::{Shown, cell as shown, grouped, mib, signed_mib};
+use crate::number::{Shown, at_most, cell as shown, grouped, mib, peak_mib, signed_mib};
 use crate::record::{RecordedTrial, Run};
 use crate::report::svg::gauge::gauge;
 use crate::report::svg::icon::icon;
@@ -148,9 +148,11 @@ pub(super) fn cell_row(
         resumed: cell.resumed,
         changed: (!bases.is_empty()).then(|| changed(cell, axes, bases)),
         axes: axes.iter().map(value).collect(),
-        peak: shown(&cell.peak_resident_bytes, |bytes| cell.at_least().to_owned() + &mib(*bytes)),
+        peak: shown(&cell.peak_resident_bytes, |bytes| peak_mib(*bytes, cell.peak_lower_bounds.in_host())),
         device: shown_too.device.then(|| match &cell.device {
-            Some(device) => shown(&device.peak_bytes, |bytes| cell.at_least().to_owned() + &mib(*bytes)),
+            Some(device) => {
+                shown(&device.peak_bytes, |bytes| peak_mib(*bytes, cell.peak_lower_bounds.on_device()))
+            }
             None => Shown::plain("–"),
         }),
         limit: limit.map_or_else(|| "–".to_owned(), mib),
@@ -159,7 +161,12 @@ pub(super) fn cell_row(
             Subject::HostAndDevice(_) => Some("host and device"),
             _ => None,
         }),
-        margin: margin.map_or_else(|| "–".to_owned(), signed_mib),
+        margin: margin.map_or_else(
+            || "–".to_owned(),
+            |bytes| {
+                at_most(budget.is_some_and(|result| result.is_lower_bound)).to_owned() + &signed_mib(bytes)
+            },
+        ),
         over: margin.is_some_and(|margin| margin < 0),
         gauge: match (budget.and_then(|result| result.measured.measured()), limit) {
             (Some(amount), Some(limit)) => Some(gauge(amount.bytes, limit)),

@@ -4,6 +4,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
 
+use super::account::AccountPage;
 use super::cell::CellPage;
 use super::class_chart::{ClassChart, class_chart};
 use super::levers::{LeverGroup, lever_groups};
@@ -63,6 +64,7 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
             .iter()
             .filter_map(|lever| Some((lever.axis.as_str(), lever.why.as_deref()?)))
             .collect(),
+        account: run.account.as_ref().map(AccountPage::of),
         axes,
         budgets: verdict.budgets.iter().map(budget_row).collect(),
         chart: class_chart(run, verdict),
@@ -91,6 +93,8 @@ struct Page<'a> {
     exit_meaning: &'static str,
     synthetic: bool,
     problems: &'a [String],
+    /// What logs say, where the run was imported.
+    account: Option<AccountPage>,
     axes: Vec<String>,
     rows: Vec<CellRow>,
     /// True where axes are tried one at a time.

@@ -6,7 +6,7 @@ use ledger::Bytes;
 use super::draw::{Anchor, Drawing, shortened};
 use super::palette::Kind;
 use super::scale::Scale;
-use crate::number::mib;
+use crate::number::{mib, peak_mib};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Lane {
     pub device_parts: Vec<(Kind, Bytes)>,
     /// The peak, where it was measured.
     pub peak: Option<Bytes>,
+    /// True where it is a lower bound.
+    pub is_lower_bound: bool,
     /// Why nothing is stacked, where nothing is.
     pub silent: Option<String>,
     /// The limit on all of it.
@@ -116,7 +118,7 @@ fn together(drawing: &mut Drawing, bar: &Bar, lanes: &[Lane], scale: &Scale, top
 }
 
 fn against(lane: &Lane) -> String {
-    let peak = lane.peak.map_or_else(|| "n/a".to_owned(), mib);
+    let peak = lane.peak.map_or_else(|| "n/a".to_owned(), |bytes| peak_mib(bytes, lane.is_lower_bound));
     let limit = lane.limit.map_or_else(|| "no budget".to_owned(), mib);
     format!("{peak} / {limit}")
 }

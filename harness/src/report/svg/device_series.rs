@@ -38,7 +38,8 @@ pub fn device_series(trial: &RecordedTrial, lines: &[Line], finding: &str) -> St
     let series = trial.device_series.measured();
     let peaks = phases.iter().filter_map(|phase| {
         let bytes = *device::peak_in(trial, phase).measured()?;
-        Some(Peak { from: phase.started_us, to: phase.ended_us, bytes })
+        let is_lower_bound = device::lower_bound(trial, phase).is_some();
+        Some(Peak { from: phase.started_us, to: phase.ended_us, bytes, is_lower_bound })
     });
     let drawn = Drawn {
         curves: series.map(|series| curve(series, seen(trial))).into_iter().collect(),

@@ -6,10 +6,10 @@ use ledger::{Bytes, Micros};
 
 use super::draw::{Anchor, Drawing, length, shortened};
 use super::scale::Scale;
-use crate::number::{grouped, mib};
-use crate::record::{PhaseRecord, Sample, Series};
+use crate::number::{grouped, mib, peak_mib};
+use crate::record::{PhaseRecord, RecordedTrial, Sample, Series};
 use crate::report::downsample;
-use crate::verdict::evidence::LONGEST_GAP_AT_AN_EDGE;
+use crate::verdict::evidence::{LONGEST_GAP_AT_AN_EDGE, lower_bound};
 
 const WIDTH: f64 = 1120.0;
 const LEFT: f64 = 56.0;
@@ -40,6 +40,7 @@ pub(super) struct Peak {
     pub(super) from: Micros,
     pub(super) to: Micros,
     pub(super) bytes: Bytes,
+    pub(super) is_lower_bound: bool,
 }
 
 /// A curve: what it is at each moment at which it was seen, and how it looks.
@@ -56,7 +57,8 @@ const LAYERS: [Layer; 3] = [
 ];
 
 /// The chart, saying `finding`.
-pub fn series(series: &Series, phases: &[PhaseRecord], lines: &[Line], finding: &str) -> String {
+pub fn series(series: &Series, trial: &RecordedTrial, lines: &[Line], finding: &str) -> String {
+    let phases = &trial.record.phases;
     let has_shared = series.samples.iter().any(|sample| sample.shared.is_some_and(|bytes| bytes.0 > 0));
     let curve = |(value, look): &Layer| {
         let points = series.samples.iter().filter_map(|sample| Some((sample.at, value(sample)?)));
@@ -65,7 +67,8 @@ pub fn series(series: &Series, phases: &[PhaseRecord], lines: &[Line], finding: 
     let layers = LAYERS.iter().filter(|(_, look)| has_shared || *look != "a-shmem");
     let peaks = phases.iter().filter_map(|phase| {
         let bytes = *phase.peak_resident_bytes.measured()?;
-        Some(Peak { from: phase.started_us, to: phase.ended_us, bytes })
+        let is_lower_bound = lower_bound(trial, phase).is_some();
+        Some(Peak { from: phase.started_us, to: phase.ended_us, bytes, is_lower_bound })
     });
     let drawn = Drawn {
         curves: layers.map(curve).collect(),
@@ -233,14 +236,14 @@ impl Chart {
     /// Its text stands above the line, or below where one of the lines at `crossing` would run through it.
     fn peaks(&self, drawing: &mut Drawing, peaks: &[Peak], highest: Option<Bytes>, crossing: &[f64]) {
         let mut named = false;
-        for Peak { from, to, bytes: peak } in peaks {
+        for Peak { from, to, bytes: peak, is_lower_bound } in peaks {
             let (from, to, y) = (self.x(*from), self.x(*to), self.y(*peak));
             drawing.line((from, y), (to.max(from + 3.0), y), "peak");
-            let text = mib(*peak);
+            let text = peak_mib(*peak, *is_lower_bound);
             let is_crossed = crossing.iter().any(|line| (y - 20.0..y).contains(line));
             let baseline = if is_crossed { y + 14.0 } else { y - 5.0 };
             let is_highest = Some(*peak) == highest && !named;
-            let wide = text.len() as f64 * LETTER + 6.0;
+            let wide = text.chars().count() as f64 * LETTER + 6.0;
             if is_highest {
                 named = true;
                 let x = from.min(WIDTH - wide - 40.0) + 4.0;

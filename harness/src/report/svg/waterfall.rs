@@ -5,7 +5,7 @@ use ledger::Bytes;
 use super::draw::{Anchor, Drawing, shortened};
 use super::palette::Kind;
 use super::scale::Scale;
-use crate::number::{grouped, mib, signed_mib};
+use crate::number::{grouped, mib, peak_mib, signed_mib};
 
 const WIDTH: f64 = 1120.0;
 const LEFT: f64 = 176.0;
@@ -16,9 +16,11 @@ const ROW: f64 = 22.0;
 const SPACE: f64 = 12.0;
 
 /// One step. Only `unaccounted` can go down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What it stands for.
+    /// Its name.
+    pub name: String,
+    /// How it looks.
     pub kind: Kind,
     /// By how much the sum changes.
     pub bytes: i64,
@@ -35,6 +37,8 @@ pub struct Fall {
     pub steps: Vec<Step>,
     /// What they add up to, `from` included.
     pub peak: Bytes,
+    /// True where that is a lower bound.
+    pub is_lower_bound: bool,
     /// What that is.
     pub peak_name: &'static str,
     /// The limit on it.
@@ -92,7 +96,7 @@ fn one_fall(drawing: &mut Drawing, fall: &Fall, scale: &Scale, mut top: f64) {
     for step in &fall.steps {
         let (from, to) = (place(reached), place(reached + step.bytes));
         reached += step.bytes;
-        drawing.text(LEFT - 10.0, top + 15.0, Anchor::End, "name", step.kind.name());
+        drawing.text(LEFT - 10.0, top + 15.0, Anchor::End, "name", &shortened(&step.name, 26));
         // Even a few bytes leave a mark.
         drawing.rect(from.min(to), top + 3.0, (to - from).abs().max(1.5), ROW - 6.0, &step.kind.fill());
         drawing.line((to, top + ROW - 3.0), (to, top + ROW + 3.0), "step");
@@ -104,7 +108,7 @@ fn one_fall(drawing: &mut Drawing, fall: &Fall, scale: &Scale, mut top: f64) {
     drawing.text(LEFT - 10.0, top + 15.0, Anchor::End, "name strong", fall.peak_name);
     let end = LEFT + scale.at(fall.peak.as_mib());
     drawing.rect(LEFT, top + 3.0, end - LEFT, ROW - 6.0, "class=\"total\"");
-    drawing.text(WIDTH, top + 15.0, Anchor::End, "value strong", &mib(fall.peak));
+    drawing.text(WIDTH, top + 15.0, Anchor::End, "value strong", &peak_mib(fall.peak, fall.is_lower_bound));
     if let Some(limit) = fall.limit {
         let x = LEFT + scale.at(limit.as_mib());
         let look = if fall.peak > limit { "limit over" } else { "limit" };

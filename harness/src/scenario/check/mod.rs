@@ -25,7 +25,7 @@ use super::diagnostic::Diagnostic;
 use super::file::{BuildFile, ScenarioFile, SettingsFile};
 use super::located::Located;
 use super::settings::{BuildOptions, SettingsDraft};
-use super::{Expected, Scenario};
+use super::{Expected, Floor, Scenario};
 
 type Mistakes = Vec<Diagnostic>;
 
@@ -79,6 +79,10 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                 needs,
                 memory_limit: file.limits.memory.map(|size| size.0),
                 sample_every: every.map_or(Duration::from_millis(10), |every| every.0),
+                floor: Floor {
+                    tolerance: file.floor.tolerance.map(|size| size.0),
+                    timeout: file.floor.timeout.map_or(Floor::TIMEOUT, |period| period.0),
+                },
                 phases,
                 levers,
                 budgets,

@@ -97,7 +97,7 @@ impl<'a> Side<'a> {
         let (planned, measured) = match metric {
             LeverMetric::Peak => (
                 verdict.map_or_else(nothing, |verdict| verdict.planned_peak_bytes.clone()),
-                verdict.map_or_else(nothing, |verdict| verdict.held_peak().clone()),
+                verdict.map_or_else(nothing, known_peak),
             ),
             LeverMetric::Phase(phase) => in_phase(run, cell, phase),
         };
@@ -126,21 +126,39 @@ fn nothing<T>() -> Reading<T> {
     Reading::Unavailable("the cell is not in this run".to_owned())
 }
 
+/// What a cell held at most. A lower bound is no value: the difference of two of them could be anything.
+fn known_peak(verdict: &CellVerdict) -> Reading<Bytes> {
+    match verdict.held_lower_bound() {
+        Some(why) => Reading::Unavailable(format!("{}, {why}", verdict.label)),
+        None => verdict.held_peak().clone(),
+    }
+}
+
 /// The most that is planned and that was measured in `phase`, over the trials of `cell`.
 fn in_phase(run: &Run, cell: &CellRecord, phase: Phase) -> (Reading<Bytes>, Reading<Bytes>) {
     let missing = |why: &str| Reading::Unavailable(format!("{why} {phase}"));
     let trials = || run.trials_of(&cell.id).map(|trial| &trial.record);
     let planned = trials().filter_map(|trial| evidence::planned_in(trial, phase));
     let planned = planned.map(|classes| classes.values().copied().sum::<Bytes>()).max();
-    let measured = run.trials_of(&cell.id).flat_map(|trial| {
-        let of_phase = trial.record.phases.iter().filter(|record| record.phase == phase);
-        of_phase.filter_map(|record| device::held_in(trial, record).measured().copied())
-    });
-    let measured = measured.max();
+    let mut measured = None;
+    for trial in run.trials_of(&cell.id) {
+        for record in trial.record.phases.iter().filter(|record| record.phase == phase) {
+            if let Some(why) = device::held_lower_bound(trial, record) {
+                let number = trial.record.trial;
+                let why = format!("trial {number}, {phase}: the peak is a lower bound: {why}");
+                return (planned_or(planned, missing), Reading::Unavailable(why));
+            }
+            measured = measured.max(device::held_in(trial, record).measured().copied());
+        }
+    }
     (
-        planned.map_or_else(|| missing("no trial has a plan and a context for"), Reading::Measured),
+        planned_or(planned, missing),
         measured.map_or_else(|| missing("no trial has a peak of"), Reading::Measured),
     )
+}
+
+fn planned_or(planned: Option<Bytes>, missing: impl Fn(&str) -> Reading<Bytes>) -> Reading<Bytes> {
+    planned.map_or_else(|| missing("no trial has a plan and a context for"), Reading::Measured)
 }
 
 fn difference(from: &Reading<Bytes>, to: &Reading<Bytes>) -> Reading<i64> {

@@ -1,0 +1,53 @@
+//! An account as a run folder: it is reported like what was measured here, and says that it was not.
+
+use std::io;
+use std::path::Path;
+
+use ledger::Reading;
+
+use super::Account;
+use crate::clock::{folder_name, wall_clock};
+use crate::record::{
+    ACCOUNT_FILE, FORMAT_VERSION, MachineCard, RunFolder, RunRecord, ScenarioRecord, write_atomically,
+};
+use crate::scenario::hex_sha256;
+use crate::verdict::ExitCode;
+
+/// The name that stands for a scenario: no scenario was run.
+const NAME: &str = "import";
+
+/// Puts `account` into a run folder of its own below `runs`. `command` is how it was made.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub fn keep(account: &Account, command: String, runs: &Path) -> io::Result<RunFolder> {
+    let elsewhere = "logs do not say on which machine they were written";
+    let record = RunRecord {
+        format_version: FORMAT_VERSION,
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        program_sha256: String::new(),
+        scenario: ScenarioRecord {
+            name: NAME.to_owned(),
+            why: "What logs of other programs say of one machine and one runtime.".to_owned(),
+            sha256: hex_sha256(command.as_bytes()),
+            text: command,
+        },
+        started_at: wall_clock(),
+        finished_at: None,
+        machine: MachineCard { gpus: Reading::Unavailable(elsewhere.to_owned()), ..MachineCard::default() },
+        cells: Vec::new(),
+        chosen: false,
+        excluded: Vec::new(),
+        bases: Vec::new(),
+        levers: Vec::new(),
+        trials_per_cell: 0,
+        budgets: Vec::new(),
+        trials: Vec::new(),
+        resumed_from: None,
+        exit_code: None,
+    };
+    let mut folder = RunFolder::create(runs.join(folder_name()), record)?;
+    write_atomically(&folder.path().join(ACCOUNT_FILE), account)?;
+    folder.finish(wall_clock(), ExitCode::Pass.code())?;
+    Ok(folder)
+}

@@ -1,0 +1,36 @@
+//! When a trial may begin: how close the machine must be to what it was before the first one.
+
+use std::time::Duration;
+
+use ledger::Bytes;
+
+/// The settle rule of a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Floor {
+    /// By how much memory may be off, where the scenario says so.
+    pub tolerance: Option<Bytes>,
+    /// How long is waited for it.
+    pub timeout: Duration,
+}
+
+impl Floor {
+    /// How long is waited where the scenario says nothing.
+    pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// By how much memory may be off at least: logs, daemons and drivers move by some MiB.
+    pub const TOLERANCE: Bytes = Bytes::mib(64);
+
+    /// Of main memory, the part that other programs move, whatever is measured.
+    const PART: u64 = 100;
+
+    /// By how much main memory may be off, of which there are `total` bytes: 64 MiB or a hundredth of it, whichever is more.
+    pub fn memory_tolerance(&self, total: Option<Bytes>) -> Bytes {
+        let part = Bytes(total.unwrap_or_default().0 / Floor::PART);
+        self.tolerance.unwrap_or(Floor::TOLERANCE.max(part))
+    }
+
+    /// By how much device memory may be off.
+    pub fn device_tolerance(&self) -> Bytes {
+        self.tolerance.unwrap_or(Floor::TOLERANCE)
+    }
+}
