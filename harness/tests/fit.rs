@@ -366,4 +366,17 @@ fn a_line_that_a_run_has_measured_says_so() {
         lines.iter().any(|line| line["evidence"] == "planned"),
         "three drafts were measured, others were not"
     );
+
+    // A peak that may have been higher is no value to show beside a prediction.
+    let mut run = Run::load(&recorded()).unwrap();
+    for trial in &mut run.trials {
+        let decode = trial.record.phases.iter_mut().find(|phase| phase.phase == Phase::Decode).unwrap();
+        decode.end.resident = Reading::Unavailable("its process has ended".to_owned());
+    }
+    sample_run::write(&run, &runs.join("20260101T000000.000Z"));
+    let answer = json(&sweep(&[&arguments[..], &keep[..]].concat(), folder.path()));
+    let lines = answer["lines"].as_array().unwrap();
+    let refused: Vec<&Value> = lines.iter().map(|line| &line["evidence"]["no_value"]["why"]).collect();
+    let named = refused.iter().filter_map(|why| why.as_str()).filter(|why| why.contains("lower bound"));
+    assert_eq!(named.count(), 2, "{refused:?}");
 }

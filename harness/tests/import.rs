@@ -88,6 +88,8 @@ fn the_reported_case_is_kept_as_a_run_with_a_report() {
     }
     assert!(page.contains("11,891.0 MiB were taken of the whole device"));
     assert!(page.contains("reported-case.log:5") && page.contains("Nothing of this was measured by sweep"));
+    assert!(page.contains("sweep import reported-case.free reported-case.log --part kv_cache=128MiB</code>"));
+    assert!(page.contains("logs do not say") && !page.contains("logical processors"), "missing is not zero");
     assert!(!page.contains("id=\"cells\"") && !page.contains("sweep run FILE"));
 
     // From its records alone, at any later time.
@@ -95,7 +97,7 @@ fn the_reported_case_is_kept_as_a_run_with_a_report() {
     let check = Command::new(env!("CARGO_BIN_EXE_sweep")).arg("check").arg(run).output().expect("it starts");
     assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stderr));
     let verdict = String::from_utf8_lossy(&check.stdout).into_owned();
-    let headline = "NO BUDGET: 12,947.0 MiB are used by the machine: 5,765.5 MiB are named by the logs, +7,181.5 MiB are unexplained";
+    let headline = "NO BUDGET: 12,947.0 MiB are used by the machine: 5,765.5 MiB are named by the logs, 7,181.5 MiB are unexplained";
     assert!(verdict.contains(headline), "{verdict}");
 
     let path = run.join("account.json");

@@ -125,7 +125,7 @@ fn the_machine_at_the_end_stands_beside_the_machine_before() {
     ] {
         assert!(html.contains(&row(name, before, after)), "{name}");
     }
-    assert!(html.contains("The floor was waited for 1.3 s: 7,168.0 MiB available"));
+    assert!(html.contains("The floor was waited for 1.3 s. Available: 7,168.0 MiB; taken of devices: n"));
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn names_and_logs_cannot_become_markup() {
     let mut run = run();
     run.record.scenario.name = hostile.to_owned();
     run.record.scenario.text = hostile.to_owned();
-    run.record.machine.cpu = hostile.to_owned();
+    run.record.machine.as_mut().unwrap().cpu = hostile.to_owned();
     run.record.budgets[0].id = hostile.to_owned();
     for cell in &mut run.record.cells {
         cell.model = hostile.to_owned();

@@ -65,7 +65,10 @@ pub(super) fn import(arguments: &ImportArguments, printer: &Printer) -> Result<E
 /// The command that reads these logs.
 fn command(arguments: &ImportArguments) -> String {
     let logs = arguments.logs.iter().map(|log| format!(" {}", log.display()));
-    let parts = arguments.parts.iter().map(|part| format!(" --part {}={}B", part.class, part.bytes.0));
+    let parts = arguments.parts.iter().map(|part| match part.bytes {
+        Bytes(bytes) if bytes % (1 << 20) == 0 => format!(" --part {}={}MiB", part.class, bytes >> 20),
+        Bytes(bytes) => format!(" --part {}={bytes}B", part.class),
+    });
     format!("sweep import{}{}", logs.collect::<String>(), parts.collect::<String>())
 }
 

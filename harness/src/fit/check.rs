@@ -83,8 +83,8 @@ fn predict(run: &Run, cell: &CellRecord, context: Tokens, engines: &BuiltinEngin
 fn configuration_of(run: &Run, cell: &CellRecord) -> Result<Configuration, String> {
     let (mut build, mut draft) = (BuildOptions::default(), SettingsDraft::default());
     for (name, value) in cell.settings.iter().chain(&cell.build) {
-        let threads = run.record.machine.cores.to_string();
-        let value = if name == "threads" && value == "auto" { &threads } else { value };
+        let threads = run.record.machine.as_ref().map(|machine| machine.cores.to_string());
+        let value = threads.as_ref().filter(|_| name == "threads" && value == "auto").unwrap_or(value);
         match draft.set(name, value).or_else(|| build.set(name, value)) {
             Some(Ok(())) => {}
             Some(Err(Expected(expected))) => {

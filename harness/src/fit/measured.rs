@@ -25,6 +25,22 @@ pub struct Measured {
     pub context_tokens: Tokens,
 }
 
+/// What runs say of a configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recorded {
+    /// No run has it.
+    Nothing,
+    /// The newest run with a value has this one.
+    Measured(Measured),
+    /// Runs have it, and none has a value; the newest of them, and why.
+    NoValue {
+        /// The run's folder.
+        run: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
 /// The runs in which a model was measured, newest first.
 #[derive(Debug, Default)]
 pub struct Records {
@@ -46,13 +62,14 @@ impl Records {
 
     /// What the newest run with this configuration and about `context` tokens measured. The lengths that a cell was started with
     /// size nothing, so that only the tokens that were held count.
-    pub fn find(&mut self, configuration: &Configuration, context: Tokens) -> Option<Measured> {
+    pub fn find(&mut self, configuration: &Configuration, context: Tokens) -> Recorded {
         let (build, settings) = (configuration.build.to_map(), configuration.settings.to_map());
         let source = &self.source;
         let same = |cell: &&CellRecord| {
             cell.source == *source && cell.build == build && telling(&cell.settings) == telling(&settings)
         };
-        self.runs.iter_mut().find_map(|(folder, record, run)| {
+        let mut no_value = None;
+        let found = self.runs.iter_mut().find_map(|(folder, record, run)| {
             let cells: Vec<_> = record.cells.iter().filter(same).map(|cell| cell.id.clone()).collect();
             if cells.is_empty() {
                 return None;
@@ -62,14 +79,20 @@ impl Records {
             }
             let run = run.as_ref()?;
             let near = |held: Tokens| held.0.abs_diff(context.0) <= CONTEXT_TOLERANCE;
-            let found =
-                cells.iter().filter_map(|cell| measured(run, cell).ok()).find(|(held, _)| near(*held));
-            found.map(|(context_tokens, peak_bytes)| Measured {
-                run: folder.clone(),
-                peak_bytes,
-                context_tokens,
-            })
-        })
+            for cell in &cells {
+                match measured(run, cell) {
+                    Ok((context_tokens, peak_bytes)) if near(context_tokens) => {
+                        return Some(Measured { run: folder.clone(), peak_bytes, context_tokens });
+                    }
+                    Ok(_) => {}
+                    Err(why) => {
+                        no_value.get_or_insert(Recorded::NoValue { run: folder.clone(), why });
+                    }
+                }
+            }
+            None
+        });
+        found.map(Recorded::Measured).or(no_value).unwrap_or(Recorded::Nothing)
     }
 }
 

@@ -24,7 +24,7 @@ pub use axes::Axes;
 pub use check::{CheckedCell, TOLERANCE, check};
 pub use keep::{Keep, KeepError};
 pub use loss::{ExplainedQuality, Loss, NoRecords, QualityRecords};
-pub use measured::{Measured, Records};
+pub use measured::{Measured, Recorded, Records};
 pub use planner::{Configuration, Planner};
 pub use rank::{Candidate, Found, Least};
 pub use search::Search;

@@ -3,13 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use ledger::Reading;
-
 use super::Account;
 use crate::clock::{folder_name, wall_clock};
-use crate::record::{
-    ACCOUNT_FILE, FORMAT_VERSION, MachineCard, RunFolder, RunRecord, ScenarioRecord, write_atomically,
-};
+use crate::record::{ACCOUNT_FILE, FORMAT_VERSION, RunFolder, RunRecord, ScenarioRecord, write_atomically};
 use crate::scenario::hex_sha256;
 use crate::verdict::ExitCode;
 
@@ -21,7 +17,6 @@ const NAME: &str = "import";
 /// # Errors
 /// Where the folder cannot be written.
 pub fn keep(account: &Account, command: String, runs: &Path) -> io::Result<RunFolder> {
-    let elsewhere = "logs do not say on which machine they were written";
     let record = RunRecord {
         format_version: FORMAT_VERSION,
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -34,7 +29,7 @@ pub fn keep(account: &Account, command: String, runs: &Path) -> io::Result<RunFo
         },
         started_at: wall_clock(),
         finished_at: None,
-        machine: MachineCard { gpus: Reading::Unavailable(elsewhere.to_owned()), ..MachineCard::default() },
+        machine: None,
         cells: Vec::new(),
         chosen: false,
         excluded: Vec::new(),

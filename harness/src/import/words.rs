@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ledger::Reading;
+use ledger::{Bytes, Reading};
 
 use super::Account;
 use super::evidence::{MachineUse, Place};
@@ -28,7 +28,10 @@ impl Account {
             (Reading::Measured(used), Reading::Measured(unexplained)) => format!(
                 "{} MiB are used by the machine: {named} MiB are named by the logs, {} MiB are unexplained",
                 mib(used.used_bytes),
-                signed_mib(*unexplained)
+                match u64::try_from(*unexplained) {
+                    Ok(bytes) => mib(Bytes(bytes)),
+                    Err(_) => signed_mib(*unexplained),
+                }
             ),
             _ => format!("{named} MiB are named by the logs; what the machine used is not known"),
         }

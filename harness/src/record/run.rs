@@ -21,8 +21,9 @@ pub struct RunRecord {
     pub started_at: String,
     /// When it ended, RFC 3339. `None` while it runs, and for ever where it was killed.
     pub finished_at: Option<String>,
-    /// The machine.
-    pub machine: MachineCard,
+    /// The machine. `None` where the run was imported from logs, which do not say where they were written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineCard>,
     /// Every cell, in the order in which they run.
     pub cells: Vec<CellRecord>,
     /// True where someone chose these among the scenario's cells: the others are not missing.

@@ -175,7 +175,7 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         scenario: sweep.scenario.record(),
         started_at: wall_clock(),
         finished_at: None,
-        machine: machine_card(&gpu).map_err(|error| SweepError::Machine(error.to_string()))?,
+        machine: Some(machine_card(&gpu).map_err(|error| SweepError::Machine(error.to_string()))?),
         cells: cells.iter().map(Cell::record).collect(),
         chosen: !sweep.only.is_empty(),
         excluded,

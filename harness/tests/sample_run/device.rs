@@ -54,7 +54,7 @@ pub fn run_on(board: Board) -> Run {
             vec![of("board", BudgetSubject::HostAndDevice, 3600, "leaves room for a camera on an 8 GB board")]
         }
     };
-    run.record.machine.gpus = match board {
+    run.record.machine.as_mut().unwrap().gpus = match board {
         Board::Card => Reading::Measured(vec!["NVIDIA H100 80GB HBM3".to_owned()]),
         Board::Unified => Reading::Unavailable(NO_LIBRARY.to_owned()),
     };

@@ -100,7 +100,7 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
         },
         started_at: "2026-05-27T09:30:00Z".to_owned(),
         finished_at: Some("2026-05-27T09:34:10Z".to_owned()),
-        machine: machine(),
+        machine: Some(machine()),
         cells: cells.iter().map(|(model, length, _)| cell(*model, *length)).collect(),
         excluded: vec![ExcludedCell {
             axes: vec![("model".to_owned(), "qwen3-4b".to_owned()), ("mtp".to_owned(), "true".to_owned())],

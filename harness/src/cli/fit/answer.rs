@@ -1,6 +1,7 @@
 //! What `sweep fit` answers, for programs and for people alike.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use ledger::{BufferClass, Bytes, Millis, Phase, Tokens};
 use serde::Serialize;
@@ -8,7 +9,9 @@ use serde::Serialize;
 use super::super::CliError;
 use super::super::arguments::FitArguments;
 use crate::fit::measured::difference;
-use crate::fit::{Candidate, Configuration, Keep, Least, Loss, Measured, Planner, Records, Trade, trades};
+use crate::fit::{
+    Candidate, Configuration, Keep, Least, Loss, Measured, Planner, Recorded, Records, Trade, trades,
+};
 use crate::scenario::{ModelSource, SettingsDraft};
 
 /// Version of the JSON form.
@@ -73,6 +76,13 @@ pub(super) struct Line {
 pub(super) enum Evidence {
     /// Nobody has.
     Planned,
+    /// A run has this configuration and no value for it: its peak is a lower bound, or it did not come to its end.
+    NoValue {
+        /// The run's folder.
+        run: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A run has measured this configuration.
     Measured {
         /// What it measured.
@@ -135,8 +145,9 @@ pub(super) fn line(
     let peak = planner.peak(configuration)?;
     let context = planner.context(&configuration.settings);
     let evidence = match records.find(configuration, context) {
-        None => Evidence::Planned,
-        Some(record) => {
+        Recorded::Nothing => Evidence::Planned,
+        Recorded::NoValue { run, why } => Evidence::NoValue { run, why },
+        Recorded::Measured(record) => {
             let difference = difference(peak.total, record.peak_bytes);
             Evidence::Measured { record, difference }
         }

@@ -65,6 +65,7 @@ fn ranked(answer: &Answer) -> String {
 fn row(line: &Line) -> Vec<String> {
     let peak = match &line.evidence {
         Evidence::Planned => "planned".to_owned(),
+        Evidence::NoValue { why, .. } => format!("no value: {why}"),
         Evidence::Measured { record, difference } => {
             format!("measured {} ({:+.1} %)", mib(record.peak_bytes), difference * 100.0)
         }

@@ -66,12 +66,12 @@ impl ConditionsTable {
             });
         }
         let known = |reading: &Reading<Bytes>| {
-            reading.measured().map_or_else(|| "n/a".to_owned(), |bytes| mib(*bytes))
+            reading.measured().map_or_else(|| "n/a".to_owned(), |bytes| format!("{} MiB", mib(*bytes)))
         };
         Some(ConditionsTable {
             end: last.phase.name(),
             floor: format!(
-                "The floor was waited for {} s: {} MiB available, {} MiB of device memory taken, {} MiB of page cache, \
+                "The floor was waited for {} s. Available: {}; taken of devices: {}; page cache: {}, \
                  which is not counted. It may be off by {} MiB of main and {} MiB of device memory.",
                 grouped(floor.settled_us.0 as f64 / 1e6, 1),
                 known(&floor.reading.available_bytes),

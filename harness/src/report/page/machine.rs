@@ -3,12 +3,28 @@
 use ledger::Bytes;
 
 use crate::number::{count, mib};
-use crate::record::{Reading, RunRecord};
+use crate::record::{MachineCard, Reading, RunRecord};
 
 /// Name and value of each fact, in the order of the card.
 pub(super) fn facts(run: &RunRecord) -> Vec<(&'static str, String)> {
-    let machine = &run.machine;
     let known = |text: &str| if text.is_empty() { "not recorded".to_owned() } else { text.to_owned() };
+    let mut facts = match &run.machine {
+        Some(machine) => of_machine(machine, known),
+        None => vec![("Machine", "logs do not say on which one they were written".to_owned())],
+    };
+    facts.extend([
+        ("sweep", known(&run.program_version)),
+        ("Started", run.started_at.clone()),
+        ("Finished", run.finished_at.clone().unwrap_or_else(|| "not finished".to_owned())),
+    ]);
+    if run.machine.is_some() {
+        let from = run.resumed_from.clone().unwrap_or_else(|| "nothing; every trial is new".to_owned());
+        facts.push(("Taken over from", from));
+    }
+    facts
+}
+
+fn of_machine(machine: &MachineCard, known: impl Fn(&str) -> String) -> Vec<(&'static str, String)> {
     let gpus = match &machine.gpus {
         Reading::Measured(names) if names.is_empty() => "none".to_owned(),
         Reading::Measured(names) => names.join(", "),
@@ -36,12 +52,5 @@ pub(super) fn facts(run: &RunRecord) -> Vec<(&'static str, String)> {
         ("Memory page", format!("{} B", count(machine.page_bytes.0))),
         ("GPU", gpus),
         ("System", format!("{}, kernel {}", known(&machine.system), known(&machine.kernel))),
-        ("sweep", known(&run.program_version)),
-        ("Started", run.started_at.clone()),
-        ("Finished", run.finished_at.clone().unwrap_or_else(|| "not finished".to_owned())),
-        (
-            "Taken over from",
-            run.resumed_from.clone().unwrap_or_else(|| "nothing; every trial is new".to_owned()),
-        ),
     ]
 }
