@@ -44,9 +44,12 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// The thread `name`. The first thread has the name of the program, whatever that is.
 fn thread_named(name: &str) -> i32 {
     let tasks = std::fs::read_dir("/proc/self/task").expect("readable").flatten();
+    let first = std::process::id().to_string();
     let found = tasks
+        .filter(|task| task.file_name().to_str() != Some(first.as_str()))
         .map(|task| task.path())
         .find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name));
     let number = found.as_deref().and_then(Path::file_name).and_then(|number| number.to_str());

@@ -12,7 +12,7 @@ use crate::record::{RecordedTrial, RequestRecord};
 /// What a target tidies up after its last request is over by then.
 const TIDYING: Micros = Micros(500_000);
 
-/// A phase in which nothing is asked must be seen for so long, beyond [`TIDYING`].
+/// A phase in which nothing is asked must be seen for so long, from half a second after its beginning.
 pub const LEAST_TIME: Micros = Micros(2_000_000);
 
 /// Bytes a second below which nothing is a leak.
