@@ -34,3 +34,20 @@ impl Floor {
         self.tolerance.unwrap_or(Floor::TOLERANCE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tolerance_that_is_given_holds_for_both_memories() {
+        let rule = |tolerance| Floor { tolerance, timeout: Floor::TIMEOUT };
+        assert_eq!(rule(None).memory_tolerance(Some(Bytes::gib(4))), Bytes::mib(64));
+        assert_eq!(rule(None).memory_tolerance(Some(Bytes::mib(16_000))), Bytes::mib(160));
+        assert_eq!(rule(None).memory_tolerance(None), Bytes::mib(64));
+        assert_eq!(rule(None).device_tolerance(), Bytes::mib(64));
+        let given = rule(Some(Bytes::mib(7)));
+        assert_eq!(given.memory_tolerance(Some(Bytes::gib(64))), Bytes::mib(7));
+        assert_eq!(given.device_tolerance(), Bytes::mib(7));
+    }
+}
