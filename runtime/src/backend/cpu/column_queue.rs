@@ -8,11 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub const MATRICES: usize = 8;
 
 /// A queue of column ranges of up to [`MATRICES`] row-major matrices. Workers claim ranges until none is left, so a worker
-/// whose core is slow or taken away holds up the others by one range at most.
+/// whose core is slow or taken away holds up the others by one claim at most.
 #[derive(Debug, Default)]
 pub struct ColumnQueue<'a> {
     matrices: [Option<Matrix<'a>>; MATRICES],
     next: AtomicUsize,
+    /// Ranges in all.
+    ranges: usize,
+    /// Among how many workers neighbouring ranges are shared; 0 where each is claimed for itself.
+    sharers: usize,
 }
 
 #[derive(Debug)]
@@ -31,6 +35,12 @@ unsafe impl Sync for ColumnQueue<'_> {}
 unsafe impl Send for ColumnQueue<'_> {}
 
 impl<'a> ColumnQueue<'a> {
+    /// An empty queue that hands out neighbouring ranges together, many at first and fewer towards the end (guided
+    /// self-scheduling, Polychronopoulos and Kuck 1987): half of each of the `workers`' part of what is left.
+    pub fn in_long_runs(workers: usize) -> ColumnQueue<'a> {
+        ColumnQueue { sharers: workers, ..ColumnQueue::default() }
+    }
+
     /// Adds a matrix of `columns` columns, to be handed out `grain` columns at a time; its number is its place in the order of
     /// addition. Gives the slice back if the queue is full or the length is not a multiple of `columns`.
     pub fn add(&mut self, values: &'a mut [f32], columns: usize, grain: usize) -> Result<(), &'a mut [f32]> {
@@ -52,12 +62,14 @@ impl<'a> ColumnQueue<'a> {
             (Some(free), Some(rows)) if rows * columns == values.len() && inside => {
                 // A matrix without rows has no element at `range.start`, and none is ever reached.
                 let start = values.as_mut_ptr().wrapping_add(range.start);
+                let grain = grain.max(1);
+                self.ranges += range.len().div_ceil(grain);
                 *free = Some(Matrix {
                     start,
                     rows,
                     stride: columns,
                     columns: range.len(),
-                    grain: grain.max(1),
+                    grain,
                     borrow: PhantomData,
                 });
                 Ok(())
@@ -66,24 +78,37 @@ impl<'a> ColumnQueue<'a> {
         }
     }
 
-    /// The next range that nobody has claimed, with the number of its matrix; `None` when all are taken.
+    /// The next range that nobody has claimed, or several of one matrix as one, with the number of the matrix; `None` when all
+    /// are taken.
     pub fn claim(&self) -> Option<(usize, ColumnsMut<'_>)> {
-        // Relaxed is enough: only the uniqueness of the ticket matters, the section's end publishes the results.
-        let mut ticket = self.next.fetch_add(1, Ordering::Relaxed);
+        // Relaxed is enough: only the uniqueness of tickets matters, the section's end publishes the results.
+        let mut first = self.next.load(Ordering::Relaxed);
+        loop {
+            let (number, matrix, place) = self.find(first)?;
+            let together = match self.sharers {
+                0 => 1,
+                sharers => ((self.ranges - first) / (2 * sharers)).max(1),
+            };
+            let end = (place + together).min(matrix.columns.div_ceil(matrix.grain));
+            let next = first + (end - place);
+            match self.next.compare_exchange_weak(first, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    let columns = place * matrix.grain..(end * matrix.grain).min(matrix.columns);
+                    let (start, rows, stride) = (matrix.start, matrix.rows, matrix.stride);
+                    return Some((number, ColumnsMut { start, rows, stride, columns, borrow: PhantomData }));
+                }
+                Err(other) => first = other,
+            }
+        }
+    }
+
+    /// The matrix that a ticket is of, its number, and which of its ranges that is.
+    fn find(&self, mut ticket: usize) -> Option<(usize, &Matrix<'a>, usize)> {
         for (number, matrix) in self.matrices.iter().enumerate() {
             let matrix = matrix.as_ref()?;
             let ranges = matrix.columns.div_ceil(matrix.grain);
             if ticket < ranges {
-                let first = ticket * matrix.grain;
-                let columns = first..(first + matrix.grain).min(matrix.columns);
-                let part = ColumnsMut {
-                    start: matrix.start,
-                    rows: matrix.rows,
-                    stride: matrix.stride,
-                    columns,
-                    borrow: PhantomData,
-                };
-                return Some((number, part));
+                return Some((number, matrix, ticket));
             }
             ticket -= ranges;
         }
@@ -153,6 +178,23 @@ mod tests {
         });
         assert!(first.iter().all(|&value| value == 1.0));
         assert!(second.iter().all(|&value| value == 2.0));
+    }
+
+    #[test]
+    fn long_runs_come_first_and_cover_everything_once() {
+        let (mut first, mut second) = (vec![0.0f32; 2 * 640], vec![0.0f32; 2 * 40]);
+        let mut queue = ColumnQueue::in_long_runs(2);
+        queue.add(&mut first, 640, 10).unwrap();
+        queue.add(&mut second, 40, 10).unwrap();
+        let mut runs = Vec::new();
+        while let Some((number, mut part)) = queue.claim() {
+            runs.push((number, part.columns().len()));
+            (0..2).for_each(|row| part.row(row).iter_mut().for_each(|value| *value += 1.0));
+        }
+        // A quarter of 68 ranges, of the 51 that are left, and so on; never past the end of a matrix.
+        assert_eq!(runs[..3], [(0, 170), (0, 120), (0, 90)]);
+        assert_eq!(runs[runs.len() - 4..], [(1, 10); 4]);
+        assert!(first.iter().chain(&second).all(|&value| value == 1.0));
     }
 
     #[test]

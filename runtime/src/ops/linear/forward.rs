@@ -11,8 +11,8 @@ use crate::ops::{matmul_dense, tiles};
 /// Rows in the smallest piece of work: two tiles, what the fastest kernel computes together.
 pub const ROWS_TOGETHER: usize = 32;
 
-/// Bytes of weights in a piece of work. The largest still fits a core's L2 cache beside the activations that are
-/// multiplied with it; the smallest is worth some microseconds.
+/// Bytes of weights in the smallest piece of work: at most what fits a core's L2 cache beside the activations that are
+/// multiplied with it, and at least what is worth some microseconds.
 const PIECE_BYTES: std::ops::RangeInclusive<usize> = 32 << 10..=256 << 10;
 
 /// Pieces that each worker should get at least, so that the last one is short beside the whole.
@@ -209,7 +209,12 @@ fn section<'a, 'b: 'a>(
     inputs: &Inputs<'_>,
     batch: impl IntoIterator<Item = &'a mut Rows<'b>>,
 ) {
-    let mut queue = ColumnQueue::default();
+    let mut queue = match inputs.tokens <= tiles::tokens_together(isa) {
+        // Weights come from memory once, and the first lines of a run are waited for.
+        true => ColumnQueue::in_long_runs(pool.threads()),
+        // Once for each block of tokens: from the L2 cache, if they fit.
+        false => ColumnQueue::default(),
+    };
     let mut work: [Option<(Matrix<'_>, Store)>; MATRICES] = [None; MATRICES];
     let mut outs: [Option<(&mut [f32], usize, usize)>; MATRICES] = Default::default();
     for ((work, out), rows) in work.iter_mut().zip(&mut outs).zip(batch) {

@@ -15,7 +15,7 @@ use crate::ops::quantize_activations::QuantizedActivations;
 use crate::ops::store::Store;
 
 /// Tokens of a step.
-const MOST_TOKENS: usize = 4;
+pub(super) const MOST_TOKENS: usize = 4;
 
 /// Rows in a register.
 const HALF: usize = TILE_ROWS / 2;

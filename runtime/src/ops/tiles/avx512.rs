@@ -21,7 +21,7 @@ use crate::ops::quantize_activations::QuantizedActivations;
 use crate::ops::store::Store;
 
 /// Tokens of a step.
-const MOST_TOKENS: usize = 12;
+pub(super) const MOST_TOKENS: usize = 12;
 
 /// Tiles of a step.
 const MOST_TILES: usize = 2;

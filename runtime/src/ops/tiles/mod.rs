@@ -44,6 +44,17 @@ use crate::ops::store::Store;
 /// Rows in a tile.
 pub(crate) const TILE_ROWS: usize = 16;
 
+/// Tokens that are multiplied with a tile while it passes by once.
+pub(crate) fn tokens_together(isa: InstructionSet) -> usize {
+    match isa.supported() {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512Vnni => avx512::MOST_TOKENS,
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => avx2::MOST_TOKENS,
+        _ => 1,
+    }
+}
+
 /// Multiplies the tiles that `out`'s columns are the rows of with all tokens of `activations`. `out` starts at a tile's
 /// first row; `activations` have the columns and the group size of `tiles`.
 pub(crate) fn multiply(
