@@ -1,17 +1,32 @@
 //! Which vector instructions the kernels may use.
 
-/// The kernel variants, from the slowest to the fastest.
+/// The kernel variants of this architecture, from the slowest to the fastest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InstructionSet {
     /// Plain Rust, on any processor.
     Portable,
     /// AVX2 with FMA and F16C (x86-64-v3).
+    #[cfg(target_arch = "x86_64")]
     Avx2,
     /// AVX-512 F, BW, DQ, VL and VNNI (`vpdpbusd`), on top of [`InstructionSet::Avx2`].
+    #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// NEON with dot products of bytes (`sdot`; Cortex-A76, A78AE and later).
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod,
 }
 
 impl InstructionSet {
+    const ALL: &[Self] = &[
+        Self::Portable,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512Vnni,
+        #[cfg(target_arch = "aarch64")]
+        Self::NeonDotprod,
+    ];
+
     /// The best set that this processor and operating system support. Cheap: the answer is cached.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
@@ -31,6 +46,12 @@ impl InstructionSet {
                 return Self::Avx2;
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon")
+            && std::arch::is_aarch64_feature_detected!("dotprod")
+        {
+            return Self::NeonDotprod;
+        }
         Self::Portable
     }
 
@@ -43,7 +64,7 @@ impl InstructionSet {
     /// Every set that this processor supports, the slowest first; what a test runs through.
     pub fn all_supported() -> impl Iterator<Item = Self> {
         let best = Self::detect();
-        [Self::Portable, Self::Avx2, Self::Avx512Vnni].into_iter().filter(move |&isa| isa <= best)
+        Self::ALL.iter().copied().filter(move |&isa| isa <= best)
     }
 }
 
@@ -54,7 +75,9 @@ mod tests {
     #[test]
     fn portable_is_always_there_and_requests_are_capped() {
         assert_eq!(InstructionSet::all_supported().next(), Some(InstructionSet::Portable));
-        assert_eq!(InstructionSet::Avx512Vnni.supported(), InstructionSet::detect());
+        assert_eq!(InstructionSet::all_supported().last(), Some(InstructionSet::detect()));
+        let best = *InstructionSet::ALL.last().unwrap();
+        assert_eq!(best.supported(), InstructionSet::detect());
         assert_eq!(InstructionSet::Portable.supported(), InstructionSet::Portable);
     }
 }

@@ -15,6 +15,8 @@ pub mod roofline;
 mod shared;
 mod streaming;
 mod vector;
+#[cfg(target_arch = "aarch64")]
+mod vector_neon;
 #[cfg(target_arch = "x86_64")]
 mod vector_x86;
 

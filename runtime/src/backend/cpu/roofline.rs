@@ -21,8 +21,8 @@ pub fn read(isa: InstructionSet, bytes: &[u8]) -> u64 {
     }
 }
 
-/// Multiplies and adds 8-bit integers in registers with `vpdpbusd`, `rounds` times in 16 independent chains. Returns the
-/// number of multiply-adds, or `None` where there is no such instruction.
+/// Multiplies and adds 8-bit integers in registers with `vpdpbusd` or `sdot`, `rounds` times in 16 independent chains. Returns
+/// the number of multiply-adds, or `None` where there is no such instruction.
 pub fn multiply_int8(isa: InstructionSet, rounds: u64) -> Option<u64> {
     match isa.supported() {
         #[cfg(target_arch = "x86_64")]
@@ -30,9 +30,49 @@ pub fn multiply_int8(isa: InstructionSet, rounds: u64) -> Option<u64> {
             // SAFETY: `supported` has checked the instructions.
             let sum = unsafe { x86::multiply_avx512(rounds) };
             std::hint::black_box(sum);
-            Some(rounds * x86::CHAINS as u64 * 64)
+            Some(rounds * CHAINS as u64 * 64)
+        }
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::NeonDotprod => {
+            // SAFETY: `supported` has checked the instructions.
+            let sum = unsafe { neon::multiply(rounds) };
+            std::hint::black_box(sum);
+            Some(rounds * CHAINS as u64 * 16)
         }
         _ => None,
+    }
+}
+
+/// Enough independent sums to cover the latency of the instruction twice over.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const CHAINS: usize = 16;
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use std::arch::aarch64::*;
+    use std::arch::asm;
+
+    use super::CHAINS;
+
+    #[target_feature(enable = "neon,dotprod")]
+    pub(super) fn multiply(rounds: u64) -> i32 {
+        let mut sums = [vdupq_n_s32(0); CHAINS];
+        for round in 0..rounds {
+            // A new operand each round, so that the products cannot be moved out of the loop.
+            let factor = vreinterpretq_s8_s32(vdupq_n_s32(round as i32));
+            for sum in &mut sums {
+                // SAFETY: touches nothing but its operands, and the function has the instruction.
+                unsafe {
+                    asm!(
+                        "sdot {sum:v}.4s, {factor:v}.16b, {factor:v}.16b",
+                        sum = inout(vreg) *sum,
+                        factor = in(vreg) factor,
+                        options(pure, nomem, nostack, preserves_flags),
+                    );
+                }
+            }
+        }
+        vaddvq_s32(sums.iter().fold(vdupq_n_s32(0), |all, sum| veorq_s32(all, *sum)))
     }
 }
 
@@ -40,8 +80,7 @@ pub fn multiply_int8(isa: InstructionSet, rounds: u64) -> Option<u64> {
 mod x86 {
     use std::arch::x86_64::*;
 
-    /// Enough independent sums to cover the latency of the instruction twice over.
-    pub(super) const CHAINS: usize = 16;
+    use super::CHAINS;
 
     /// How far ahead of the loads lines are asked for, as in the kernels.
     const PREFETCH_BYTES: usize = 4096;
@@ -96,8 +135,13 @@ mod tests {
     #[test]
     fn products_are_counted() {
         assert_eq!(multiply_int8(InstructionSet::Portable, 10), None);
+        #[cfg(target_arch = "x86_64")]
         if InstructionSet::detect() == InstructionSet::Avx512Vnni {
             assert_eq!(multiply_int8(InstructionSet::Avx512Vnni, 10), Some(10 * 16 * 64));
+        }
+        #[cfg(target_arch = "aarch64")]
+        if InstructionSet::detect() == InstructionSet::NeonDotprod {
+            assert_eq!(multiply_int8(InstructionSet::NeonDotprod, 10), Some(10 * 16 * 16));
         }
     }
 }

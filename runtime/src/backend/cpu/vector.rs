@@ -8,6 +8,8 @@
 //! Kernels must not pass vectors through closures or functions that are not `#[inline(always)]`.
 
 use super::InstructionSet;
+#[cfg(target_arch = "aarch64")]
+use super::vector_neon;
 #[cfg(target_arch = "x86_64")]
 use super::vector_x86;
 
@@ -99,7 +101,9 @@ impl InstructionSet {
             // SAFETY: `supported` has asked the processor for AVX2, FMA and F16C.
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => unsafe { vector_x86::run_avx2(kernel) },
-            _ => kernel.run::<Portable>(),
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::NeonDotprod => kernel.run::<vector_neon::Neon>(),
+            InstructionSet::Portable => kernel.run::<Portable>(),
         }
     }
 }

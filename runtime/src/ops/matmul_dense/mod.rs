@@ -10,6 +10,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 pub mod reference;
 #[cfg(test)]
@@ -124,6 +126,8 @@ pub(crate) fn multiply(
         InstructionSet::Avx512Vnni => avx512::multiply(matrix, x, out, store),
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => avx2::multiply(matrix, x, out, store),
-        _ => portable::multiply(matrix, x, out, store),
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::NeonDotprod => neon::multiply(matrix, x, out, store),
+        InstructionSet::Portable => portable::multiply(matrix, x, out, store),
     }
 }

@@ -26,6 +26,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 use ledger::Bytes;
@@ -164,7 +166,9 @@ pub fn quantize_activations<'w>(
                 InstructionSet::Avx512Vnni => avx512::quantize(x, group_size, values, scales, sums),
                 #[cfg(target_arch = "x86_64")]
                 InstructionSet::Avx2 => avx2::quantize(x, group_size, values, scales, sums),
-                _ => portable::quantize(x, group_size, values, scales, sums),
+                #[cfg(target_arch = "aarch64")]
+                InstructionSet::NeonDotprod => neon::quantize(x, group_size, values, scales, sums),
+                InstructionSet::Portable => portable::quantize(x, group_size, values, scales, sums),
             }
         },
     );

@@ -30,6 +30,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod exact;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod view;
 
@@ -73,7 +75,9 @@ pub(crate) fn multiply(
         InstructionSet::Avx512Vnni => avx512::multiply(tiles, activations, out, store),
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => avx2::multiply(tiles, activations, out, store),
-        _ => portable::multiply(tiles, activations, out, store),
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::NeonDotprod => neon::multiply(tiles, activations, out, store),
+        InstructionSet::Portable => portable::multiply(tiles, activations, out, store),
     }
 }
 
@@ -92,6 +96,9 @@ pub(crate) fn multiply_exact(
         InstructionSet::Avx512Vnni => avx512::multiply_exact(tiles, x, out, store),
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => avx2::multiply_exact(tiles, x, out, store),
-        _ => exact::multiply::<false>(tiles, x, out, store),
+        // The baseline of aarch64 has fused multiply-adds.
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::NeonDotprod => exact::multiply::<true>(tiles, x, out, store),
+        InstructionSet::Portable => exact::multiply::<false>(tiles, x, out, store),
     }
 }
