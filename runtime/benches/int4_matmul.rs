@@ -1,5 +1,5 @@
 //! The matrix products of the 4B models, each beside the bound that holds for it, measured in the same minute: with one
-//! token, the bandwidth of a streaming read; with 256 tokens, the rate of `vpdpbusd`.
+//! token, the bandwidth of a streaming read; with 256 tokens, the rate of 8-bit dot products (`vpdpbusd`, `sdot`).
 //!
 //! Criterion reports the spread; the line after each case is the best call against the best of the bound. On a shared
 //! machine only the best means something.
@@ -102,7 +102,7 @@ fn read_bandwidth(pool: &Pool, buffer: &[u8]) -> f64 {
     PIECE as f64 / best.as_secs_f64()
 }
 
-/// Best rate of `vpdpbusd`, all threads together, in multiply-adds a second.
+/// Best rate of 8-bit dot products, all threads together, in multiply-adds a second.
 fn int8_rate(pool: &Pool) -> Option<f64> {
     const ROUNDS: u64 = 200_000;
     let isa = InstructionSet::detect();
@@ -220,7 +220,9 @@ fn prefill(criterion: &mut Criterion) {
             rate / 1e12
         );
         match before.zip(int8_rate(&pool)).map(|(before, after)| before.max(after)) {
-            Some(bound) => println!(", {:.0} % of {:.3} TMAC/s vpdpbusd", 100.0 * rate / bound, bound / 1e12),
+            Some(bound) => {
+                println!(", {:.0} % of {:.3} TMAC/s in registers", 100.0 * rate / bound, bound / 1e12)
+            }
             None => println!(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A tile is 16 consecutive rows of `W` (the last tile padded with rows of scale 0). Inside a tile the columns come in
 //! blocks of 64 bytes, four bytes a row, so that one 64-byte load is one operand of `vpdpbusd` with a row in each
-//! 32-bit lane:
+//! 32-bit lane, and each quarter of it one of `sdot`:
 //!
 //! ```text
 //! 8 bits   block = 4 columns from k:  byte[4 r + i] = u[r][k + i]
