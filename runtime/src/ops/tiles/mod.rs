@@ -53,7 +53,9 @@ pub(crate) fn tokens_together(isa: InstructionSet) -> usize {
         InstructionSet::Avx512Vnni => avx512::MOST_TOKENS,
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => avx2::MOST_TOKENS,
-        _ => 1,
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::NeonDotprod => neon::MOST_TOKENS,
+        InstructionSet::Portable => 1,
     }
 }
 

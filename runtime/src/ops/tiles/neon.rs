@@ -18,7 +18,7 @@ use crate::ops::quantize_activations::{QuantizedActivations, joined_sum};
 use crate::ops::store::Store;
 
 /// Tokens of a step.
-const MOST_TOKENS: usize = 8;
+pub(super) const MOST_TOKENS: usize = 8;
 
 /// Rows in a register.
 const LANES: usize = 4;
