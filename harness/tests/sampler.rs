@@ -5,12 +5,15 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::clock::TrialClock;
 use harness::probe::nvmap::NvmapPool;
-use harness::probe::{ProcessMemory, ProcessTree, Sampler, SamplerOptions, SystemMemory, SystemRoot};
+use harness::probe::{
+    MemoryGuard, ProcessMemory, ProcessTree, Sampler, SamplerOptions, SystemMemory, SystemRoot,
+};
 use harness::record::Series;
 use ledger::{Bytes, Micros};
 
@@ -74,6 +77,7 @@ fn sampler_of(pid: u32, interval: Duration, path: &Path) -> Sampler {
         process: ProcessMemory::new(tree),
         system: SystemMemory::open(&root),
         nvmap: NvmapPool::open(&root),
+        guard: Arc::new(MemoryGuard::new(Bytes::ZERO, None)),
         clock: TrialClock::start(),
     };
     let sampler = Sampler::start(options, path).expect("it starts");

@@ -2,113 +2,20 @@
 
 mod fake;
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use fake::{FakeEngines, FakeTarget, scenario, still_machine};
-use harness::engines::Progress;
-use harness::interrupt::Interrupt;
+use fake::sweep::{start, sweep};
+use fake::{FakeEngines, scenario};
 use harness::probe::{ProcRoot, ProcessIdentity};
-use harness::record::{Outcome, Run, TrialRecord};
-use harness::scenario::{Cell, Scenario};
-use harness::sweep::{Observer, Sweep, SweepEnd, run};
-use harness::target::guard;
+use harness::record::{Outcome, Run};
+use harness::scenario::Scenario;
 use harness::verdict::{ExitCode, LeverWord, judge};
-use ledger::{Bytes, Phase};
+use ledger::Phase;
 
-#[derive(Default)]
-struct Notes(RefCell<Vec<String>>);
-
-impl Progress for Notes {
-    fn begin(&self, _: &str, _: Option<Bytes>) {}
-    fn advance(&self, _: Bytes) {}
-    fn end(&self) {}
-    fn is_interrupted(&self) -> bool {
-        false
-    }
-}
-
-impl Observer for Notes {
-    fn run_begins(&self, _: &Path, cells: usize, trials: u32, resumed_from: Option<&str>) {
-        self.0
-            .borrow_mut()
-            .push(format!("{cells} cells, {trials} trials, resumed: {}", resumed_from.is_some()));
-    }
-    fn cell_begins(&self, _: &Cell, _: usize, _: usize) {}
-    fn phase_begins(&self, _: Phase) {}
-    fn trial_ends(&self, record: &TrialRecord, taken_over: bool) {
-        let how = if taken_over { "taken over" } else { "run" };
-        self.0.borrow_mut().push(format!("{}-{} {how}", record.cell.model, record.trial));
-    }
-}
-
-fn sweep(
-    scenario: &Scenario,
-    runs: &Path,
-    only: &[String],
-    fresh: bool,
-    guardian: Option<Command>,
-) -> (SweepEnd, Vec<String>) {
-    let notes = Notes::default();
-    let interrupt = Interrupt::listen().expect("signals can be heard");
-    let end = run(Sweep {
-        scenario,
-        only,
-        runs,
-        fresh,
-        engines: &FakeEngines,
-        targets: &[("builtin".to_owned(), Box::new(FakeTarget { can_wait: true }))],
-        guardian,
-        machine: &still_machine(),
-        interrupt: &interrupt,
-        observer: &notes,
-    })
-    .expect("the harness itself works");
-    (end, notes.0.into_inner())
-}
-
-/// Three cells, of which the second has children and takes longer than the test.
 fn long_scenario() -> Scenario {
-    scenario(&["good.a", "fork_and_hang.b", "good.c"], |text| {
-        text.replace("outputTokens: 6, timeout: 10 s", "outputTokens: 6, timeout: 2 min")
-    })
-}
-
-/// Where the process that a test kills puts its run.
-fn work_folder() -> Option<PathBuf> {
-    std::env::var_os("FAKE_SWEEP").map(PathBuf::from)
-}
-
-/// Runs the long scenario in a process of its own, so that it can be killed.
-#[test]
-fn run_in_a_process() {
-    let Some(runs) = work_folder() else { return };
-    let mut guardian = Command::new(std::env::current_exe().expect("a program"));
-    guardian.args(["--exact", "guard_in_a_process", "--nocapture"]).env("FAKE_GUARD", "yes");
-    let scenario = if std::env::var_os("FAKE_SLOW_BUILD").is_some() {
-        scenario(&["good"], |text| text.replace("{engine: nowhere}", "{checkpoint: slow}"))
-    } else {
-        long_scenario()
-    };
-    let (mut end, _) = sweep(&scenario, &runs, &[], false, Some(guardian));
-    let code = if end.interrupted { 130 } else { 0 };
-    end.folder.finish(harness::clock::wall_clock(), code).expect("writable");
-    std::process::exit(i32::from(code));
-}
-
-#[test]
-fn guard_in_a_process() {
-    if std::env::var_os("FAKE_GUARD").is_some() {
-        guard(std::io::stdin().lock());
-    }
-}
-
-fn start(runs: &Path) -> Child {
-    let mut command = Command::new(std::env::current_exe().expect("a program"));
-    command.args(["--exact", "run_in_a_process", "--nocapture", "--test-threads=1"]).env("FAKE_SWEEP", runs);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
+    fake::sweep::Run::Long.scenario()
 }
 
 fn only_run(runs: &Path) -> Option<PathBuf> {
@@ -218,7 +125,7 @@ fn bad_cells_become_outcomes_and_the_others_finish() {
 #[test]
 fn a_killed_run_is_taken_up_where_it_was_and_its_target_is_gone() {
     let runs = tempfile::tempdir().expect("a folder");
-    let mut harness = start(runs.path());
+    let mut harness = start(fake::sweep::Run::Long, runs.path());
     let (folder, target) = wait_for_decode(runs.path());
     harness.kill().expect("it runs");
     harness.wait().expect("it ends");
@@ -265,7 +172,7 @@ fn a_killed_run_is_taken_up_where_it_was_and_its_target_is_gone() {
 #[test]
 fn a_run_that_is_asked_to_stop_saves_its_state() {
     let runs = tempfile::tempdir().expect("a folder");
-    let mut harness = start(runs.path());
+    let mut harness = start(fake::sweep::Run::Long, runs.path());
     let (folder, target) = wait_for_decode(runs.path());
     let pid = rustix::process::Pid::from_child(&harness);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
@@ -282,10 +189,7 @@ fn a_run_that_is_asked_to_stop_saves_its_state() {
 #[test]
 fn the_second_request_to_stop_does_not_wait() {
     let runs = tempfile::tempdir().expect("a folder");
-    let mut command = Command::new(std::env::current_exe().expect("a program"));
-    command.args(["--exact", "run_in_a_process", "--nocapture", "--test-threads=1"]);
-    command.env("FAKE_SWEEP", runs.path()).env("FAKE_SLOW_BUILD", "yes");
-    let mut harness = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut harness = start(fake::sweep::Run::SlowBuild, runs.path());
     let building = runs.path().join("building");
     let until = Instant::now() + Duration::from_secs(30);
     while !building.exists() {

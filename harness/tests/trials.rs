@@ -248,12 +248,82 @@ fn children_are_counted_and_none_survives() {
     assert!(words.contains("the sum of 3 processes' peaks"), "{words}");
     assert!(words.contains("left 2 of its processes behind"), "{words}");
     assert!(!series.samples.is_empty());
+    assert_eq!(children_that_sleep_for("1000"), Vec::<String>::new());
+}
+
+/// Children of this process that the fake target started to sleep for so many seconds; each behaviour has a number of its own.
+fn children_that_sleep_for(seconds: &str) -> Vec<String> {
     let mine = std::process::id();
-    let children = std::fs::read_to_string(format!("/proc/{mine}/task/{mine}/children")).unwrap_or_default();
-    for child in children.split_ascii_whitespace() {
-        let name = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
-        assert_ne!(name.trim(), "sleep", "process {child} was left behind");
+    let tasks = std::fs::read_dir(format!("/proc/{mine}/task")).expect("readable").flatten();
+    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    let children: Vec<String> =
+        lists.flat_map(|list| list.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
+    let command = |pid: &String| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let sleeps = format!("sleep\0{seconds}\0");
+    children.into_iter().filter(|pid| command(pid) == sleeps).collect()
+}
+
+#[test]
+fn a_child_that_left_its_session_and_its_parents_does_not_survive() {
+    let record = trial("daemon");
+    assert_eq!(record.outcome, Outcome::Completed, "{:?}", record.log_tail);
+    let words = record.warnings.join("\n");
+    assert!(words.contains("left 1 of its processes behind"), "{words}");
+    assert_eq!(children_that_sleep_for("2000"), Vec::<String>::new());
+}
+
+#[test]
+fn a_target_that_is_never_heard_of_ends_at_the_timeout() {
+    let short = |text: String| {
+        text.replace("- idle: {for: 50 ms, timeout: 10 s}", "- idle: {for: 50 ms, timeout: 300 ms}")
+            .replace("load: {timeout: 10 s}", "load: {timeout: 300 ms}")
+    };
+    for (can_wait, phase) in [(true, Phase::Idle), (false, Phase::Load)] {
+        let (record, _) = trial_of(&scenario(&["mute"], short), can_wait);
+        let Outcome::TimedOut { phase: found, .. } = record.outcome else { panic!("{:?}", record.outcome) };
+        assert_eq!(found, phase);
     }
+}
+
+#[test]
+fn the_kernel_is_told_to_kill_the_target_first() {
+    let record = trial("good");
+    assert!(record.log_tail.iter().any(|line| line == "oom_score_adj: 1000"), "{:?}", record.log_tail);
+}
+
+#[test]
+fn a_trial_ends_before_the_machine_runs_out_of_memory() {
+    let (copied, machine) = copied_board("orin-nx-16gb");
+    let meminfo = copied.path().join("proc/meminfo");
+    let before = std::fs::read_to_string(&meminfo).expect("recorded");
+    let change = |available: &str| {
+        let other = |line: &str| !line.starts_with("MemAvailable");
+        let lines: Vec<&str> = before.lines().filter(|line| other(line)).collect();
+        std::fs::write(&meminfo, format!("MemAvailable: {available}\n{}\n", lines.join("\n"))).expect("ours");
+    };
+    let mut entered = |phase| {
+        // 3 % of this board's memory is more than that.
+        if phase == Phase::Decode {
+            change("307200 kB");
+        }
+    };
+    let slow = |text: String| text.replace("outputTokens: 6", "outputTokens: 48");
+    let (record, ..) = trial_on(&machine, &scenario(&["good"], slow), true, &mut entered);
+    let Outcome::GuardKill { phase: Phase::Decode, available_bytes, least_bytes } = record.outcome else {
+        panic!("{:?}", record.outcome)
+    };
+    assert_eq!(available_bytes, Bytes::mib(300));
+    assert!(least_bytes > Bytes::mib(450) && least_bytes < Bytes::mib(500), "{least_bytes}");
+    assert!(!record.is_finished(), "a later run does not take it over");
+
+    // A scenario may ask for less, or for more than there is.
+    let asks = |least: &str| {
+        let limits = format!("target: builtin\nlimits: {{minAvailable: {least}}}");
+        let asking = scenario(&["good"], |text| text.replace("target: builtin", &limits));
+        trial_on(&machine, &asking, true, &mut |_| {}).0.outcome
+    };
+    assert_eq!(asks("200 MiB"), Outcome::Completed);
+    assert!(matches!(asks("1 TiB"), Outcome::GuardKill { phase: Phase::Idle, .. }));
 }
 
 #[test]

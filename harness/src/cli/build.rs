@@ -52,7 +52,7 @@ pub(super) fn engine(
 }
 
 fn interrupt() -> Result<Interrupt, CliError> {
-    Interrupt::listen().map_err(|source| CliError::Environment { what: "listen for signals", source })
+    Interrupt::listen(|_| {}).map_err(|source| CliError::Environment { what: "listen for signals", source })
 }
 
 fn options(pack: &PackArguments, lm_head: LmHead) -> BuildOptions {

@@ -83,8 +83,8 @@ fn explain_on<B: Backend>(
     printer: &Printer,
 ) -> Result<ExitCode, CliError> {
     let variants = variants(arguments, device, printer)?;
-    let interrupt =
-        Interrupt::listen().map_err(|source| CliError::Environment { what: "listen for signals", source })?;
+    let interrupt = Interrupt::listen(|_| {})
+        .map_err(|source| CliError::Environment { what: "listen for signals", source })?;
     let reference = &variants[0];
     let ids = ids(reference.directory.path(), arguments, *printer, &interrupt)?;
     let exact = load::<B>(reference, arguments)?;

@@ -123,6 +123,11 @@ fn summary(record: &TrialRecord) -> String {
     let mut parts = vec![match &record.outcome {
         Outcome::Completed => "completed".to_owned(),
         Outcome::OutOfMemory { phase, evidence } => format!("OUT OF MEMORY in {phase}: {evidence}"),
+        Outcome::GuardKill { phase, available_bytes, .. } => {
+            format!(
+                "STOPPED BY THE GUARD in {phase}: {available_bytes} of the machine's memory were available"
+            )
+        }
         Outcome::TimedOut { phase, limit_ms } => {
             format!("TIMED OUT in {phase} after {:.1} s", limit_ms.0 / 1e3)
         }

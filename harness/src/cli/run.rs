@@ -9,7 +9,7 @@ use super::progress::Screen;
 use super::{CliError, Printer, scenario_path};
 use crate::clock::wall_clock;
 use crate::engines::EngineProvider;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Request};
 use crate::probe::SystemRoot;
 use crate::scenario::load;
 use crate::sweep::{self, Sweep, SweepEnd};
@@ -24,7 +24,12 @@ pub(super) fn run(
 ) -> Result<ExitCode, CliError> {
     let scenario = load(&scenario_path(&arguments.scenario))?;
     let environment = |what: &'static str| move |source: io::Error| CliError::Environment { what, source };
-    let interrupt = Interrupt::listen().map_err(environment("listen for Ctrl-C"))?;
+    let told = *printer;
+    let interrupt = Interrupt::listen(move |request| match request {
+        Request::AfterTrial => told.note("the run stops after this trial; Ctrl-C once more stops it now"),
+        Request::Now | Request::None => {}
+    })
+    .map_err(environment("listen for Ctrl-C"))?;
     let program = std::env::current_exe().map_err(environment("find this program's own file"))?;
     let named = scenario.targets.iter().map(|(name, kind)| Ok((name.clone(), target_of(kind)?)));
     let targets: Result<NamedTargets, io::Error> = named.collect();

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::Account;
-use crate::clock::{folder_name, wall_clock};
+use crate::clock::wall_clock;
 use crate::record::{ACCOUNT_FILE, FORMAT_VERSION, RunFolder, RunRecord, ScenarioRecord, write_atomically};
 use crate::scenario::hex_sha256;
 use crate::verdict::ExitCode;
@@ -41,7 +41,7 @@ pub fn keep(account: &Account, command: String, runs: &Path) -> io::Result<RunFo
         resumed_from: None,
         exit_code: None,
     };
-    let mut folder = RunFolder::create(runs.join(folder_name()), record)?;
+    let mut folder = RunFolder::begin(RunFolder::make(runs)?, record)?;
     write_atomically(&folder.path().join(ACCOUNT_FILE), account)?;
     folder.finish(wall_clock(), ExitCode::Pass.code())?;
     Ok(folder)

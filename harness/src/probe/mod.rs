@@ -2,14 +2,14 @@
 //!
 //! - `root`: where the kernel's files are, so that a recorded machine can be read like this one.
 //! - `procfs`, `meminfo`: the kernel's text files, parsed without allocation.
-//! - `tree`: the target's processes, by identity rather than by number.
+//! - `tree`: the target's processes, by identity rather than by number; `mark`: what finds those that have left it.
 //! - `process`, `own_process`: resident memory of the tree, exact peaks, proportional set size; what the kernel says of a process.
 //! - `system`, `swap`, `pressure`, `machine`: memory of the machine, and the machine itself.
 //! - `gpu`, `gpu_series`: GPU memory of processes, where there is a driver that says.
 //! - `nvmap`, `tegrastats`, `board`: what Jetson boards say in other ways; power, temperatures, clocks.
 //! - `conditions`: the state of the machine at a phase edge; `catalogue`: every probe there is.
 //! - `environment`: the facts by which two measurements can be held against each other.
-//! - `sampler`, `ring`, `health`: the 10 ms series and how far it can be trusted.
+//! - `sampler`, `ring`, `health`: the 10 ms series and how far it can be trusted; `memory_guard`: what it ends a trial for.
 //! - `sys`: the one unsafe call, between `fork` and `exec`.
 
 pub mod board;
@@ -20,7 +20,9 @@ mod gpu;
 mod gpu_series;
 mod health;
 mod machine;
+mod mark;
 mod meminfo;
+mod memory_guard;
 pub mod nvmap;
 mod own_process;
 mod pressure;
@@ -44,7 +46,9 @@ pub use gpu::{Gpu, GpuAnswers, GpuCadence, GpuMemory, GpuWitness, Nvml, gpu_card
 pub use gpu_series::GpuSeries;
 pub use health::IntervalHistogram;
 pub use machine::machine_card;
+pub use mark::{MARK, Mark};
 pub use meminfo::MemInfo;
+pub use memory_guard::MemoryGuard;
 pub use own_process::OwnProcess;
 pub use pressure::{MemoryPressure, Pressure};
 pub use process::ProcessMemory;

@@ -27,6 +27,13 @@ impl ProcRoot {
         self.0.join(path)
     }
 
+    /// Every process that is there.
+    pub fn processes(&self) -> Vec<ProcessIdentity> {
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers.filter_map(|pid| ProcessIdentity::read(self, pid)).collect()
+    }
+
     /// A file of a process.
     pub fn of_process(&self, pid: u32, file: &str) -> PathBuf {
         self.0.join(pid.to_string()).join(file)

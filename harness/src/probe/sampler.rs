@@ -15,6 +15,7 @@ use rustix::time::{
 };
 
 use super::health::IntervalHistogram;
+use super::memory_guard::MemoryGuard;
 use super::nvmap::NvmapPool;
 use super::process::ProcessMemory;
 use super::procfs::TEXT_BYTES;
@@ -41,6 +42,8 @@ pub struct SamplerOptions {
     pub system: SystemMemory,
     /// GPU memory of a board whose GPU shares main memory.
     pub nvmap: NvmapPool,
+    /// What is to end the target before the machine runs out of memory.
+    pub guard: Arc<MemoryGuard>,
     /// The trial's clock.
     pub clock: TrialClock,
 }
@@ -147,7 +150,9 @@ fn take(
 ) -> [u64; super::COLUMNS] {
     let tree = options.process.read(buffer);
     let machine = options.system.read(buffer);
-    let available = machine.and_then(|info| info.available).map_or(UNAVAILABLE, |bytes| bytes.0);
+    let available = machine.and_then(|info| info.available);
+    options.guard.look(available);
+    let available = available.map_or(UNAVAILABLE, |bytes| bytes.0);
     let unaccounted = machine.and_then(|info| info.unaccounted());
     // Less than nothing is an account that the kernel closed while it was read.
     let unaccounted = unaccounted.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(UNAVAILABLE);

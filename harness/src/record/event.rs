@@ -4,8 +4,8 @@ use ledger::{LedgerSnapshot, MemoryPlan, Micros, Phase};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CellRecord, Disturbance, EnvironmentRecord, FloorRecord, Outcome, PhaseRecord, ProbeCard, Reading,
-    RequestRecord, SamplerHealth, TargetRecord,
+    CellRecord, CgroupReading, Disturbance, EnvironmentRecord, FloorRecord, Outcome, PhaseRecord, ProbeCard,
+    Reading, RequestRecord, SamplerHealth, TargetRecord,
 };
 
 /// One line of `trials/<cell>-<trial>.jsonl`.
@@ -57,6 +57,8 @@ pub enum TrialEvent {
     Warning(String),
     /// Something from outside that the target was measured under: the trial decides nothing.
     Disturbed(Disturbance),
+    /// What the kernel counted in the trial's own memory cgroup, where it has one.
+    Cgroup(CgroupReading),
     /// The sampler has stopped.
     Sampler(SamplerHealth),
     /// Always the last line.

@@ -2,7 +2,7 @@
 //! was known then.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{
@@ -13,6 +13,8 @@ use super::{
 #[derive(Debug)]
 pub struct Journal {
     file: File,
+    /// Bytes of whole lines.
+    written: u64,
     record: TrialRecord,
 }
 
@@ -60,16 +62,22 @@ impl Journal {
     pub fn create(path: &Path, cell: CellRecord, trial: u32, started_at: String) -> io::Result<Journal> {
         let file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
         let record = begin(cell.clone(), trial, started_at.clone());
-        let mut journal = Journal { file, record };
+        let mut journal = Journal { file, written: 0, record };
         journal.append(TrialEvent::Started { format_version: FORMAT_VERSION, cell, trial, started_at })?;
         Ok(journal)
     }
 
-    /// Writes one event: a whole line in one call, so that a kill tears at most the last one.
+    /// Writes one event: a whole line in one call, so that a kill tears at most the last one. Of a line that there is no room for
+    /// nothing stays: what is written later, when there is room again, must not hang on a part of it.
     pub fn append(&mut self, event: TrialEvent) -> io::Result<()> {
         let mut line = serde_json::to_vec(&event)?;
         line.push(b'\n');
-        self.file.write_all(&line)?;
+        if let Err(error) = self.file.write_all(&line) {
+            let _ =
+                self.file.set_len(self.written).and_then(|()| self.file.seek(SeekFrom::Start(self.written)));
+            return Err(error);
+        }
+        self.written += line.len() as u64;
         apply(&mut self.record, event);
         Ok(())
     }
@@ -135,6 +143,7 @@ fn begin(cell: CellRecord, trial: u32, started_at: String) -> TrialRecord {
         environment: None,
         target: None,
         floor: None,
+        cgroup: None,
         resumed_from: None,
     }
 }
@@ -152,6 +161,7 @@ fn apply(record: &mut TrialRecord, event: TrialEvent) {
         TrialEvent::Environment(environment) => record.environment = Some(environment),
         TrialEvent::Floor(floor) => record.floor = Some(*floor),
         TrialEvent::Disturbed(disturbance) => record.disturbances.push(disturbance),
+        TrialEvent::Cgroup(cgroup) => record.cgroup = Some(cgroup),
         TrialEvent::Sampler(health) => record.sampler = health,
         TrialEvent::Ended { outcome, log_tail } => {
             record.outcome = outcome;

@@ -5,6 +5,7 @@
 //! `.gpu.csv` (GPU memory, where there is a GPU), `.tegrastats.txt` (a second witness, where there is one),
 //! `logs/<cell>-<trial>.log`, and the outputs computed from them.
 
+mod cgroup;
 mod columns;
 mod conditions;
 mod device_series;
@@ -21,6 +22,7 @@ mod series;
 mod target;
 mod trial;
 
+pub use cgroup::CgroupReading;
 pub use conditions::{ClockState, ConditionsReading, NvmapReading};
 pub use device_series::{DeviceSample, DeviceSeries};
 pub use disturbance::{Disturbance, DisturbanceCause};

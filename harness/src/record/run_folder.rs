@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{Outcome, RunRecord, TrialFile, TrialRecord};
+use crate::clock::folder_name;
 
 /// What logs of other programs say, in the folder of a run that was imported.
 pub const ACCOUNT_FILE: &str = "account.json";
@@ -52,8 +53,24 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes `folder` with everything that a run needs in it.
-    pub fn create(folder: PathBuf, record: RunRecord) -> io::Result<RunFolder> {
+    /// Makes a new folder below `runs`, named by the time of day. Its name sorts behind those of all folders there, so that the
+    /// last is the newest, even where the clock was set back.
+    pub fn make(runs: &Path) -> io::Result<PathBuf> {
+        fs::create_dir_all(runs)?;
+        loop {
+            let names =
+                fs::read_dir(runs)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+            let newest = names.filter(|name| is_run_name(name)).max();
+            let folder = runs.join(name_after(newest.as_deref(), folder_name()));
+            match fs::create_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made.map(|()| folder),
+            }
+        }
+    }
+
+    /// Fills `folder` with everything that a run needs in it.
+    pub fn begin(folder: PathBuf, record: RunRecord) -> io::Result<RunFolder> {
         for kind in ["trials", "samples", "logs"] {
             fs::create_dir_all(folder.join(kind))?;
         }
@@ -132,8 +149,57 @@ pub fn write_atomically(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".draft");
     let draft = PathBuf::from(draft);
-    let mut file = fs::File::create(&draft)?;
-    file.write_all(&text)?;
-    file.sync_data()?;
-    fs::rename(&draft, path)
+    let write = || {
+        let mut file = fs::File::create(&draft)?;
+        file.write_all(&text)?;
+        file.sync_data()?;
+        fs::rename(&draft, path)
+    };
+    // What cannot be written whole must not take space on a disk that may be full.
+    write().inspect_err(|_| drop(fs::remove_file(&draft)))
+}
+
+/// True for what [`RunFolder::make`] calls a folder: `20260131T235959.123Z`, and a number behind it where the clock was set back.
+fn is_run_name(name: &str) -> bool {
+    let (time, number) = name.split_once('-').unwrap_or((name, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_time = time.strip_suffix('Z').and_then(|time| time.split_once('T')).is_some_and(|(date, rest)| {
+        let (seconds, millis) = rest.split_once('.').unwrap_or((rest, "0"));
+        date.len() == 8 && seconds.len() == 6 && digits(date) && digits(seconds) && digits(millis)
+    });
+    is_time && digits(number)
+}
+
+/// `now`, unless `newest` would not sort before it.
+fn name_after(newest: Option<&str>, now: String) -> String {
+    let Some(newest) = newest.filter(|newest| *newest >= now.as_str()) else { return now };
+    let (time, number) = newest.split_once('-').unwrap_or((newest, "0"));
+    format!("{time}-{:04}", number.parse::<u32>().unwrap_or(0).saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_folder_sorts_later_whatever_the_clock_does() {
+        let now = || "20260131T235959.123Z".to_owned();
+        assert_eq!(name_after(None, now()), now());
+        assert_eq!(name_after(Some("20260131T235959.122Z"), now()), now());
+        assert_eq!(name_after(Some("20260131T235959.123Z"), now()), "20260131T235959.123Z-0001");
+        let mut newest = "20990101T000000.000Z".to_owned();
+        for _ in 0..12 {
+            let next = name_after(Some(&newest), now());
+            assert!(next > newest && is_run_name(&next), "{newest} -> {next}");
+            newest = next;
+        }
+        for other in ["latest", "20990101T000000.000Z.old", "zzz", "20990101T000000.000Z-x"] {
+            assert!(!is_run_name(other), "{other}");
+        }
+        let runs = tempfile::tempdir().expect("a folder");
+        fs::create_dir(runs.path().join("20990101T000000.000Z")).expect("writable");
+        fs::create_dir(runs.path().join("zzz")).expect("writable");
+        let made = RunFolder::make(runs.path()).expect("writable");
+        assert!(made.ends_with("20990101T000000.000Z-0001"), "{made:?}");
+    }
 }

@@ -7,7 +7,9 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ConditionsReading, Disturbance, EnvironmentRecord, FloorRecord, Question, TargetRecord};
+use super::{
+    CgroupReading, ConditionsReading, Disturbance, EnvironmentRecord, FloorRecord, Question, TargetRecord,
+};
 
 /// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -214,6 +216,15 @@ pub enum Outcome {
         /// What showed that it was memory.
         evidence: String,
     },
+    /// The machine had too little memory left, and the harness killed the target before the machine could fail.
+    GuardKill {
+        /// The phase in which it happened.
+        phase: Phase,
+        /// `MemAvailable` at that moment.
+        available_bytes: Bytes,
+        /// What must stay available.
+        least_bytes: Bytes,
+    },
     /// A phase took longer than its timeout; the target's process tree was killed.
     TimedOut {
         /// The phase.
@@ -332,6 +343,9 @@ pub struct TrialRecord {
     /// What the target was, and what it does not say. `None` in records of earlier programs, and where it was never asked to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetRecord>,
+    /// What the kernel counted in the trial's own memory cgroup. `None` where it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupReading>,
     /// Name of the run that this trial was taken over from, where it was not run anew.
     pub resumed_from: Option<String>,
 }

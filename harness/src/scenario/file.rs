@@ -166,6 +166,9 @@ pub(super) struct Exclude {
 pub(super) struct Limits {
     /// Memory: a memory cgroup where one can be made, else a limit on the address space.
     pub(super) memory: Option<Size>,
+    /// Memory that must stay available on the machine: below it the target is killed. Default: 3 % of all, at least 256 MiB.
+    #[serde(rename = "minAvailable")]
+    pub(super) min_available: Option<Size>,
 }
 
 /// What the machine must be like. What cannot be measured there is not met.

@@ -84,6 +84,8 @@ pub struct Scenario {
     pub needs: Needs,
     /// What a target may take of the machine's memory.
     pub memory_limit: Option<Bytes>,
+    /// What must stay available on the machine. `None`: see [`crate::probe::MemoryGuard::default_least`].
+    pub min_available: Option<Bytes>,
     /// Time between two samples.
     pub sample_every: Duration,
     /// How close the machine must be to what it was before the first trial.

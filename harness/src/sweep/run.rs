@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ledger::Phase;
 
 use super::resume::{Earlier, unfinished};
-use crate::clock::{folder_name, wall_clock};
+use crate::clock::wall_clock;
 use crate::doctor::{Diagnosis, DiskCheck, NeedState, check_needs};
 use crate::engines::{CACHE, Engine, EngineError, EngineErrorKind, EngineProvider, Progress, engine_of};
 use crate::interrupt::Interrupt;
@@ -166,7 +166,8 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let here = environment(sweep.machine);
     let mut earlier = if sweep.fresh { None } else { unfinished(sweep.runs, name, &program_sha256, &here) };
     let gpu = Arc::new(Gpu::probe());
-    let folder = sweep.runs.join(folder_name());
+    let unmade = |source| SweepError::Folder { folder: sweep.runs.to_owned(), source };
+    let folder = RunFolder::make(sweep.runs).map_err(unmade)?;
     let budgets = sweep.scenario.budgets.iter();
     let record = RunRecord {
         format_version: FORMAT_VERSION,
@@ -194,7 +195,7 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         exit_code: None,
     };
     let unwritable = |source| SweepError::Folder { folder: folder.clone(), source };
-    let mut run = RunFolder::create(folder.clone(), record).map_err(unwritable)?;
+    let mut run = RunFolder::begin(folder.clone(), record).map_err(unwritable)?;
     let resumed_from = run.record().resumed_from.clone();
     sweep.observer.run_begins(&folder, cells.len(), sweep.scenario.trials, resumed_from.as_deref());
     let mut guardian = sweep.guardian.take().and_then(|command| Guardian::start(command).ok());
@@ -205,8 +206,7 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         let Some(target) = sweep.target_of(cell) else { continue };
         let mut engine: Option<Result<Engine, String>> = None;
         for trial in 0..sweep.scenario.trials {
-            if let Some(done) = earlier.as_mut().and_then(|earlier| earlier.take(&cell.id, trial)) {
-                let from = earlier.as_ref().map(|earlier| earlier.folder.clone()).unwrap_or_default();
+            if let Some((from, done)) = earlier.as_mut().and_then(|earlier| earlier.take(&cell.id, trial)) {
                 sweep.observer.trial_ends(&done, true);
                 run.take_over(&from, done).map_err(unwritable)?;
                 continue;

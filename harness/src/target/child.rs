@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ledger::Bytes;
@@ -15,7 +16,7 @@ use rustix::process::{
 use tokio::io::unix::AsyncFd;
 
 use crate::probe::sys::{ChildLimits, hold};
-use crate::probe::{ProcRoot, ProcessIdentity, ProcessMemory, ProcessTree};
+use crate::probe::{MARK, Mark, ProcRoot, ProcessIdentity, ProcessMemory, ProcessTree};
 
 /// How a child is started.
 #[derive(Debug)]
@@ -49,7 +50,11 @@ pub struct Child {
     process: std::process::Child,
     exit: AsyncFd<OwnedFd>,
     memory: ProcessMemory,
+    mark: Option<Mark>,
 }
+
+/// Children of this process so far.
+static CHILDREN: AtomicU64 = AtomicU64::new(0);
 
 impl Child {
     /// Starts `command`. Must be called within a tokio runtime, from the thread that runs it for the whole trial: the
@@ -57,6 +62,11 @@ impl Child {
     pub fn start(mut command: Command, options: ChildOptions, root: &ProcRoot) -> io::Result<Child> {
         set_child_subreaper(Some(rustix::process::getpid()))?;
         command.stdin(Stdio::piped()).stdout(options.log.try_clone()?).stderr(options.log);
+        let mark = Mark::of_this_process();
+        let mark = mark.map(|mark| mark.numbered(CHILDREN.fetch_add(1, Ordering::Relaxed)));
+        if let Some(mark) = &mark {
+            command.env(MARK, mark.text());
+        }
         hold(&mut command, ChildLimits { address_space: options.address_space, cgroup: options.cgroup });
         let mut process = command.spawn()?;
         let watched = pidfd_open(pid_of(process.id()), PidfdFlags::NONBLOCK)
@@ -67,7 +77,7 @@ impl Child {
                 Ok((exit, tree.ok_or_else(|| io::Error::other("the new process is not in /proc"))?))
             });
         match watched {
-            Ok((exit, tree)) => Ok(Child { process, exit, memory: ProcessMemory::new(tree) }),
+            Ok((exit, tree)) => Ok(Child { process, exit, memory: ProcessMemory::new(tree), mark }),
             Err(error) => {
                 let _ = process.kill();
                 let _ = process.wait();
@@ -134,7 +144,8 @@ impl Child {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        (ending, left.len())
+        let escaped = self.mark.as_ref().map_or(0, end_marked);
+        (ending, left.len() + escaped)
     }
 }
 
@@ -163,8 +174,27 @@ fn is_running(process: &ProcessIdentity) -> bool {
         .is_some_and(|now| now.start_ticks == process.start_ticks)
 }
 
+/// Ends every process that bears `mark`, and those that it makes meanwhile, wherever they have gone. Returns how many there were.
+pub(super) fn end_marked(mark: &Mark) -> usize {
+    let mut ended = 0;
+    for _ in 0..200 {
+        let left = mark.bearers(&ProcRoot::default());
+        if left.is_empty() {
+            break;
+        }
+        ended = ended.max(left.len());
+        left.iter().for_each(kill);
+        for process in &left {
+            // Of those that are nobody's this process is the parent, where it has started the trial.
+            let _ = waitpid(Some(pid_of(process.pid)), WaitOptions::NOHANG);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ended
+}
+
 /// Kills exactly this process: the descriptor cannot come to mean another one between the check and the signal.
-fn kill(process: &ProcessIdentity) {
+pub(super) fn kill(process: &ProcessIdentity) {
     let descriptor = pidfd_open(pid_of(process.pid), PidfdFlags::empty());
     if let Ok(descriptor) = descriptor
         && is_running(process)

@@ -1,16 +1,18 @@
 //! The interface of a target: health, memory, completions.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use ledger::MemoryReport;
 use serde::Serialize;
 
 use super::Interface;
-use super::sse::SseParser;
-use super::tally::{EventError, MAX_MESSAGE_CHARS, Tally};
+use super::tally::{EventError, MAX_MESSAGE_CHARS};
+use super::token_counter::TokenCounter;
 use crate::engines::words;
 use crate::record::Speculation;
+
+/// Nothing but the answer to a prompt is longer.
+const MAX_BODY_BYTES: usize = 16 << 20;
 
 /// What went wrong between the harness and a target.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +153,7 @@ impl Client {
         if !answer.status().is_success() {
             return Err(refused(WHAT, answer).await);
         }
-        let body = answer.bytes().await.map_err(transport)?;
+        let body = body_of(WHAT, answer).await?;
         serde_json::from_slice(&body)
             .map_err(|error| ClientError::Garbage { what: WHAT, why: error.to_string() })
     }
@@ -159,7 +161,7 @@ impl Client {
     /// Sends a prompt. The answer's tokens come one by one.
     pub async fn complete(&self, request: &CompletionRequest<'_>) -> Result<TokenStream, ClientError> {
         const WHAT: &str = "send a prompt";
-        let (post, tally) = match &self.interface {
+        let (post, counter) = match &self.interface {
             Interface::Completions => {
                 let body = CompletionBody {
                     model: request.model,
@@ -172,7 +174,7 @@ impl Client {
                     stream_options: StreamOptions { include_usage: true, continuous_usage_stats: true },
                     timings_per_token: true,
                 };
-                (self.http.post(format!("{}/v1/completions", self.base)).json(&body), Tally::default())
+                (self.http.post(format!("{}/v1/completions", self.base)).json(&body), TokenCounter::default())
             }
             Interface::Chat(counter) => {
                 let body = ChatBody {
@@ -184,58 +186,65 @@ impl Client {
                     stream: true,
                 };
                 let post = self.http.post(format!("{}/v1/chat/completions", self.base)).json(&body);
-                (post, Tally::with(counter.clone()))
+                (post, TokenCounter::with(counter.clone()))
             }
         };
         let answer = post.send().await.map_err(|source| ClientError::Transport { what: WHAT, source })?;
         if !answer.status().is_success() {
             return Err(refused(WHAT, answer).await);
         }
-        Ok(TokenStream { answer, parser: SseParser::default(), waiting: VecDeque::new(), tally, done: false })
+        Ok(TokenStream { answer, counter })
     }
 }
 
 /// The target's own words for a refusal.
 async fn refused(what: &'static str, answer: reqwest::Response) -> ClientError {
     let status = answer.status().as_u16();
-    let body = answer.text().await.unwrap_or_default();
+    let body = body_of(what, answer).await.unwrap_or_default();
+    let body = String::from_utf8_lossy(&body).into_owned();
     let parsed: Option<serde_json::Value> = serde_json::from_str(&body).ok();
     let message =
         parsed.and_then(|body| body["error"]["message"].as_str().map(str::to_owned)).unwrap_or(body);
     ClientError::Refused { what, status, message: message.chars().take(MAX_MESSAGE_CHARS).collect() }
 }
 
+/// The whole body of `answer`, which is not the stream of a prompt.
+async fn body_of(what: &'static str, mut answer: reqwest::Response) -> Result<Vec<u8>, ClientError> {
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(|source| ClientError::Transport { what, source })? {
+        if body.len() + piece.len() > MAX_BODY_BYTES {
+            let why = format!("it has more than {} MiB", MAX_BODY_BYTES >> 20);
+            return Err(ClientError::Garbage { what, why });
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
 /// The tokens of an answer, as they arrive. Dropping it hangs up.
 #[derive(Debug)]
 pub struct TokenStream {
     answer: reqwest::Response,
-    parser: SseParser,
-    waiting: VecDeque<String>,
-    tally: Tally,
-    done: bool,
+    counter: TokenCounter,
 }
 
 impl TokenStream {
     /// Waits for more tokens. Returns how many have come so far, or `None` at the end of the stream.
     pub async fn next(&mut self) -> Result<Option<u32>, ClientError> {
         const WHAT: &str = "read the answer to a prompt";
+        let unusable = |error| match error {
+            EventError::Garbage(why) => ClientError::Garbage { what: WHAT, why },
+            EventError::Failed(message) => ClientError::Failed { what: WHAT, message },
+        };
         loop {
-            while let Some(event) = self.waiting.pop_front() {
-                if event == "[DONE]" {
-                    self.done = true;
-                } else if self.count(WHAT, &event)? {
-                    return Ok(Some(self.tally.tokens));
-                }
+            if let Some(count) = self.counter.next_count().map_err(unusable)? {
+                return Ok(Some(count));
             }
-            if self.done {
+            if self.counter.is_done() {
                 return Ok(None);
             }
             match self.answer.chunk().await {
-                Ok(Some(piece)) => {
-                    let waiting = &mut self.waiting;
-                    let fed = self.parser.feed(&piece, |data| waiting.push_back(data.to_owned()));
-                    fed.map_err(|error| ClientError::Garbage { what: WHAT, why: error.to_string() })?;
-                }
+                Ok(Some(piece)) => self.counter.feed(&piece).map_err(unusable)?,
                 Ok(None) => {
                     let why = "it ended in the middle, without [DONE]".to_owned();
                     return Err(ClientError::Garbage { what: WHAT, why });
@@ -247,14 +256,6 @@ impl TokenStream {
 
     /// What drafting came to so far, where the target drafts and says so.
     pub fn speculation(&self) -> Option<Speculation> {
-        self.tally.speculation
-    }
-
-    /// Takes one event. True where there are more tokens than before.
-    fn count(&mut self, what: &'static str, event: &str) -> Result<bool, ClientError> {
-        self.tally.take(event).map_err(|error| match error {
-            EventError::Garbage(why) => ClientError::Garbage { what, why },
-            EventError::Failed(message) => ClientError::Failed { what, message },
-        })
+        self.counter.speculation()
     }
 }

@@ -3,7 +3,7 @@
 //! - `builtin`, `llama_server`, `tensorrt`, `openai`: one file a kind of runtime.
 //! - `answers`: what a runtime can answer; `account`: what it says that it holds.
 //! - `child`: starting, watching and ending a process tree; `attached`: one that somebody else has started.
-//! - `client`, `sse`, `tally`: the interface.
+//! - `client`, `token_counter`, `sse`, `tally`: the interface.
 //! - `guardian`: who ends the tree when the harness itself is killed.
 
 mod account;
@@ -19,6 +19,7 @@ mod openai;
 mod sse;
 mod tally;
 mod tensorrt;
+mod token_counter;
 
 use std::io;
 use std::path::Path;
@@ -31,11 +32,13 @@ pub use attached::{Attached, TargetProcess};
 pub use builtin::Builtin;
 pub use child::{Child, ChildOptions, Ending};
 pub use client::{Client, ClientError, CompletionRequest, TokenStream};
-pub use guardian::{Guardian, guard};
+pub use guardian::{Guardian, Wards, guard};
 pub use llama_server::LlamaServer;
 pub use memory_cgroup::MemoryCgroup;
 pub use openai::Openai;
+pub use tally::EventError;
 pub use tensorrt::TensorrtEdgeLlm;
+pub use token_counter::TokenCounter;
 
 use crate::engines::TextCounter;
 use crate::scenario::{Cell, Settings, TargetKind};

@@ -1,8 +1,8 @@
 //! Server-sent events, as far as completions use them (HTML Living Standard, section 9.2): `data` lines, ended by a
 //! blank line.
 
-/// A line longer than this is not part of a completion.
-const MAX_LINE_BYTES: usize = 1 << 20;
+/// A line, or an event, longer than this is not part of a completion.
+const MAX_BYTES: usize = 1 << 20;
 
 /// The stream sends something that is no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +10,9 @@ pub(super) enum SseError {
     /// A line has no end.
     #[error("the stream sent a line of more than 1 MiB")]
     LineTooLong,
+    /// An event has no end.
+    #[error("the stream sent an event of more than 1 MiB")]
+    EventTooLong,
     /// A line is not text.
     #[error("the stream sent a line that is not UTF-8")]
     NotText,
@@ -18,6 +21,7 @@ pub(super) enum SseError {
 /// Puts events together from whatever pieces arrive.
 #[derive(Debug, Default)]
 pub(super) struct SseParser {
+    /// What has come of a line that has no end yet.
     bytes: Vec<u8>,
     data: String,
 }
@@ -25,30 +29,39 @@ pub(super) struct SseParser {
 impl SseParser {
     /// Takes a piece of the stream; `each` gets the data of every event that is now whole.
     pub(super) fn feed(&mut self, piece: &[u8], mut each: impl FnMut(&str)) -> Result<(), SseError> {
-        self.bytes.extend_from_slice(piece);
-        let mut start = 0;
-        while let Some(length) = self.bytes[start..].iter().position(|byte| *byte == b'\n') {
-            let line = &self.bytes[start..start + length];
-            start += length + 1;
-            let line = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line));
-            match line.map_err(|_| SseError::NotText)? {
-                "" if self.data.is_empty() => {}
-                "" => {
-                    each(&self.data);
-                    self.data.clear();
-                }
-                line => {
-                    if let Some(data) = line.strip_prefix("data:") {
-                        if !self.data.is_empty() {
-                            self.data.push('\n');
-                        }
-                        self.data.push_str(data.strip_prefix(' ').unwrap_or(data));
+        // What came before has been looked through: only the new bytes can end its line.
+        let mut rest = piece;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            self.bytes.extend_from_slice(&rest[..end]);
+            rest = &rest[end + 1..];
+            let line = std::mem::take(&mut self.bytes);
+            self.line(&line, &mut each)?;
+        }
+        self.bytes.extend_from_slice(rest);
+        if self.bytes.len() > MAX_BYTES { Err(SseError::LineTooLong) } else { Ok(()) }
+    }
+
+    fn line(&mut self, line: &[u8], each: &mut impl FnMut(&str)) -> Result<(), SseError> {
+        let line = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line));
+        match line.map_err(|_| SseError::NotText)? {
+            "" if self.data.is_empty() => {}
+            "" => {
+                each(&self.data);
+                self.data.clear();
+            }
+            line => {
+                if let Some(data) = line.strip_prefix("data:") {
+                    if !self.data.is_empty() {
+                        self.data.push('\n');
                     }
+                    self.data.push_str(data.strip_prefix(' ').unwrap_or(data));
+                }
+                if self.data.len() > MAX_BYTES {
+                    return Err(SseError::EventTooLong);
                 }
             }
         }
-        self.bytes.drain(..start);
-        if self.bytes.len() > MAX_LINE_BYTES { Err(SseError::LineTooLong) } else { Ok(()) }
+        Ok(())
     }
 }
 
@@ -78,6 +91,8 @@ mod tests {
     #[test]
     fn what_is_no_event_is_refused() {
         assert_eq!(events(&[b"data: \xff\n\n"]), Err(SseError::NotText));
-        assert_eq!(events(&[&vec![b'x'; MAX_LINE_BYTES + 1]]), Err(SseError::LineTooLong));
+        assert_eq!(events(&[&vec![b'x'; MAX_BYTES + 1]]), Err(SseError::LineTooLong));
+        let endless = b"data: and so on, without an empty line\n".repeat(MAX_BYTES / 32);
+        assert_eq!(events(&[&endless]), Err(SseError::EventTooLong));
     }
 }

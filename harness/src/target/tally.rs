@@ -10,9 +10,12 @@ use crate::record::Speculation;
 /// A target's message longer than this is cut.
 pub(super) const MAX_MESSAGE_CHARS: usize = 500;
 
+/// No answer is longer, where its tokens are counted by its text.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
 /// Why an event cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum EventError {
+pub enum EventError {
     /// It is not what a completion sends.
     Garbage(String),
     /// The target tells of a failure, in its own words.
@@ -86,6 +89,10 @@ impl Tally {
             (Some(said), _) => self.tokens = self.tokens.max(said),
             (None, Some(counter)) => {
                 piece.choices.iter().filter_map(delta_of).for_each(|delta| self.text.push_str(delta));
+                if self.text.len() > MAX_TEXT_BYTES {
+                    let why = format!("the answer has more than {} MiB", MAX_TEXT_BYTES >> 20);
+                    return Err(EventError::Garbage(why));
+                }
                 let counted = counter.count(&self.text).map_or(0, |tokens| tokens.0);
                 self.tokens = self.tokens.max(counted);
             }

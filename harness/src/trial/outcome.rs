@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ledger::{Millis, Phase};
+use ledger::{Bytes, Millis, Phase};
 
 use crate::record::Outcome;
 use crate::target::Ending;
@@ -16,6 +16,8 @@ pub(super) enum Stop {
     TimedOut(Duration),
     /// The target, or the way to it, failed.
     Failed(String),
+    /// The machine had too little memory left.
+    Guarded,
     /// The harness was asked to stop.
     Interrupted,
 }
@@ -27,6 +29,8 @@ pub(super) struct MemoryEvidence {
     pub(super) cgroup_kills: u64,
     /// Kills for memory on the whole machine since the trial began.
     pub(super) machine_kills: u64,
+    /// What was available on the machine when the guard struck, and what must be. `None` where it did not.
+    pub(super) guard: Option<(Bytes, Bytes)>,
 }
 
 const SIGKILL: i32 = 9;
@@ -49,8 +53,12 @@ fn words_of_memory(text: &str) -> bool {
 /// The outcome of a trial that stopped in `phase`, with the target's last lines in `log`.
 pub(super) fn outcome(stop: Stop, phase: Phase, memory: MemoryEvidence, log: &[String]) -> Outcome {
     let out_of_memory = |evidence: String| Outcome::OutOfMemory { phase, evidence };
+    // Whatever followed, the guard's kill came first.
+    if let Some((available_bytes, least_bytes)) = memory.guard {
+        return Outcome::GuardKill { phase, available_bytes, least_bytes };
+    }
     match stop {
-        Stop::Interrupted => Outcome::Interrupted,
+        Stop::Interrupted | Stop::Guarded => Outcome::Interrupted,
         Stop::TimedOut(limit) => Outcome::TimedOut { phase, limit_ms: Millis(limit.as_secs_f64() * 1e3) },
         Stop::Failed(message) if words_of_memory(&message) => {
             out_of_memory(format!("the target said: {message}"))
@@ -87,10 +95,9 @@ mod tests {
         let none = MemoryEvidence::default();
         let crashed = Outcome::Crashed { phase: Phase::Load, signal: Some(9), exit_code: None };
         assert_eq!(judge(Some(9), None, none, &[]), crashed);
-        for memory in [
-            MemoryEvidence { cgroup_kills: 1, machine_kills: 0 },
-            MemoryEvidence { cgroup_kills: 0, machine_kills: 2 },
-        ] {
+        for memory in
+            [MemoryEvidence { cgroup_kills: 1, ..none }, MemoryEvidence { machine_kills: 2, ..none }]
+        {
             assert!(matches!(judge(Some(9), None, memory, &[]), Outcome::OutOfMemory { .. }));
             let segfault = judge(Some(11), None, memory, &[]);
             assert!(matches!(segfault, Outcome::Crashed { signal: Some(11), .. }), "someone else was killed");

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{Micros, Millis, Phase, Tokens};
@@ -13,6 +14,7 @@ use super::prompt::prompt;
 use crate::clock::TrialClock;
 use crate::engines::{Engine, words};
 use crate::interrupt::Interrupt;
+use crate::probe::MemoryGuard;
 use crate::record::{HELD_TOKENS, Question, Reading, RequestRecord, TargetRecord};
 use crate::scenario::{Cell, Decode, Prefill, PromptTokens};
 use crate::target::{
@@ -68,6 +70,7 @@ pub(super) struct Session<'a> {
     pub(super) seed: u64,
     pub(super) clock: TrialClock,
     pub(super) interrupt: &'a Interrupt,
+    pub(super) guard: Arc<MemoryGuard>,
     /// Prompts that were sent.
     pub(super) sent: u32,
     /// The stream that a phase has left open.
@@ -127,7 +130,8 @@ impl Session<'_> {
     ) -> Result<T, Stop> {
         let stopped = tokio::select! {
             biased;
-            () = self.interrupt.asked() => Stop::Interrupted,
+            () = self.interrupt.asked_now() => Stop::Interrupted,
+            () = self.guard.strikes() => Stop::Guarded,
             done = work => match done {
                 Err(Stop::Failed(message)) => tokio::select! {
                     () = self.process.exited() => Stop::Exited(UNKNOWN_ENDING),

@@ -15,10 +15,12 @@ use super::start::{Held, Started, sample, start};
 use crate::clock::{TrialClock, wall_clock};
 use crate::engines::Engine;
 use crate::interrupt::Interrupt;
-use crate::probe::{Conditions, Gpu, Probe, ProcRoot, SystemMemory, SystemRoot, environment};
+use crate::probe::{Conditions, Gpu, MemoryGuard, Probe, ProcRoot, SystemMemory, SystemRoot, environment};
 use crate::record::{Disturbance, DisturbanceCause, Journal, Outcome, TrialEvent, TrialPaths, TrialRecord};
 use crate::scenario::{Cell, Scenario};
-use crate::target::{Client, Guardian, Interface, MemoryCgroup, ProcessAbility, Target, target_record};
+use crate::target::{
+    Client, Guardian, Interface, MemoryCgroup, ProcessAbility, Target, Wards, target_record,
+};
 
 /// Everything that a trial is made of.
 #[derive(Clone, Copy)]
@@ -106,16 +108,36 @@ async fn run(
         let cause = DisturbanceCause::LeftBehind(remnant);
         journal.append(TrialEvent::Disturbed(Disturbance { phase: first_phase, cause })).map_err(failed)?;
     }
+    if plan.interrupt.is_asked() {
+        // Nothing has begun yet that would have to come to its end.
+        let outcome = Outcome::Interrupted;
+        journal.append(TrialEvent::Ended { outcome, log_tail: Vec::new() }).map_err(failed)?;
+        return Ok(journal.record().clone());
+    }
     // From here on time counts: the wait for the floor is no part of the trial.
     let clock = TrialClock::start();
     let kills_before = system.oom_kills();
     let mut held = Held::for_trial(&plan, &mut journal).map_err(failed)?;
 
     let port_file = plan.paths.log.with_extension("port");
-    let started = start(&plan, &mut held, &port_file, waits_for_go, &root);
-    let (started, series) = match started.and_then(|started| sample(&plan, started, clock)) {
+    let started = start(&plan, &mut held, &port_file, waits_for_go, &root).and_then(|started| {
+        let groups: Vec<u32> = started.process.own_id().into_iter().collect();
+        plan.interrupt.guard_groups(&groups);
+        if let Some(guardian) = &mut guardian {
+            guardian.watch(Wards { groups, cgroup: held.cgroup.as_ref().map(|it| it.folder().to_owned()) });
+        }
+        let least = plan.scenario.min_available.unwrap_or_else(|| MemoryGuard::default_least(&system));
+        let guard = Arc::new(MemoryGuard::new(least, started.process.own_id()));
+        let (started, series) = sample(&plan, started, clock, &guard)?;
+        Ok((started, series, guard))
+    });
+    let (started, series, guard) = match started {
         Ok(started) => started,
         Err(error) => {
+            plan.interrupt.guard_groups(&[]);
+            if let Some(guardian) = &mut guardian {
+                guardian.watch(Wards::default());
+            }
             let message = format!("the target {} cannot be started: {error}", plan.target.name());
             let outcome = Outcome::Failed { phase: first_phase, message };
             let log_tail = log_tail(&plan.paths.log);
@@ -125,10 +147,6 @@ async fn run(
     };
     let Started { process, interface, url } = started;
     if let Some(pid) = process.own_id() {
-        plan.interrupt.guard_group(pid);
-        if let Some(guardian) = &mut guardian {
-            guardian.watch(pid);
-        }
         journal.append(TrialEvent::TargetStarted { pid, at_us: clock.now() }).map_err(failed)?;
     }
     let mut probes =
@@ -154,6 +172,7 @@ async fn run(
         seed: plan.scenario.seed,
         clock,
         interrupt: plan.interrupt,
+        guard: Arc::clone(&guard),
         sent: 0,
         open: None,
     };
@@ -166,10 +185,7 @@ async fn run(
     let Trial { mut session, series, system, mut journal, .. } = trial;
     session.open = None;
     let (ending, left) = session.process.kill_tree();
-    plan.interrupt.guard_group(0);
-    if let Some(guardian) = &mut guardian {
-        guardian.watch(0);
-    }
+    plan.interrupt.guard_groups(&[]);
     if stopped.is_none() && left > 0 {
         let warning = format!("the target ended and left {left} of its processes behind; they were killed");
         journal.append(TrialEvent::Warning(warning)).map_err(failed)?;
@@ -177,6 +193,15 @@ async fn run(
     match series.finish() {
         Ok(health) => journal.append(TrialEvent::Sampler(health)).map_err(failed)?,
         Err(source) => return Err(TrialError::Record { path: plan.paths.samples.clone(), source }),
+    }
+    let in_cgroup = held.cgroup.as_ref().map(MemoryCgroup::read);
+    if let Some(cgroup) = &in_cgroup {
+        journal.append(TrialEvent::Cgroup(cgroup.clone())).map_err(failed)?;
+    }
+    // Removed only now, for what it counted; and before the guardian is told that there is nothing left.
+    drop(held);
+    if let Some(guardian) = &mut guardian {
+        guardian.watch(Wards::default());
     }
     let log_tail = log_tail(&plan.paths.log);
     let outcome = match stopped {
@@ -188,8 +213,9 @@ async fn run(
             };
             let since = |before: u64| system.oom_kills().unwrap_or(before).saturating_sub(before);
             let memory = MemoryEvidence {
-                cgroup_kills: held.cgroup.as_ref().map_or(0, MemoryCgroup::oom_kills),
+                cgroup_kills: in_cgroup.and_then(|cgroup| cgroup.oom_kills).unwrap_or(0),
                 machine_kills: kills_before.map_or(0, since),
+                guard: guard.struck().map(|available| (available, guard.least())),
             };
             outcome(stop, phase, memory, &log_tail)
         }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use ledger::Bytes;
 
@@ -11,7 +12,7 @@ use crate::clock::TrialClock;
 use crate::probe::nvmap::NvmapPool;
 use crate::probe::tegrastats::{TEGRASTATS, Tegrastats, TegrastatsStream};
 use crate::probe::{
-    Gpu, GpuSeries, Probe, ProcRoot, Sampler, SamplerOptions, SystemMemory, SystemRoot, gpu_card,
+    Gpu, GpuSeries, MemoryGuard, Probe, ProcRoot, Sampler, SamplerOptions, SystemMemory, SystemRoot, gpu_card,
 };
 use crate::record::{Journal, ProbeCard, Reading, SamplerHealth, TrialEvent};
 use crate::target::{
@@ -27,20 +28,23 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// A cgroup where one can be made, else a limit on the address space, and a word about it.
+    /// A cgroup where one can be made, else, where there is a limit, one on the address space and a word about it.
     pub(super) fn for_trial(plan: &TrialPlan<'_>, journal: &mut Journal) -> io::Result<Held> {
-        let Some(limit) = plan.scenario.memory_limit else { return Ok(Held::default()) };
+        let limit = plan.scenario.memory_limit;
         if plan.target.abilities().process != ProcessAbility::Started {
-            let warning =
-                format!("the limit of {limit} does not hold: the target is somebody else's process");
-            journal.append(TrialEvent::Warning(warning))?;
+            if let Some(limit) = limit {
+                let warning =
+                    format!("the limit of {limit} does not hold: the target is somebody else's process");
+                journal.append(TrialEvent::Warning(warning))?;
+            }
             return Ok(Held::default());
         }
         let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let name = format!("sweep-{}-{}-{}", std::process::id(), plan.cell.id.0, plan.trial);
-        match MemoryCgroup::create(Path::new("/sys/fs/cgroup"), &own, &name, limit) {
-            Ok(cgroup) => Ok(Held { cgroup: Some(cgroup), address_space: None }),
-            Err(error) => {
+        let name = format!("{}-{}", plan.cell.id.0, plan.trial);
+        match (MemoryCgroup::create(Path::new("/sys/fs/cgroup"), &own, &name, limit), limit) {
+            (Ok(cgroup), _) => Ok(Held { cgroup: Some(cgroup), address_space: None }),
+            (Err(_), None) => Ok(Held::default()),
+            (Err(error), Some(limit)) => {
                 let warning = format!(
                     "no memory cgroup can be made ({error}): the limit of {limit} holds for the address space instead"
                 );
@@ -134,6 +138,7 @@ pub(super) fn sample(
     plan: &TrialPlan<'_>,
     started: Started,
     clock: TrialClock,
+    guard: &Arc<MemoryGuard>,
 ) -> io::Result<(Started, SeriesOfTrial)> {
     let memory = started.process.memory();
     let machine = plan.machine;
@@ -142,6 +147,7 @@ pub(super) fn sample(
         process: memory.clone(),
         system: SystemMemory::open(machine),
         nvmap: NvmapPool::open(machine),
+        guard: Arc::clone(guard),
         clock,
     };
     let sampler = Sampler::start(options, &plan.paths.samples)?;

@@ -303,7 +303,7 @@ fn growth(trials: &[&RecordedTrial]) -> Reading<Vec<(u32, Growth)>> {
 fn outcome_word(outcome: &Outcome) -> Option<Word> {
     match outcome {
         Outcome::Completed => None,
-        Outcome::OutOfMemory { .. } => Some(Word::Oom),
+        Outcome::OutOfMemory { .. } | Outcome::GuardKill { .. } => Some(Word::Oom),
         Outcome::TimedOut { .. } => Some(Word::Timeout),
         Outcome::Crashed { .. } => Some(Word::Crash),
         Outcome::Failed { .. } => Some(Word::Failed),

@@ -127,6 +127,9 @@ pub fn ending(trial: &TrialRecord) -> Option<String> {
     match &trial.outcome {
         Outcome::Completed => None,
         Outcome::OutOfMemory { phase, evidence } => Some(format!("ran out of memory in {phase}: {evidence}")),
+        Outcome::GuardKill { phase, available_bytes, least_bytes } => Some(format!(
+            "was stopped in {phase} by the guard over the machine's memory: {available_bytes} were available, and {least_bytes} must be"
+        )),
         Outcome::TimedOut { phase, limit_ms } => {
             Some(format!("was stopped in {phase}, which took longer than its {:.0} s", limit_ms.0 / 1000.0))
         }

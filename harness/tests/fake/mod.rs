@@ -6,6 +6,7 @@
 pub mod edge_llm;
 pub mod llama_server;
 pub mod program;
+pub mod sweep;
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -150,6 +151,12 @@ struct State {
 
 fn serve(behaviour: &str) -> io::Result<()> {
     println!("fake target: {behaviour}");
+    let score = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    println!("oom_score_adj: {}", score.trim());
+    if behaviour == "mute" {
+        // Alive, and never heard of.
+        std::thread::sleep(Duration::from_secs(1000));
+    }
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let state = Arc::new(State {
         behaviour: behaviour.to_owned(),
@@ -211,6 +218,10 @@ fn load(state: &State) -> io::Result<()> {
             Command::new("/bin/sh").args(["-c", "sleep 1000 & exit 0"]).status()?;
         }
         "planted" => state.keep(PLANTED),
+        "daemon" => {
+            // One in a session of its own, and nobody's: no tree and no group has it.
+            Command::new("/bin/sh").args(["-c", "setsid sleep 2000 & exit 0"]).status()?;
+        }
         _ => {}
     }
     *state.weights.lock().expect("no panic holds it") = vec![1; WEIGHTS.0 as usize];

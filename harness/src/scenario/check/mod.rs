@@ -78,6 +78,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                 trials: file.trials.value,
                 needs,
                 memory_limit: file.limits.memory.map(|size| size.0),
+                min_available: file.limits.min_available.map(|size| size.0),
                 sample_every: every.map_or(Duration::from_millis(10), |every| every.0),
                 floor: Floor {
                     tolerance: file.floor.tolerance.map(|size| size.0),
