@@ -73,6 +73,11 @@ impl Interrupt {
         *self.asked.borrow() > Request::None
     }
 
+    /// True once someone has asked to stop the trial that runs.
+    pub fn is_asked_now(&self) -> bool {
+        *self.asked.borrow() == Request::Now
+    }
+
     /// Ends when someone asks to stop the trial that runs.
     pub async fn asked_now(&self) {
         if self.asked.clone().wait_for(|asked| *asked == Request::Now).await.is_err() {

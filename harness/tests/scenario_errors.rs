@@ -414,7 +414,7 @@ fn budget_without_a_limit() {
     20 |   - {id: kv, class: kv_cache, phase: decode, why: small}
        |          ^^
        |
-       = hint: give it `total`, `device` or `hostAndDevice`, or `class` with one of `bytes` and `share`
+       = hint: give it `total`, `device`, `hostAndDevice` or `stack`, or `class` with one of `bytes` and `share`
     "#);
 }
 
@@ -619,4 +619,46 @@ fn runtimes_and_the_models_that_they_read_are_checked() {
     error: `localhost` is no address
     error: there is only one target
     ");
+}
+
+#[test]
+fn co_residents_that_cannot_be_started_or_told_apart() {
+    let with =
+        |co_residents: &str| shown("trials: 1\n", &format!("trials: 1\nco_residents:\n{co_residents}"));
+    let (says, holds) = ("ready: {says: up}", "standIn: {host: 1 MiB}");
+    for (co_residents, message, hint) in [
+        (
+            format!("  - {{name: a, command: [], {says}, why: x}}\n"),
+            "`a` has no program",
+            "write it as a list",
+        ),
+        ("  - {name: a, command: [b], why: x}\n".to_owned(), "nothing says when `a` is ready", "add `ready:"),
+        (format!("  - {{name: a, {says}, why: x}}\n"), "`a` needs one program", "`command` or `standIn`"),
+        (
+            format!("  - {{name: a, {holds}, {says}, why: x}}\n"),
+            "a stand-in knows itself",
+            "leave `ready` out",
+        ),
+        ("  - {name: a, standIn: {host: 0 B}, why: x}\n".to_owned(), "a stand-in holds something", "512 MiB"),
+        (format!("  - {{name: a b, {holds}, why: x}}\n"), "becomes part of file names", "use letters"),
+        (
+            format!("  - {{name: a, {holds}, why: \"\"}}\n"),
+            "a co-resident needs a reason",
+            "scenario.yaml:15",
+        ),
+        (
+            format!("  - {{name: a, {holds}, why: x}}\n").repeat(2),
+            "stands here for the second time",
+            "scenario.yaml:16",
+        ),
+        (
+            (0..17).map(|at| format!("  - {{name: a{at}, {holds}, why: x}}\n")).collect(),
+            "a scenario can have 16 co-residents",
+            "scenario.yaml:31",
+        ),
+    ] {
+        let shown = with(&co_residents);
+        assert!(shown.contains(message) && shown.contains(hint), "{shown}");
+    }
+    assert_eq!(with(&format!("  - {{name: a, {holds}, why: x}}\n")), "accepted");
 }

@@ -57,9 +57,20 @@ pub(super) enum Verb {
     Kernels(KernelsVerb),
     /// Print the JSON Schema of scenario files
     Schema,
+    /// Hold memory in the stead of a co-resident
+    #[command(hide = true)]
+    Hold(HoldArguments),
     /// End a target's processes when the harness is killed
     #[command(hide = true)]
     Guard,
+}
+
+/// `sweep hold`.
+#[derive(Debug, Args)]
+pub(super) struct HoldArguments {
+    /// Bytes of main memory
+    #[arg(long)]
+    pub(super) host_bytes: u64,
 }
 
 /// `sweep run`.

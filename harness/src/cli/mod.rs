@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
+//! - `run`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod explain;
 mod fit;
+mod hold;
 mod import;
 mod judge;
 mod kernels;
@@ -78,6 +79,7 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::Trim(arguments) => trim::trim(&arguments, printer),
         Verb::Kernels(verb) => kernels::kernels(&verb, printer),
         Verb::Schema => printer.text(&schema_text()).map(|()| ExitCode::Pass),
+        Verb::Hold(arguments) => hold::hold(&arguments, printer),
         Verb::Guard => {
             guard(std::io::stdin().lock());
             Ok(ExitCode::Pass)

@@ -17,6 +17,7 @@ use crate::scenario::Cell;
 use crate::sweep::Observer;
 use crate::verdict::device::DeviceEdge;
 use crate::verdict::evidence::ended_unread;
+use crate::verdict::stack::beside_peak;
 
 /// A run on the screen.
 #[derive(Debug)]
@@ -128,6 +129,13 @@ fn summary(record: &TrialRecord) -> String {
                 "STOPPED BY THE GUARD in {phase}: {available_bytes} of the machine's memory were available"
             )
         }
+        Outcome::CoResidentEnded { phase, name, signal, exit_code } => {
+            let how = match (signal, exit_code) {
+                (Some(signal), _) => format!("signal {signal}"),
+                (None, code) => format!("exit code {}", code.unwrap_or(-1)),
+            };
+            format!("STOPPED in {phase}: the co-resident {name} ended ({how})")
+        }
         Outcome::TimedOut { phase, limit_ms } => {
             format!("TIMED OUT in {phase} after {:.1} s", limit_ms.0 / 1e3)
         }
@@ -148,6 +156,9 @@ fn summary(record: &TrialRecord) -> String {
     let on_device = record.phases.iter().filter_map(|phase| Some(DeviceEdge::of(phase)?.used_bytes));
     if let Some(most) = on_device.max() {
         parts.push(format!("{:.1} MiB on the device", most.as_mib()));
+    }
+    if let Some(most) = beside_peak(record) {
+        parts.push(format!("{:.1} MiB beside it", most.as_mib()));
     }
     for request in &record.requests {
         let speeds = [

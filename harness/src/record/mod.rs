@@ -6,6 +6,7 @@
 //! `logs/<cell>-<trial>.log`, and the outputs computed from them.
 
 mod cgroup;
+mod co_resident;
 mod columns;
 mod conditions;
 mod device_series;
@@ -23,6 +24,7 @@ mod target;
 mod trial;
 
 pub use cgroup::CgroupReading;
+pub use co_resident::CoResidentReading;
 pub use conditions::{ClockState, ConditionsReading, NvmapReading};
 pub use device_series::{DeviceSample, DeviceSeries};
 pub use disturbance::{Disturbance, DisturbanceCause};

@@ -149,6 +149,8 @@ pub enum BudgetSubject {
     Device,
     /// Both together; on unified memory no byte counts twice.
     HostAndDevice,
+    /// Host and device of the target, and resident memory of its co-residents, together.
+    Stack,
     /// One buffer class of the ledger, `unaccounted` included.
     Class(BufferClass),
 }

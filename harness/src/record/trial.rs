@@ -8,7 +8,8 @@ use ledger::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CgroupReading, ConditionsReading, Disturbance, EnvironmentRecord, FloorRecord, Question, TargetRecord,
+    CgroupReading, CoResidentReading, ConditionsReading, Disturbance, EnvironmentRecord, FloorRecord,
+    Question, TargetRecord,
 };
 
 /// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
@@ -146,6 +147,9 @@ pub struct PhaseRecord {
     pub peak_resident_bytes: Reading<Bytes>,
     /// The readings at the end of the phase.
     pub end: EdgeReading,
+    /// What ran beside the target in this phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub co_residents: Vec<CoResidentReading>,
 }
 
 /// Tokens that a request may ask for beyond those that it records: the sequence stays open, and its cache filled, while the end
@@ -231,6 +235,17 @@ pub enum Outcome {
         phase: Phase,
         /// Its timeout.
         limit_ms: Millis,
+    },
+    /// A program beside the target ended, and the target was no longer measured with it.
+    CoResidentEnded {
+        /// The phase in which it happened.
+        phase: Phase,
+        /// Its name in the scenario.
+        name: String,
+        /// The signal, where one ended it: 9 may be the kernel's, for want of memory.
+        signal: Option<i32>,
+        /// The exit code, where it exited.
+        exit_code: Option<i32>,
     },
     /// The target's process ended by itself.
     Crashed {

@@ -185,7 +185,7 @@ impl Scenario {
         let (target, kind) = named(&self.targets, &axes, "target")?;
         let form = forms.iter().find(|form| kind.reads().contains(&form.name()))?;
         let settings = settings.resolve(self.phases.output());
-        let identity = json!({
+        let mut identity = json!({
             "settings": settings.to_map(),
             "build": build.to_map(),
             "build_contents": build.contents(),
@@ -200,6 +200,9 @@ impl Scenario {
             "sampler_version": SAMPLER_VERSION,
             "program_version": env!("CARGO_PKG_VERSION"),
         });
+        if !self.co_residents.is_empty() {
+            identity["co_residents"] = format!("{:?}", self.co_residents).into();
+        }
         let hash = hex_sha256(identity.to_string().as_bytes());
         Some(Cell {
             id: CellId(hash[..12].to_owned()),

@@ -54,6 +54,9 @@ pub(super) struct ScenarioFile {
     /// What a target may take from the machine.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// What runs beside the target: started before it, in this order, and ended with the trial.
+    #[serde(default)]
+    pub(super) co_residents: Vec<Located<CoResidentFile>>,
     /// How the 10 ms series is taken.
     #[serde(default)]
     pub(super) sample: SampleFile,
@@ -171,6 +174,42 @@ pub(super) struct Limits {
     pub(super) min_available: Option<Size>,
 }
 
+/// A program beside the target: `command` with `ready`, or `standIn`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CoResidentFile {
+    /// Its name, unique in the file: letters, digits, `-`, `_` and `.`.
+    pub(super) name: Located<String>,
+    /// The program and its arguments.
+    pub(super) command: Option<Located<Vec<String>>>,
+    /// Memory that is held in its stead.
+    pub(super) stand_in: Option<Located<StandInFile>>,
+    /// When it is ready, and the next one may start.
+    pub(super) ready: Option<Located<ReadyFile>>,
+    /// When to give up on its getting ready. Default: 30 s.
+    pub(super) timeout: Option<Period>,
+    /// What it stands for.
+    pub(super) why: String,
+}
+
+/// What a stand-in holds.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StandInFile {
+    /// Main memory, all of it resident.
+    pub(super) host: Size,
+}
+
+/// When a co-resident is ready.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) enum ReadyFile {
+    /// Once it has written these words.
+    Says(String),
+    /// After this time.
+    After(Period),
+}
+
 /// What the machine must be like. What cannot be measured there is not met.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -286,7 +325,7 @@ pub(super) struct DecodeFile {
     pub(super) timeout: Period,
 }
 
-/// One budget: `total`, `device` or `hostAndDevice`, or `class` with `bytes` or `share`.
+/// One budget: `total`, `device`, `hostAndDevice` or `stack`, or `class` with `bytes` or `share`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct BudgetFile {
@@ -300,6 +339,8 @@ pub(super) struct BudgetFile {
     pub(super) device: Option<Located<Limit<Size>>>,
     /// Limits on the peaks of host and device memory together.
     pub(super) host_and_device: Option<Located<Limit<Size>>>,
+    /// Limits on the peaks of the target, host and device, and of its co-residents, together.
+    pub(super) stack: Option<Located<Limit<Size>>>,
     /// The buffer class that `bytes` or `share` limits.
     pub(super) class: Option<Located<String>>,
     /// Limits on the size of the class.

@@ -7,6 +7,7 @@
 //! - `schema`: the JSON Schema for editors.
 
 mod check;
+mod co_resident;
 mod diagnostic;
 mod expand;
 mod file;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use ledger::Bytes;
 use sha2::{Digest, Sha256};
 
+pub use co_resident::{CoResident, CoResidentProgram, HOLDS, Ready};
 pub(crate) use diagnostic::closest;
 pub use diagnostic::{Diagnostic, ScenarioError};
 pub use expand::{Cell, Expansion, SAMPLER_VERSION};
@@ -86,6 +88,8 @@ pub struct Scenario {
     pub memory_limit: Option<Bytes>,
     /// What must stay available on the machine. `None`: see [`crate::probe::MemoryGuard::default_least`].
     pub min_available: Option<Bytes>,
+    /// What runs beside the target, in the order in which it starts.
+    pub co_residents: Vec<CoResident>,
     /// Time between two samples.
     pub sample_every: Duration,
     /// How close the machine must be to what it was before the first trial.

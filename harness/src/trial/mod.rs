@@ -4,12 +4,14 @@
 //! - `floor`: whether the machine is what it was before the first trial.
 //! - `passage`: the way through the phases, and what happens around each.
 //! - `phases`: what each phase asks of the target.
+//! - `co_residents`: what runs beside the target.
 //! - `arrivals`: when tokens come.
 //! - `edge`: what is read where a phase ends.
 //! - `outcome`: what an end means.
 //! - `prompt`: what is said to the target; `log_tail`: its last words.
 
 mod arrivals;
+mod co_residents;
 mod edge;
 mod floor;
 mod log_tail;

@@ -16,6 +16,8 @@ pub(super) enum Stop {
     TimedOut(Duration),
     /// The target, or the way to it, failed.
     Failed(String),
+    /// A program beside the target ended: its place among them.
+    CoResidentEnded(usize),
     /// The machine had too little memory left.
     Guarded,
     /// The harness was asked to stop.
@@ -51,14 +53,25 @@ fn words_of_memory(text: &str) -> bool {
 }
 
 /// The outcome of a trial that stopped in `phase`, with the target's last lines in `log`.
-pub(super) fn outcome(stop: Stop, phase: Phase, memory: MemoryEvidence, log: &[String]) -> Outcome {
+///
+/// `beside` is the program beside the target that had ended by then, where one had.
+pub(super) fn outcome(
+    stop: Stop,
+    phase: Phase,
+    memory: MemoryEvidence,
+    beside: Option<(String, Ending)>,
+    log: &[String],
+) -> Outcome {
     let out_of_memory = |evidence: String| Outcome::OutOfMemory { phase, evidence };
     // Whatever followed, the guard's kill came first.
     if let Some((available_bytes, least_bytes)) = memory.guard {
         return Outcome::GuardKill { phase, available_bytes, least_bytes };
     }
+    if let (Stop::CoResidentEnded(_), Some((name, Ending { signal, exit_code }))) = (&stop, beside) {
+        return Outcome::CoResidentEnded { phase, name, signal, exit_code };
+    }
     match stop {
-        Stop::Interrupted | Stop::Guarded => Outcome::Interrupted,
+        Stop::Interrupted | Stop::Guarded | Stop::CoResidentEnded(_) => Outcome::Interrupted,
         Stop::TimedOut(limit) => Outcome::TimedOut { phase, limit_ms: Millis(limit.as_secs_f64() * 1e3) },
         Stop::Failed(message) if words_of_memory(&message) => {
             out_of_memory(format!("the target said: {message}"))
@@ -87,7 +100,7 @@ mod tests {
 
     fn judge(signal: Option<i32>, exit_code: Option<i32>, memory: MemoryEvidence, log: &[&str]) -> Outcome {
         let log: Vec<String> = log.iter().map(|line| (*line).to_owned()).collect();
-        outcome(Stop::Exited(Ending { signal, exit_code }), Phase::Load, memory, &log)
+        outcome(Stop::Exited(Ending { signal, exit_code }), Phase::Load, memory, None, &log)
     }
 
     #[test]

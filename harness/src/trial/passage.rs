@@ -123,6 +123,11 @@ impl Trial<'_> {
                 "the peak of {phase} may be that of an earlier phase: {why}"
             )))?;
         }
+        for why in self.session.co_residents.begin_phase() {
+            self.journal.append(TrialEvent::Warning(format!(
+                "the peak of a co-resident in {phase} may be that of an earlier phase: {why}"
+            )))?;
+        }
         self.series.sampler.take_high_water();
         let started = self.clock.now();
         self.journal.append(TrialEvent::PhaseStarted { phase, at_us: started })?;
@@ -153,8 +158,14 @@ impl Trial<'_> {
             (Reading::Measured(peak), Some(resident)) => Reading::Measured(peak.max(resident.total())),
             (peak, _) => peak,
         };
-        let record =
-            PhaseRecord { phase, started_us: started, ended_us: ended, peak_resident_bytes: peak, end };
+        let record = PhaseRecord {
+            phase,
+            started_us: started,
+            ended_us: ended,
+            peak_resident_bytes: peak,
+            end,
+            co_residents: self.session.co_residents.read(),
+        };
         self.journal.append(TrialEvent::PhaseEnded(Box::new(record)))
     }
 

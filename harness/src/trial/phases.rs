@@ -9,6 +9,7 @@ use ledger::{Micros, Millis, Phase, Tokens};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::arrivals::{Arrival, Arrivals};
+use super::co_residents::CoResidents;
 use super::outcome::Stop;
 use super::prompt::prompt;
 use crate::clock::TrialClock;
@@ -71,6 +72,7 @@ pub(super) struct Session<'a> {
     pub(super) clock: TrialClock,
     pub(super) interrupt: &'a Interrupt,
     pub(super) guard: Arc<MemoryGuard>,
+    pub(super) co_residents: CoResidents,
     /// Prompts that were sent.
     pub(super) sent: u32,
     /// The stream that a phase has left open.
@@ -132,6 +134,7 @@ impl Session<'_> {
             biased;
             () = self.interrupt.asked_now() => Stop::Interrupted,
             () = self.guard.strikes() => Stop::Guarded,
+            at = self.co_residents.one_ended() => Stop::CoResidentEnded(at),
             done = work => match done {
                 Err(Stop::Failed(message)) => tokio::select! {
                     () = self.process.exited() => Stop::Exited(UNKNOWN_ENDING),

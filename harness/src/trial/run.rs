@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ledger::Phase;
 
+use super::co_residents::CoResidents;
 use super::floor::{FloorProbes, RunFloor};
 use super::log_tail::log_tail;
 use super::outcome::{MemoryEvidence, Stop, outcome};
@@ -120,26 +121,37 @@ async fn run(
     let mut held = Held::for_trial(&plan, &mut journal).map_err(failed)?;
 
     let port_file = plan.paths.log.with_extension("port");
-    let started = start(&plan, &mut held, &port_file, waits_for_go, &root).and_then(|started| {
-        let groups: Vec<u32> = started.process.own_id().into_iter().collect();
-        plan.interrupt.guard_groups(&groups);
+    let cgroup = held.cgroup.as_ref().map(|cgroup| cgroup.folder().to_owned());
+    let mut watch = |groups: &[u32]| {
+        plan.interrupt.guard_groups(groups);
         if let Some(guardian) = &mut guardian {
-            guardian.watch(Wards { groups, cgroup: held.cgroup.as_ref().map(|it| it.folder().to_owned()) });
+            guardian.watch(Wards { groups: groups.to_vec(), cgroup: cgroup.clone() });
         }
+    };
+    let beside = &plan.scenario.co_residents;
+    let co_residents = CoResidents::start(beside, &plan.paths.log, &root, plan.interrupt, &mut watch).await;
+    let started = co_residents.map_err(io::Error::other).and_then(|co_residents| {
+        let started = start(&plan, &mut held, &port_file, waits_for_go, &root);
+        let started =
+            started.map_err(|error| format!("the target {} cannot be started: {error}", plan.target.name()));
+        let started = started.map_err(io::Error::other)?;
+        let mut groups = co_residents.leaders();
+        groups.extend(started.process.own_id());
+        watch(&groups);
         let least = plan.scenario.min_available.unwrap_or_else(|| MemoryGuard::default_least(&system));
         let guard = Arc::new(MemoryGuard::new(least, started.process.own_id()));
         let (started, series) = sample(&plan, started, clock, &guard)?;
-        Ok((started, series, guard))
+        Ok((started, series, guard, co_residents))
     });
-    let (started, series, guard) = match started {
+    let (started, series, guard, co_residents) = match started {
         Ok(started) => started,
         Err(error) => {
-            plan.interrupt.guard_groups(&[]);
-            if let Some(guardian) = &mut guardian {
-                guardian.watch(Wards::default());
-            }
-            let message = format!("the target {} cannot be started: {error}", plan.target.name());
-            let outcome = Outcome::Failed { phase: first_phase, message };
+            watch(&[]);
+            let outcome = if plan.interrupt.is_asked_now() {
+                Outcome::Interrupted
+            } else {
+                Outcome::Failed { phase: first_phase, message: error.to_string() }
+            };
             let log_tail = log_tail(&plan.paths.log);
             journal.append(TrialEvent::Ended { outcome, log_tail }).map_err(failed)?;
             return Ok(journal.record().clone());
@@ -173,6 +185,7 @@ async fn run(
         clock,
         interrupt: plan.interrupt,
         guard: Arc::clone(&guard),
+        co_residents,
         sent: 0,
         open: None,
     };
@@ -185,6 +198,11 @@ async fn run(
     let Trial { mut session, series, system, mut journal, .. } = trial;
     session.open = None;
     let (ending, left) = session.process.kill_tree();
+    let beside = match &stopped {
+        Some((_, Stop::CoResidentEnded(at))) => Some(session.co_residents.ending(*at)),
+        _ => None,
+    };
+    session.co_residents.end();
     plan.interrupt.guard_groups(&[]);
     if stopped.is_none() && left > 0 {
         let warning = format!("the target ended and left {left} of its processes behind; they were killed");
@@ -217,7 +235,7 @@ async fn run(
                 machine_kills: kills_before.map_or(0, since),
                 guard: guard.struck().map(|available| (available, guard.least())),
             };
-            outcome(stop, phase, memory, &log_tail)
+            outcome(stop, phase, memory, beside, &log_tail)
         }
     };
     journal.append(TrialEvent::Ended { outcome, log_tail }).map_err(failed)?;

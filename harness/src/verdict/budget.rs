@@ -83,6 +83,8 @@ pub enum Subject {
     Device(Option<Phase>),
     /// Peak resident and peak device memory of one phase together, or of any.
     HostAndDevice(Option<Phase>),
+    /// The same with the peaks of the co-residents, of one phase, or of any.
+    Stack(Option<Phase>),
     /// The bytes of one class, at the edge of one phase or at their highest.
     Class(BufferClass, Option<Phase>),
     /// The share of one class in resident memory, at the edge of one phase or at their highest.
@@ -92,7 +94,10 @@ pub enum Subject {
 impl Subject {
     /// True for a limit on everything that is held in host memory, on a device, or in both.
     pub fn is_whole(self) -> bool {
-        matches!(self, Subject::Total | Subject::Device(None) | Subject::HostAndDevice(None))
+        matches!(
+            self,
+            Subject::Total | Subject::Device(None) | Subject::HostAndDevice(None) | Subject::Stack(None)
+        )
     }
 }
 
@@ -105,6 +110,8 @@ impl fmt::Display for Subject {
             Subject::Device(Some(phase)) => format!("peak device memory in {phase}"),
             Subject::HostAndDevice(None) => "peak host and device".to_owned(),
             Subject::HostAndDevice(Some(phase)) => format!("peak host and device in {phase}"),
+            Subject::Stack(None) => "peak of the whole stack".to_owned(),
+            Subject::Stack(Some(phase)) => format!("peak of the whole stack in {phase}"),
             Subject::Class(class, None) => format!("{class}"),
             Subject::Class(class, Some(phase)) => format!("{class} after {phase}"),
             Subject::ClassShare(class, None) => format!("share of {class}"),
@@ -200,10 +207,18 @@ impl Budget {
             (Some(limit), _) | (None, Some(limit)) => matches!(limit, Limit::ShareBillionths(_)),
         };
         let subject = match (record.subject, record.phase, is_share) {
-            (BudgetSubject::Total | BudgetSubject::Device | BudgetSubject::HostAndDevice, _, true) => {
+            (
+                BudgetSubject::Total
+                | BudgetSubject::Device
+                | BudgetSubject::HostAndDevice
+                | BudgetSubject::Stack,
+                _,
+                true,
+            ) => {
                 return Err(BudgetError::ShareOfTotal { id: id() });
             }
             (BudgetSubject::Device, phase, false) => Subject::Device(phase),
+            (BudgetSubject::Stack, phase, false) => Subject::Stack(phase),
             (BudgetSubject::HostAndDevice, phase, false) => Subject::HostAndDevice(phase),
             (BudgetSubject::Total, None, false) => Subject::Total,
             (BudgetSubject::Total, Some(phase), false) => Subject::PhasePeak(phase),

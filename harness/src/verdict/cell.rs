@@ -11,6 +11,7 @@ use super::evidence::{self, EdgeAccount, LowerBounds, SampledPeak};
 use super::growth::{Growth, Growths, growths};
 use super::held::{BudgetResult, hold};
 use super::observe::ending;
+use super::stack::StackVerdict;
 use super::{ExitCode, Word};
 use crate::record::{CellId, CellRecord, Outcome, Reading, RecordedTrial, RequestRecord, Run, TargetRecord};
 
@@ -58,6 +59,9 @@ pub struct CellVerdict {
     /// What the worst trial held of a device, where it held any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceVerdict>,
+    /// What the worst trial held together with its co-residents, where it had any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<StackVerdict>,
     /// What each phase edge of the worst trial leaves without an owner.
     pub edges: Vec<EdgeAccount>,
     /// The largest unaccounted share at any phase edge of any trial, from 0 to 1.
@@ -204,6 +208,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
             .map_or_else(|| Reading::Unavailable(nothing()), |trial| evidence::planned_peak(&trial.record)),
         plan_mismatch_bytes: worst_mismatch(&trials),
         device: worst.and_then(DeviceVerdict::of),
+        stack: worst.and_then(StackVerdict::of),
         edges: worst.map(|trial| evidence::edge_accounts(&trial.record)).unwrap_or_default(),
         worst_unaccounted_share: worst_share(&trials),
         prefill_tokens_per_second: median_speed(
@@ -305,7 +310,7 @@ fn outcome_word(outcome: &Outcome) -> Option<Word> {
         Outcome::Completed => None,
         Outcome::OutOfMemory { .. } | Outcome::GuardKill { .. } => Some(Word::Oom),
         Outcome::TimedOut { .. } => Some(Word::Timeout),
-        Outcome::Crashed { .. } => Some(Word::Crash),
+        Outcome::Crashed { .. } | Outcome::CoResidentEnded { .. } => Some(Word::Crash),
         Outcome::Failed { .. } => Some(Word::Failed),
         Outcome::Interrupted => Some(Word::Interrupted),
     }

@@ -109,7 +109,7 @@ pub fn hold(budget: &Budget, trials: &[&RecordedTrial], expected: u32) -> Budget
         Subject::Class(class, _) | Subject::ClassShare(class, _) => Among::Class(class),
         Subject::Total | Subject::PhasePeak(_) => Among::Memory(MemoryKind::Host),
         Subject::Device(_) => Among::Memory(MemoryKind::Device),
-        Subject::HostAndDevice(_) => Among::Both,
+        Subject::HostAndDevice(_) | Subject::Stack(_) => Among::Both,
     };
     let behind = match (word, worst, margin_bytes) {
         (Word::Fail | Word::Warn, Some((_, phase, trial)), Some(margin)) => {

@@ -8,6 +8,7 @@
 //! - [`observe`]: what one trial has to say about one budget.
 //! - [`evidence`]: what a trial's numbers are worth: planned against allocated, unaccounted, sampler gaps.
 //! - [`device`]: memory of a device, and what it holds together with the host.
+//! - [`stack`]: what the target and what runs beside it hold together.
 //! - [`growth`], [`transient`]: memory that only grows, and memory that came and went unseen.
 //! - [`responsible`]: the class behind an overage.
 //! - [`levers`]: does each knob move what the plan says?
@@ -27,6 +28,7 @@ pub mod levers;
 pub mod observe;
 pub mod responsible;
 pub mod run;
+pub mod stack;
 mod table;
 pub mod transient;
 pub mod word;
@@ -39,5 +41,6 @@ pub use growth::Growth;
 pub use held::BudgetResult;
 pub use levers::{LeverResult, LeverWord};
 pub use run::{BudgetSummary, RunVerdict, judge};
+pub use stack::StackVerdict;
 pub use table::table;
 pub use word::Word;

@@ -4,7 +4,7 @@ use ledger::{BufferClass, Bytes, Phase};
 
 use super::budget::{Amount, Budget, Limit, Subject};
 use super::device::{self, DeviceEdge};
-use super::evidence;
+use super::{evidence, stack};
 use crate::record::{Outcome, PhaseRecord, Question, Reading, RecordedTrial, TrialRecord};
 
 /// The worst that a trial shows, and what it cannot show.
@@ -47,6 +47,14 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
             seen.swapped = evidence::peak_swapped(trial);
             trial.record.phases.iter().map(|phase| (phase.phase, whole(held(trial, phase)))).collect()
         }
+        Subject::Stack(_) => {
+            seen.swapped = evidence::peak_swapped(trial);
+            let of = |phase| match device::untold(trial, phase) {
+                Some(why) => Reading::Unavailable(why),
+                None => stack::held_in(trial, phase),
+            };
+            trial.record.phases.iter().map(|phase| (phase.phase, whole(of(phase)))).collect()
+        }
         Subject::Class(class, _) => {
             let of = |phase| class_bytes(&trial.record, phase, class);
             trial.record.phases.iter().map(|phase| (phase.phase, of(phase))).collect()
@@ -60,6 +68,7 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
         Subject::PhasePeak(phase) => Some(phase),
         Subject::Device(phase)
         | Subject::HostAndDevice(phase)
+        | Subject::Stack(phase)
         | Subject::Class(_, phase)
         | Subject::ClassShare(_, phase) => phase,
         Subject::Total => None,
@@ -67,7 +76,7 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
     let bound_of = |phase: &PhaseRecord| match budget.subject {
         Subject::Total | Subject::PhasePeak(_) => evidence::lower_bound(trial, phase),
         Subject::Device(_) => device::lower_bound(trial, phase),
-        Subject::HostAndDevice(_) => device::held_lower_bound(trial, phase),
+        Subject::HostAndDevice(_) | Subject::Stack(_) => device::held_lower_bound(trial, phase),
         Subject::Class(..) | Subject::ClassShare(..) => None,
     };
     let judged = trial.record.phases.iter().filter(|phase| asked.is_none_or(|asked| asked == phase.phase));
@@ -130,6 +139,13 @@ pub fn ending(trial: &TrialRecord) -> Option<String> {
         Outcome::GuardKill { phase, available_bytes, least_bytes } => Some(format!(
             "was stopped in {phase} by the guard over the machine's memory: {available_bytes} were available, and {least_bytes} must be"
         )),
+        Outcome::CoResidentEnded { phase, name, signal, exit_code } => Some(match (signal, exit_code) {
+            (Some(signal), _) => format!("lost its co-resident {name} in {phase}, ended by signal {signal}"),
+            (None, Some(code)) => {
+                format!("lost its co-resident {name} in {phase}, which exited with code {code}")
+            }
+            (None, None) => format!("lost its co-resident {name} in {phase}"),
+        }),
         Outcome::TimedOut { phase, limit_ms } => {
             Some(format!("was stopped in {phase}, which took longer than its {:.0} s", limit_ms.0 / 1000.0))
         }
@@ -148,7 +164,11 @@ pub fn ending(trial: &TrialRecord) -> Option<String> {
 fn may_be_silent(phase: Phase, subject: Subject) -> bool {
     match subject {
         Subject::Total | Subject::PhasePeak(_) => phase == Phase::Unload,
-        Subject::Device(_) | Subject::HostAndDevice(_) | Subject::Class(..) | Subject::ClassShare(..) => {
+        Subject::Device(_)
+        | Subject::HostAndDevice(_)
+        | Subject::Stack(_)
+        | Subject::Class(..)
+        | Subject::ClassShare(..) => {
             matches!(phase, Phase::Idle | Phase::Unload)
         }
     }

@@ -89,6 +89,7 @@ pub fn trial(model: Model, max_input_len: u32, number: u32, fate: Fate) -> Recor
             ended_us: Micros(clock),
             peak_resident_bytes: peak_reading(phase, peak.max(held)),
             end: edge(phase, held, unaccounted, by_class, fate, phase == last && last != Phase::Unload),
+            co_residents: Vec::new(),
         });
         if phase == last {
             break;

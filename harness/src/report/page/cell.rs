@@ -35,7 +35,7 @@ pub(super) struct CellPage {
     reason: Option<String>,
     /// What a named cell is for.
     purpose: Option<String>,
-    facts: Vec<(&'static str, Shown, &'static str)>,
+    facts: Vec<(String, Shown, &'static str)>,
     /// What the target cannot answer.
     unanswered: Vec<String>,
     doubts: Vec<String>,
@@ -175,7 +175,7 @@ fn target(name: &str, trials: &[&RecordedTrial]) -> String {
     }
 }
 
-fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static str)> {
+fn facts(cell: &CellVerdict) -> Vec<(String, Shown, &'static str)> {
     let budget = cell.total_budget();
     let limit = budget.and_then(BudgetResult::decisive).map(|limit| limit.bytes_of(Bytes::ZERO));
     let mut facts = vec![(
@@ -206,6 +206,21 @@ fn facts(cell: &CellVerdict) -> Vec<(&'static str, Shown, &'static str)> {
     if let Reading::Measured(length) = &cell.acceptance_length {
         let unit = if cell.synthetic_weights { "tokens a round, synthetic" } else { "tokens a round" };
         facts.push(("Acceptance length", Shown::plain(grouped(*length, 2)), unit));
+    }
+    let of_target = facts.into_iter().map(|(name, value, unit)| (name.to_owned(), value, unit));
+    of_target.chain(stack_facts(cell)).collect()
+}
+
+/// What ran beside the target, and everything together.
+fn stack_facts(cell: &CellVerdict) -> Vec<(String, Shown, &'static str)> {
+    let Some(stack) = &cell.stack else { return Vec::new() };
+    let size = |reading: &Reading<Bytes>| shown(reading, |bytes| mib(*bytes));
+    let beside = stack.co_residents.iter();
+    let mut facts: Vec<_> =
+        beside.map(|(name, peak)| (format!("Peak of {name}, beside it"), size(peak), "MiB")).collect();
+    facts.push(("Peak of the whole stack, at most".to_owned(), size(&stack.peak_bytes), "MiB"));
+    if let Some(Limit::Bytes(limit)) = cell.tightest(Subject::Stack(None)).and_then(BudgetResult::decisive) {
+        facts.push(("Budget on the whole stack".to_owned(), Shown::plain(mib(limit)), "MiB"));
     }
     facts
 }

@@ -159,6 +159,7 @@ pub(super) fn cell_row(
         limited: budget.and_then(|result| match result.subject {
             Subject::Device(_) => Some("on the device"),
             Subject::HostAndDevice(_) => Some("host and device"),
+            Subject::Stack(_) => Some("whole stack"),
             _ => None,
         }),
         margin: margin.map_or_else(

@@ -71,6 +71,7 @@ fn subject_of(written: &Located<BudgetFile>, mistakes: &mut Mistakes) -> Subject
         (&written.total, BudgetSubject::Total),
         (&written.device, BudgetSubject::Device),
         (&written.host_and_device, BudgetSubject::HostAndDevice),
+        (&written.stack, BudgetSubject::Stack),
     ];
     let mut totals = totals.into_iter().filter_map(|(limit, subject)| Some((limit.as_ref()?, subject)));
     match (totals.next(), totals.next(), class, &written.bytes, &written.share) {
@@ -93,7 +94,7 @@ fn subject_of(written: &Located<BudgetFile>, mistakes: &mut Mistakes) -> Subject
                     format!("what does the budget `{}` limit?", written.id.value),
                     written.id.span.clone(),
                 )
-                .hint("give it `total`, `device` or `hostAndDevice`, or `class` with one of `bytes` and `share`"),
+                .hint("give it `total`, `device`, `hostAndDevice` or `stack`, or `class` with one of `bytes` and `share`"),
             );
             (BudgetSubject::Total, None, None)
         }

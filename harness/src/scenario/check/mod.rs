@@ -3,6 +3,7 @@
 mod axes;
 mod budgets;
 mod cells;
+mod co_residents;
 mod levers;
 mod models;
 mod needs;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use axes::{WhenNames, axes_of, include_of, when_of};
 use budgets::budgets_of;
 use cells::check_cells;
+use co_residents::co_residents_of;
 use levers::levers_of;
 use models::models_of;
 use needs::needs_of;
@@ -55,6 +57,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
             (when_of(file, &exclude.when, &axes, WhenNames::AxesOnly, &mut mistakes), exclude.why.clone())
         })
         .collect();
+    let co_residents = co_residents_of(file, &mut mistakes);
     let phases = phases_of(&file.phases, &mut mistakes);
     let levers = levers_of(file, &axes, phases.as_ref(), &mut mistakes);
     let budgets = budgets_of(file, &axes, phases.as_ref(), &mut mistakes);
@@ -79,6 +82,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                 needs,
                 memory_limit: file.limits.memory.map(|size| size.0),
                 min_available: file.limits.min_available.map(|size| size.0),
+                co_residents,
                 sample_every: every.map_or(Duration::from_millis(10), |every| every.0),
                 floor: Floor {
                     tolerance: file.floor.tolerance.map(|size| size.0),
