@@ -37,5 +37,6 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn is_plain(stem: &str) -> bool {
-    (1..64).contains(&stem.len()) && stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    (1..64).contains(&stem.len())
+        && stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
