@@ -15,8 +15,10 @@ pub struct FloorRecord {
     pub reading: FloorReading,
     /// How long was waited until it was back.
     pub settled_us: Micros,
-    /// By how much main memory may be off.
-    pub memory_tolerance_bytes: Bytes,
+    /// By how much main memory may be off. Nothing where it is not held against the first trial's: the target's memory is counted
+    /// by process, whatever other programs take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_tolerance_bytes: Option<Bytes>,
     /// By how much device memory may be off.
     pub device_tolerance_bytes: Bytes,
     /// The state of the machine, to hold the ends of phases against.

@@ -39,7 +39,8 @@ pub(super) struct FloorProbes<'a> {
 /// By how much each memory may be off.
 #[derive(Debug, Clone, Copy)]
 struct Tolerance {
-    memory: Bytes,
+    /// Nothing where main memory is not judged.
+    memory: Option<Bytes>,
     device: Bytes,
 }
 
@@ -49,8 +50,8 @@ impl RunFloor {
     pub(super) async fn settle(&mut self, probes: &FloorProbes<'_>) -> (FloorRecord, Vec<Remnant>) {
         let started = Instant::now();
         let total = SystemMemory::open(probes.machine).read_now().measured().and_then(|info| info.total);
-        let tolerance =
-            Tolerance { memory: probes.rule.memory_tolerance(total), device: probes.rule.device_tolerance() };
+        let memory = probes.rule.memory_tolerance(total, shares_memory(probes.machine));
+        let tolerance = Tolerance { memory, device: probes.rule.device_tolerance() };
         let (reading, left) = loop {
             let reading = read(probes);
             let left = self.left(&reading, tolerance);
@@ -97,12 +98,13 @@ impl RunFloor {
             self.device_since = None;
         }
 
+        let Some(most) = tolerance.memory else { return left };
         match (free_for_use(first), free_for_use(now)) {
             (Ok(before), Ok(available)) => {
                 // What a board's GPU still has was said already.
                 let said = if now.unified { grown } else { Bytes::ZERO };
                 let missing = before.saturating_sub(available).saturating_sub(said);
-                if missing > tolerance.memory {
+                if missing > most {
                     let after = self.memory_since.get_or_insert_with(trial).clone();
                     left.push(Remnant::Memory { bytes: missing, after });
                 } else {
@@ -138,6 +140,11 @@ fn new_holders(first: &FloorReading, now: &FloorReading) -> Vec<GpuHolder> {
     now.gpu_holders.iter().map(more).filter(|holder| holder.bytes > Bytes::ZERO).collect()
 }
 
+/// Whether the machine's GPU lives in main memory.
+fn shares_memory(machine: &SystemRoot) -> bool {
+    Clocks::new(machine).gpu().is_ok()
+}
+
 fn read(probes: &FloorProbes<'_>) -> FloorReading {
     let system = SystemMemory::open(probes.machine);
     let info = system.read_now();
@@ -150,7 +157,7 @@ fn read(probes: &FloorProbes<'_>) -> FloorReading {
         Reading::Unavailable(why) => Reading::Unavailable(why.clone()),
     };
     let residue = Residue::read(probes.machine);
-    let unified = Clocks::new(probes.machine).gpu().is_ok();
+    let unified = shares_memory(probes.machine);
     // A device that shares main memory counts page cache as taken, so that its own word is no floor.
     let device_bytes = if unified {
         Nvmap::new(probes.machine).edge(&[]).map(|nvmap| nvmap.total_bytes)
@@ -184,7 +191,7 @@ mod tests {
         }
     }
 
-    const TOLERANCE: Tolerance = Tolerance { memory: Bytes::mib(64), device: Bytes::mib(64) };
+    const TOLERANCE: Tolerance = Tolerance { memory: Some(Bytes::mib(64)), device: Bytes::mib(64) };
 
     fn said(run: &mut RunFloor, now: FloorReading) -> Vec<String> {
         run.left(&now, TOLERANCE).iter().map(ToString::to_string).collect()
@@ -213,6 +220,14 @@ mod tests {
             ["100.0 MiB of device memory that trial 1 of a left"],
             "it was back meanwhile"
         );
+    }
+
+    #[test]
+    fn main_memory_that_is_not_judged_may_go_and_device_memory_may_not() {
+        let mut run = RunFloor { first: Some(floor(8000, 0, 300, false)), ..RunFloor::default() };
+        let left = run.left(&floor(4000, 0, 512, false), Tolerance { memory: None, ..TOLERANCE });
+        let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+        assert_eq!(left, ["212.0 MiB of device memory that the first trial left"]);
     }
 
     #[test]

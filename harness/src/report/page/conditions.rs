@@ -72,12 +72,14 @@ impl ConditionsTable {
             end: last.phase.name(),
             floor: format!(
                 "The floor was waited for {} s. Available: {}; taken of devices: {}; page cache: {}, \
-                 which is not counted. It may be off by {} MiB of main and {} MiB of device memory.",
+                 which is not counted. It may be off by {} of main and {} MiB of device memory.",
                 grouped(floor.settled_us.0 as f64 / 1e6, 1),
                 known(&floor.reading.available_bytes),
                 known(&floor.reading.device_bytes),
                 known(&floor.reading.page_cache_bytes),
-                mib(floor.memory_tolerance_bytes),
+                floor
+                    .memory_tolerance_bytes
+                    .map_or_else(|| "any amount".to_owned(), |most| format!("{} MiB", mib(most))),
                 mib(floor.device_tolerance_bytes)
             ),
             rows,
