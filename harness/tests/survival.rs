@@ -452,3 +452,25 @@ fn a_run_that_is_killed_before_it_took_over_everything_loses_nothing() {
         "who has measured it"
     );
 }
+
+#[test]
+fn a_trial_that_was_announced_and_never_began_is_no_corrupt_record() {
+    let place = tempfile::tempdir().expect("a folder");
+    let scenario = FakeRun::Short.scenario();
+    let (mut end, _) = sweep(&scenario, place.path(), &[], false, None);
+    let last = end.folder.record().trials.last().expect("three").clone();
+    let paths = harness::record::TrialPaths::of(end.folder.path(), &last);
+    for journal in [None, Some(""), Some("{\"started\":{\"format_ver")] {
+        let _ = std::fs::remove_file(&paths.record);
+        let _ = std::fs::remove_file(&paths.journal);
+        if let Some(text) = journal {
+            std::fs::write(&paths.journal, text).expect("ours");
+        }
+        let run = Run::load(end.folder.path()).expect("run.json is whole");
+        assert_eq!((run.trials.len(), run.unreadable.len()), (2, 0), "{journal:?}");
+    }
+    // In a run that came to its end, the same is a record that was lost.
+    end.folder.finish("2026-01-31T00:00:00Z".to_owned(), 0).expect("writable");
+    let run = Run::load(end.folder.path()).expect("run.json is whole");
+    assert_eq!((run.trials.len(), run.unreadable.len()), (2, 1));
+}

@@ -7,8 +7,8 @@ use ledger::Bytes;
 use thiserror::Error;
 
 use super::{
-    ACCOUNT_FILE, CellId, DeviceSeries, FORMAT_VERSION, JournalError, Reading, RunRecord, Series,
-    TrialRecord, recover,
+    ACCOUNT_FILE, CellId, DeviceSeries, FORMAT_VERSION, JournalError, Reading, RunRecord, Series, TrialFile,
+    TrialPaths, TrialRecord, recover,
 };
 use crate::import::{self, Account};
 
@@ -133,6 +133,8 @@ impl Run {
         for file in &run.record.trials {
             match read_trial(folder, &file.stem, &file.cell, file.trial) {
                 Ok(trial) => run.trials.push(trial),
+                // A kill between the announcement of a trial and its first word leaves nothing that could be read.
+                Err(_) if never_began(folder, file, &run.record) => {}
                 Err(error) => run.unreadable.push(UnreadableTrial {
                     cell: file.cell.clone(),
                     trial: file.trial,
@@ -159,6 +161,13 @@ fn read_account(folder: &Path) -> Result<Option<Account>, RunFolderError> {
         return Err(RunFolderError::TooNew { path, found: account.format_version });
     }
     Ok(Some(account))
+}
+
+/// True for the last trial of a run that did not finish, where nothing whole of it was written.
+fn never_began(folder: &Path, file: &TrialFile, run: &RunRecord) -> bool {
+    let paths = TrialPaths::of(folder, file);
+    let said = fs::read(&paths.journal).is_ok_and(|journal| journal.contains(&b'\n'));
+    !run.is_complete() && run.trials.last() == Some(file) && !paths.record.exists() && !said
 }
 
 fn read_trial(folder: &Path, stem: &str, cell: &CellId, trial: u32) -> Result<RecordedTrial, RunFolderError> {
