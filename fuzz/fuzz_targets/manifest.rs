@@ -22,7 +22,7 @@ fuzz_target!(|text: &[u8]| {
         if weights.and_then(|file| file.set_len(length)).is_ok()
             && let Ok(engine) = EngineDir::open(folder.path())
         {
-            drop(engine.text_tables());
+            let _ = engine.text_tables();
         }
     });
 });
