@@ -121,6 +121,41 @@ fn one_that_does_not_get_ready_keeps_the_target_from_starting() {
     assert_eq!(running("sleep 3208"), Vec::<u32>::new());
 }
 
+/// The hidden verb behind `standIn`, told to read more than any machine gives.
+#[test]
+fn a_stand_in_that_reads_less_than_it_is_to_says_so() {
+    let program = env!("CARGO_BIN_EXE_sweep");
+    let hungry = format!(
+        "  - {{name: camera, command: [{program}, hold, --host-bytes, \"{}\", --read-bytes, \"{}\"], \
+         ready: {{says: holds its memory}}, why: a test}}\n",
+        HELD.0,
+        Bytes::gib(4000).0
+    );
+    // It stays in its decode phase until its time is up.
+    let scenario = scenario(&["hang_stream"], |text| {
+        text.replace("outputTokens: 6, timeout: 10 s", "outputTokens: 6, timeout: 2 s")
+            + "co_residents:\n"
+            + &hungry
+    });
+    let record = trial_of(&scenario);
+    let told =
+        record.warnings.iter().filter(|warning| warning.contains("camera reads less than it stands for: "));
+    assert_eq!(told.count(), 1, "{:?}", record.warnings);
+}
+
+#[test]
+fn device_memory_of_a_stand_in_needs_a_gpu() {
+    let wanted = ["hold", "--device-bytes", "1048576"];
+    if runtime::backend::cuda::probe(0).is_ok() {
+        return;
+    }
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_sweep")).args(wanted).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("hold memory in the stead of a co-resident"), "{said}");
+}
+
 #[test]
 fn a_budget_over_the_whole_stack_counts_them() {
     let judged = |limit: &str| {
@@ -136,6 +171,8 @@ fn a_budget_over_the_whole_stack_counts_them() {
         let stack = verdict.cells[0].stack.clone().expect("something ran beside it");
         let target = *verdict.cells[0].peak_resident_bytes.measured().expect("measured");
         let whole = *stack.peak_bytes.measured().expect("measured");
+        let at_once = *stack.at_once_bytes.measured().expect("sampled");
+        assert!((HELD..=whole).contains(&at_once), "{at_once} of {whole}");
         assert!(whole >= target + HELD, "{whole} {target}");
         (verdict.exit_code, verdict.problems)
     };

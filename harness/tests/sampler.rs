@@ -75,6 +75,7 @@ fn sampler_of(pid: u32, interval: Duration, path: &Path) -> Sampler {
     let options = SamplerOptions {
         interval,
         process: ProcessMemory::new(tree),
+        co_residents: Vec::new(),
         system: SystemMemory::open(&root),
         nvmap: NvmapPool::open(&root),
         guard: Arc::new(MemoryGuard::new(Bytes::ZERO, None)),

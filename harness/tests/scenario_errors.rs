@@ -640,6 +640,16 @@ fn co_residents_that_cannot_be_started_or_told_apart() {
             "leave `ready` out",
         ),
         ("  - {name: a, standIn: {host: 0 B}, why: x}\n".to_owned(), "a stand-in holds something", "512 MiB"),
+        (
+            "  - {name: a, standIn: {host: 1 MiB, reads: 1 GiB/s}, why: x}\n".to_owned(),
+            "reading less than 256.0 MiB again and again is done by caches",
+            "leave `reads` out",
+        ),
+        (
+            "  - {name: a, standIn: {host: 1 MiB, reads: 1 GiB}, why: x}\n".to_owned(),
+            "a rate is a size a second",
+            "2 GiB/s",
+        ),
         (format!("  - {{name: a b, {holds}, why: x}}\n"), "becomes part of file names", "use letters"),
         (
             format!("  - {{name: a, {holds}, why: \"\"}}\n"),

@@ -398,8 +398,9 @@ fn a_board_that_slows_itself_down_says_in_which_phase() {
     assert!(!end(Phase::Settle).conditions.throttle_events.contains_key("oc3"));
     let nvmap = end(Phase::Unload).conditions.nvmap.as_ref().expect("what is left behind is seen");
     assert_eq!(nvmap.total_bytes, Bytes::kib(5_243_284));
-    let last = series.lines().last().expect("samples");
-    assert!(last.ends_with(&format!(",{}", Bytes::kib(5_243_284).0)), "{last}");
+    let column = |line: &str| line.split(',').nth_back(1).map(str::to_owned);
+    assert_eq!(series.lines().next().and_then(column).as_deref(), Some("nvmap_bytes"));
+    assert_eq!(series.lines().last().and_then(column), Some(Bytes::kib(5_243_284).0.to_string()));
     // What is there and cannot be started says so.
     let card = record.probes.iter().find(|probe| probe.id == "tegrastats").expect("a card");
     assert!(matches!(&card.cadence, Reading::Unavailable(why) if why.contains("/usr/bin/tegrastats")));

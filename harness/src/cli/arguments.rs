@@ -69,8 +69,14 @@ pub(super) enum Verb {
 #[derive(Debug, Args)]
 pub(super) struct HoldArguments {
     /// Bytes of main memory
-    #[arg(long)]
+    #[arg(long, default_value_t = 0)]
     pub(super) host_bytes: u64,
+    /// Bytes of the first GPU's memory
+    #[arg(long, default_value_t = 0)]
+    pub(super) device_bytes: u64,
+    /// Bytes of its main memory that are read a second
+    #[arg(long, default_value_t = 0)]
+    pub(super) read_bytes: u64,
 }
 
 /// `sweep run`.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use ledger::Bytes;
 
-use super::Probe;
 use super::board::{Clocks, PowerModes, PowerRails, Thermal, Throttle};
 use super::meminfo::MemInfo;
 use super::nvmap::Nvmap;
@@ -12,6 +11,7 @@ use super::pressure::Pressure;
 use super::root::SystemRoot;
 use super::swap::Swap;
 use super::system::SystemMemory;
+use super::{Gpu, Probe, Reading};
 use crate::record::{ClockState, ConditionsReading, ProbeCard};
 
 /// The probes of a phase edge. Reading them takes some milliseconds on a board, most of it for power over I²C.
@@ -100,6 +100,20 @@ impl Conditions {
                 .ok()
                 .map(|mode| mode.name.unwrap_or_else(|| mode.id.to_string())),
         }
+    }
+
+    /// Device memory of the processes `pids`, of which none has to hold any, by the best witness. `None` where there is no GPU that
+    /// counts any.
+    pub fn device_memory_of(&self, pids: &[u32], gpu: &Gpu) -> Option<Reading<Bytes>> {
+        let by_driver = gpu.used_by(pids);
+        if by_driver.measured().is_some() {
+            return Some(by_driver);
+        }
+        let refused = match gpu {
+            Gpu::Present(_) => Some(by_driver),
+            Gpu::Absent(_) => None,
+        };
+        self.nvmap.held_if_listed(pids).or(refused)
     }
 
     /// Every clock that can be read, by name.

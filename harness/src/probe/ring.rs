@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Values of a sample: time, anonymous, file, shared, swap, available, unaccounted, nvmap.
-pub const COLUMNS: usize = 8;
+/// Values of a sample: time, anonymous, file, shared, swap, available, unaccounted, nvmap, co-residents.
+pub const COLUMNS: usize = 9;
 
 /// Stands for a value that could not be read.
 pub const UNAVAILABLE: u64 = u64::MAX;

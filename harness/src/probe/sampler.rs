@@ -38,6 +38,8 @@ pub struct SamplerOptions {
     pub interval: Duration,
     /// The target's processes.
     pub process: ProcessMemory,
+    /// What runs beside the target.
+    pub co_residents: Vec<ProcessMemory>,
     /// The machine.
     pub system: SystemMemory,
     /// GPU memory of a board whose GPU shares main memory.
@@ -74,6 +76,8 @@ impl Sampler {
         let file = SeriesFile::create(path)?;
         let timer = interval_timer(options.interval)?;
         let process = options.process.clone();
+        let sampled: Vec<ProcessMemory> =
+            std::iter::once(&process).chain(&options.co_residents).cloned().collect();
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             complete: AtomicBool::new(false),
@@ -87,10 +91,10 @@ impl Sampler {
                 .spawn(move || sample(&options, &timer, &shared))?
         };
         let writing = {
-            let (shared, process) = (Arc::clone(&shared), process.clone());
+            let shared = Arc::clone(&shared);
             std::thread::Builder::new()
                 .name("series".to_owned())
-                .spawn(move || write(file, &process, &shared))?
+                .spawn(move || write(file, &sampled, &shared))?
         };
         Ok(Sampler { shared, process, sampling, writing })
     }
@@ -157,7 +161,7 @@ fn take(
     // Less than nothing is an account that the kernel closed while it was read.
     let unaccounted = unaccounted.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(UNAVAILABLE);
     let nvmap = options.nvmap.total(buffer).map_or(UNAVAILABLE, |bytes| bytes.0);
-    let of_machine = [available, unaccounted, nvmap];
+    let of_machine = [available, unaccounted, nvmap, beside(options, buffer)];
     match tree {
         Some(tree) => {
             high_water.fetch_max(tree.high_water.0, Ordering::Relaxed);
@@ -169,7 +173,14 @@ fn take(
     }
 }
 
-fn columns(of_tree: [u64; 5], of_machine: [u64; 3]) -> [u64; super::COLUMNS] {
+/// Resident memory of all co-residents together. Not available where there are none, or one of them has gone.
+fn beside(options: &SamplerOptions, buffer: &mut [u8; TEXT_BYTES]) -> u64 {
+    let trees = options.co_residents.iter().map(|process| process.read(buffer));
+    let sum = trees.map(|tree| Some(tree?.resident.total())).sum::<Option<Bytes>>();
+    sum.filter(|_| !options.co_residents.is_empty()).map_or(UNAVAILABLE, |bytes| bytes.0)
+}
+
+fn columns(of_tree: [u64; 5], of_machine: [u64; 4]) -> [u64; super::COLUMNS] {
     let mut sample = [UNAVAILABLE; super::COLUMNS];
     sample[..5].copy_from_slice(&of_tree);
     sample[5..].copy_from_slice(&of_machine);
@@ -192,14 +203,14 @@ fn wait(timer: &OwnedFd) -> u64 {
     }
 }
 
-fn write(mut file: SeriesFile, process: &ProcessMemory, shared: &Shared) -> io::Result<()> {
+fn write(mut file: SeriesFile, sampled: &[ProcessMemory], shared: &Shared) -> io::Result<()> {
     loop {
         let last = shared.complete.load(Ordering::Acquire);
         file.drain(&shared.ring)?;
         if last {
             return Ok(());
         }
-        process.refresh();
+        sampled.iter().for_each(ProcessMemory::refresh);
         std::thread::park_timeout(WRITE_EVERY);
     }
 }

@@ -10,7 +10,7 @@ use super::ring::{COLUMNS, Ring, UNAVAILABLE};
 
 /// The header: names with units. An empty field is a value that could not be read.
 const HEADER: &str = "time_us,rss_anon_bytes,rss_file_bytes,rss_shmem_bytes,vm_swap_bytes,mem_available_bytes,\
-     mem_unaccounted_bytes,nvmap_bytes\n";
+     mem_unaccounted_bytes,nvmap_bytes,co_residents_rss_bytes\n";
 
 /// The file of a series.
 #[derive(Debug)]

@@ -12,4 +12,8 @@ pub struct CoResidentReading {
     pub peak_resident_bytes: Reading<Bytes>,
     /// Resident memory of its process tree at the end of the phase.
     pub resident_bytes: Reading<Bytes>,
+    /// Device memory of its process tree at the end of the phase. `None` where the machine has no GPU that counts any, and in
+    /// older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_bytes: Option<Reading<Bytes>>,
 }

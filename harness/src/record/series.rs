@@ -22,6 +22,8 @@ pub struct Sample {
     pub swapped: Option<Bytes>,
     /// `MemAvailable` of the whole machine.
     pub available: Option<Bytes>,
+    /// Resident memory of all co-residents.
+    pub co_residents: Option<Bytes>,
 }
 
 impl Sample {
@@ -78,14 +80,18 @@ pub enum SeriesError {
 }
 
 /// Names of the columns, in the order of [`Sample`]'s fields.
-const COLUMNS: [&str; 6] = [
+const COLUMNS: [&str; 7] = [
     "time_us",
     "rss_anon_bytes",
     "rss_file_bytes",
     "rss_shmem_bytes",
     "vm_swap_bytes",
     "mem_available_bytes",
+    "co_residents_rss_bytes",
 ];
+
+/// How many of them every series has; the others are younger.
+const REQUIRED: usize = 6;
 
 impl Series {
     /// The largest number that a record may hold: 256 TiB, or nine years in microseconds. Sums of such numbers do not
@@ -95,8 +101,8 @@ impl Series {
     /// Reads `path`. Columns are found by name, so that others may stand beside them; an empty cell is a missing
     /// value; a last line that was cut short by the end of the writer is left out.
     pub fn read(path: &Path) -> Result<Series, SeriesError> {
-        let rows = columns::read(path, COLUMNS, COLUMNS.len())?;
-        let sample = |[at, anonymous, file, shared, swapped, available]: [Option<u64>; 6]| {
+        let rows = columns::read(path, COLUMNS, REQUIRED)?;
+        let sample = |[at, anonymous, file, shared, swapped, available, co_residents]: [Option<u64>; 7]| {
             Some(Sample {
                 at: Micros(at?),
                 anonymous: anonymous.map(Bytes),
@@ -104,6 +110,7 @@ impl Series {
                 shared: shared.map(Bytes),
                 swapped: swapped.map(Bytes),
                 available: available.map(Bytes),
+                co_residents: co_residents.map(Bytes),
             })
         };
         Ok(Series { samples: rows.into_iter().filter_map(sample).collect() })

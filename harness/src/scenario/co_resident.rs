@@ -24,8 +24,19 @@ pub struct CoResident {
 pub enum CoResidentProgram {
     /// A program and its arguments.
     Command(Vec<String>),
-    /// This program itself, holding so much of main memory.
-    StandIn(Bytes),
+    /// This program itself, which takes so much.
+    StandIn(StandIn),
+}
+
+/// What a stand-in takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandIn {
+    /// Main memory, all of it resident.
+    pub host: Bytes,
+    /// Memory of the first GPU.
+    pub device: Bytes,
+    /// What it reads of its main memory a second.
+    pub reads: Bytes,
 }
 
 /// When a co-resident is ready.
@@ -39,3 +50,6 @@ pub enum Ready {
 
 /// What a stand-in writes once it holds its memory.
 pub const HOLDS: &str = "the stand-in holds its memory";
+
+/// How a line begins in which a stand-in says that it does not read as fast as it was told to.
+pub const FALLS_SHORT: &str = "the stand-in falls short: ";

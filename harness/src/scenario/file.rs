@@ -11,7 +11,7 @@ use super::located::{Entries, Located};
 use super::model::ModelFile;
 use super::settings::{KvCacheType, Linears, LmHead, WeightPlacement};
 use super::target::TargetKind;
-use super::units::{Period, Share, Size};
+use super::units::{Period, Rate, Share, Size};
 
 /// A scenario: which cells to run, in which phases, against which budgets.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -197,7 +197,11 @@ pub(super) struct CoResidentFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct StandInFile {
     /// Main memory, all of it resident.
-    pub(super) host: Size,
+    pub(super) host: Option<Size>,
+    /// Memory of the first GPU.
+    pub(super) device: Option<Size>,
+    /// How much of its main memory it reads a second, for example `2 GiB/s`.
+    pub(super) reads: Option<Rate>,
 }
 
 /// When a co-resident is ready.

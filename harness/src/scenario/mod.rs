@@ -29,7 +29,7 @@ use std::time::Duration;
 use ledger::Bytes;
 use sha2::{Digest, Sha256};
 
-pub use co_resident::{CoResident, CoResidentProgram, HOLDS, Ready};
+pub use co_resident::{CoResident, CoResidentProgram, FALLS_SHORT, HOLDS, Ready, StandIn};
 pub(crate) use diagnostic::closest;
 pub use diagnostic::{Diagnostic, ScenarioError};
 pub use expand::{Cell, Expansion, SAMPLER_VERSION};

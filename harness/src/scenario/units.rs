@@ -20,6 +20,10 @@ pub struct Period(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Share(pub f64);
 
+/// Bytes a second with their unit, for example `2 GiB/s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rate(pub(super) Bytes);
+
 /// Why a text is not what its place in the file asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
@@ -32,6 +36,9 @@ pub enum UnitError {
     /// A duration that no phase can have.
     #[error("a duration must be at least 1 us and at most 24 h")]
     PeriodOutOfRange,
+    /// Not so many bytes a second.
+    #[error("a rate is a size a second, for example 2 GiB/s")]
+    Rate,
     /// Not a share.
     #[error("a share is a number from 0 to 100 with a percent sign, for example 3 %")]
     Share,
@@ -74,6 +81,15 @@ impl FromStr for Period {
     }
 }
 
+impl FromStr for Rate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Rate, UnitError> {
+        let size = text.trim().strip_suffix("/s").ok_or(UnitError::Rate)?;
+        size.parse().map(Rate).map_err(|_: ledger::units::ParseBytesError| UnitError::Rate)
+    }
+}
+
 impl FromStr for Share {
     type Err = UnitError;
 
@@ -113,6 +129,7 @@ macro_rules! from_text {
 }
 
 from_text!(Size, r"^[0-9._]+ ?(B|KiB|MiB|GiB|TiB)$", "512 MiB");
+from_text!(Rate, r"^[0-9._]+ ?(B|KiB|MiB|GiB|TiB)/s$", "2 GiB/s");
 from_text!(Period, r"^[0-9.]+ ?(us|ms|s|min)$", "300 ms");
 from_text!(Share, r"^[0-9.]+ ?%$", "3 %");
 
@@ -132,5 +149,8 @@ mod tests {
         assert_eq!("3 %".parse(), Ok(Share(0.03)));
         assert_eq!("0.03".parse::<Share>(), Err(UnitError::Share));
         assert_eq!("101 %".parse::<Share>(), Err(UnitError::Share));
+        assert_eq!("2 GiB/s".parse(), Ok(Rate(Bytes::gib(2))));
+        assert_eq!("2 GiB".parse::<Rate>(), Err(UnitError::Rate));
+        assert_eq!("GiB/s".parse::<Rate>(), Err(UnitError::Rate));
     }
 }

@@ -8,20 +8,21 @@ use std::pin::Pin;
 use std::process::Command;
 use std::task::Poll;
 
+use ledger::Bytes;
 use tokio::time::{Instant, sleep};
 
 use super::log_tail::log_tail;
 use crate::interrupt::Interrupt;
-use crate::probe::ProcRoot;
+use crate::probe::{Conditions, Gpu, ProcRoot, ProcessMemory};
 use crate::record::{CoResidentReading, Reading};
-use crate::scenario::{CoResident, CoResidentProgram, Ready};
+use crate::scenario::{CoResident, CoResidentProgram, FALLS_SHORT, Ready};
 use crate::target::{Child, ChildOptions, Ending};
 
 /// Time between two looks at what a co-resident has written.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(10);
 
-/// A log longer than this is not searched on for the words of readiness.
-const SEARCHED_BYTES: u64 = 16 << 20;
+/// A log longer than this is not searched on.
+const SEARCHED: Bytes = Bytes::mib(16);
 
 /// The co-residents of one trial.
 #[derive(Debug, Default)]
@@ -33,6 +34,10 @@ pub(super) struct CoResidents {
 struct Running {
     name: String,
     child: Child,
+    /// Where its output goes.
+    log: PathBuf,
+    /// Whether it has been told that it falls short.
+    told: bool,
 }
 
 impl CoResidents {
@@ -53,7 +58,8 @@ impl CoResidents {
             let why_not = |why: String| format!("the co-resident {} is not there: {why}", co_resident.name);
             let own_log = log.with_extension(format!("{}.log", co_resident.name));
             let child = launch(co_resident, &own_log, root).map_err(|error| why_not(error.to_string()))?;
-            all.running.push(Running { name: co_resident.name.clone(), child });
+            let name = co_resident.name.clone();
+            all.running.push(Running { name, child, log: own_log.clone(), told: false });
             started(&all.leaders());
             tokio::select! {
                 biased;
@@ -111,17 +117,38 @@ impl CoResidents {
         self.running.iter().filter_map(reset).collect()
     }
 
-    /// What each of them holds, and its peak since the phase began.
-    pub(super) fn read(&self) -> Vec<CoResidentReading> {
+    /// Their memory, for a series.
+    pub(super) fn memory(&self) -> Vec<ProcessMemory> {
+        self.running.iter().map(|running| running.child.memory().clone()).collect()
+    }
+
+    /// Stand-ins that have begun to read less than they are to, each once, in words.
+    pub(super) fn shortfalls(&mut self) -> Vec<String> {
+        let mut all = Vec::new();
+        for running in self.running.iter_mut().filter(|running| !running.told) {
+            let text = log_of(&running.log).unwrap_or_default();
+            let words = text.lines().find_map(|line| line.strip_prefix(FALLS_SHORT));
+            if let Some(words) = words {
+                running.told = true;
+                all.push(format!("the co-resident {} reads less than it stands for: {words}", running.name));
+            }
+        }
+        all
+    }
+
+    /// What each of them holds, and its peak since the phase began. `conditions` and `gpu` count device memory.
+    pub(super) fn read(&self, conditions: &Conditions, gpu: &Gpu) -> Vec<CoResidentReading> {
         let read = |running: &Running| {
             let memory = running.child.memory();
             memory.refresh();
             let tree = memory.read_now();
             let why = || Reading::Unavailable("it has ended".to_owned());
+            let pids: Vec<u32> = memory.identities().iter().map(|process| process.pid).collect();
             CoResidentReading {
                 name: running.name.clone(),
                 peak_resident_bytes: tree.map_or_else(why, |tree| Reading::Measured(tree.high_water)),
                 resident_bytes: tree.map_or_else(why, |tree| Reading::Measured(tree.resident.total())),
+                device_bytes: conditions.device_memory_of(&pids, gpu),
             }
         };
         self.running.iter().map(read).collect()
@@ -153,9 +180,11 @@ fn launch(co_resident: &CoResident, log: &PathBuf, root: &ProcRoot) -> io::Resul
             command.args(arguments);
             command
         }
-        CoResidentProgram::StandIn(host) => {
+        CoResidentProgram::StandIn(stand_in) => {
             let mut command = Command::new(std::env::current_exe()?);
-            command.args(["hold", "--host-bytes", &host.0.to_string()]);
+            command.args(["hold", "--host-bytes", &stand_in.host.0.to_string()]);
+            command.args(["--device-bytes", &stand_in.device.0.to_string()]);
+            command.args(["--read-bytes", &stand_in.reads.0.to_string()]);
             command
         }
     };
@@ -167,16 +196,21 @@ async fn until_ready(ready: &Ready, log: &Path) -> Result<(), String> {
     match ready {
         Ready::After(time) => sleep(*time).await,
         Ready::Says(words) => loop {
-            let length = std::fs::metadata(log).map_or(0, |log| log.len());
-            if length > SEARCHED_BYTES {
-                return Err(format!("it wrote {length} B, and not `{words}`"));
-            }
-            let text = std::fs::read(log).unwrap_or_default();
-            if String::from_utf8_lossy(&text).contains(words.as_str()) {
+            let text = log_of(log).map_err(|length| format!("it wrote {length}, and not `{words}`"))?;
+            if text.contains(words.as_str()) {
                 break;
             }
             sleep(LOOK_EVERY).await;
         },
     }
     Ok(())
+}
+
+/// What stands in `log`, or its size where that is more than is searched.
+fn log_of(log: &Path) -> Result<String, Bytes> {
+    let length = Bytes(std::fs::metadata(log).map_or(0, |log| log.len()));
+    if length > SEARCHED {
+        return Err(length);
+    }
+    Ok(String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned())
 }

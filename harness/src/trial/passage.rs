@@ -158,13 +158,16 @@ impl Trial<'_> {
             (Reading::Measured(peak), Some(resident)) => Reading::Measured(peak.max(resident.total())),
             (peak, _) => peak,
         };
+        for short in self.session.co_residents.shortfalls() {
+            self.journal.append(TrialEvent::Warning(short))?;
+        }
         let record = PhaseRecord {
             phase,
             started_us: started,
             ended_us: ended,
             peak_resident_bytes: peak,
             end,
-            co_residents: self.session.co_residents.read(),
+            co_residents: self.session.co_residents.read(&self.conditions, self.plan.gpu),
         };
         self.journal.append(TrialEvent::PhaseEnded(Box::new(record)))
     }

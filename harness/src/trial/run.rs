@@ -140,7 +140,7 @@ async fn run(
         watch(&groups);
         let least = plan.scenario.min_available.unwrap_or_else(|| MemoryGuard::default_least(&system));
         let guard = Arc::new(MemoryGuard::new(least, started.process.own_id()));
-        let (started, series) = sample(&plan, started, clock, &guard)?;
+        let (started, series) = sample(&plan, started, clock, &guard, co_residents.memory())?;
         Ok((started, series, guard, co_residents))
     });
     let (started, series, guard, co_residents) = match started {

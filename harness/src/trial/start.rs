@@ -12,7 +12,8 @@ use crate::clock::TrialClock;
 use crate::probe::nvmap::NvmapPool;
 use crate::probe::tegrastats::{TEGRASTATS, Tegrastats, TegrastatsStream};
 use crate::probe::{
-    Gpu, GpuSeries, MemoryGuard, Probe, ProcRoot, Sampler, SamplerOptions, SystemMemory, SystemRoot, gpu_card,
+    Gpu, GpuSeries, MemoryGuard, Probe, ProcRoot, ProcessMemory, Sampler, SamplerOptions, SystemMemory,
+    SystemRoot, gpu_card,
 };
 use crate::record::{Journal, ProbeCard, Reading, SamplerHealth, TrialEvent};
 use crate::target::{
@@ -139,12 +140,14 @@ pub(super) fn sample(
     started: Started,
     clock: TrialClock,
     guard: &Arc<MemoryGuard>,
+    co_residents: Vec<ProcessMemory>,
 ) -> io::Result<(Started, SeriesOfTrial)> {
     let memory = started.process.memory();
     let machine = plan.machine;
     let options = SamplerOptions {
         interval: plan.scenario.sample_every,
         process: memory.clone(),
+        co_residents,
         system: SystemMemory::open(machine),
         nvmap: NvmapPool::open(machine),
         guard: Arc::clone(guard),

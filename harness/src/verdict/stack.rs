@@ -12,6 +12,8 @@ pub struct StackVerdict {
     /// The most of any phase: the target's peaks, host and device, and those of its co-residents. They need not coincide, so that it
     /// is an upper bound.
     pub peak_bytes: Reading<Bytes>,
+    /// The most resident memory of all of them that one sample saw at once. Not beyond `peak_bytes`, and without device memory.
+    pub at_once_bytes: Reading<Bytes>,
     /// Each co-resident with its highest peak of any phase, in the order in which they started.
     pub co_residents: Vec<(String, Reading<Bytes>)>,
 }
@@ -31,7 +33,11 @@ impl StackVerdict {
             highest(of_it.map(|it| it.peak_resident_bytes.clone()))
         };
         let co_residents = names.into_iter().map(|name| (name.clone(), peak_of(&name))).collect();
-        Some(StackVerdict { peak_bytes: highest(phases().map(|phase| held_in(trial, phase))), co_residents })
+        Some(StackVerdict {
+            peak_bytes: highest(phases().map(|phase| held_in(trial, phase))),
+            at_once_bytes: at_once(trial),
+            co_residents,
+        })
     }
 }
 
@@ -52,14 +58,28 @@ pub fn beside_peak(trial: &TrialRecord) -> Option<Bytes> {
 fn beside(phase: &PhaseRecord) -> Reading<Bytes> {
     let mut sum = Bytes::ZERO;
     for co_resident in &phase.co_residents {
-        match &co_resident.peak_resident_bytes {
-            Reading::Measured(bytes) => sum += *bytes,
-            Reading::Unavailable(why) => {
-                return Reading::Unavailable(format!("the co-resident {}: {why}", co_resident.name));
+        let parts = std::iter::once(&co_resident.peak_resident_bytes).chain(&co_resident.device_bytes);
+        for part in parts {
+            match part {
+                Reading::Measured(bytes) => sum += *bytes,
+                Reading::Unavailable(why) => {
+                    return Reading::Unavailable(format!("the co-resident {}: {why}", co_resident.name));
+                }
             }
         }
     }
     Reading::Measured(sum)
+}
+
+/// The most that a sample saw of the target and everything beside it.
+fn at_once(trial: &RecordedTrial) -> Reading<Bytes> {
+    let series = match &trial.series {
+        Reading::Measured(series) => series,
+        Reading::Unavailable(why) => return Reading::Unavailable(why.clone()),
+    };
+    let sums = series.samples.iter().filter_map(|sample| Some(sample.resident()? + sample.co_residents?));
+    let never = || Reading::Unavailable("no sample saw all of them".to_owned());
+    sums.max().map_or_else(never, Reading::Measured)
 }
 
 fn highest(readings: impl Iterator<Item = Reading<Bytes>>) -> Reading<Bytes> {

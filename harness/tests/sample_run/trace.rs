@@ -78,6 +78,7 @@ pub fn trial(model: Model, max_input_len: u32, number: u32, fate: Fate) -> Recor
                 shared: Some(Bytes::ZERO),
                 swapped: Some(Bytes::ZERO),
                 available: Some(Bytes::mib(14_000).saturating_sub(total)),
+                co_residents: None,
             });
             clock += 10_000;
         }

@@ -62,6 +62,13 @@ impl Nvmap {
         }
     }
 
+    /// What the processes `pids` hold, of which none has to hold anything. `None` where nvmap cannot be read at all.
+    pub fn held_if_listed(&self, pids: &[u32]) -> Option<Reading<Bytes>> {
+        let clients = self.clients().ok()?;
+        let held = || Reading::Measured(clients.held_by(pids).unwrap_or_default());
+        Some(self.foreign_numbers().map_or_else(held, Reading::Unavailable))
+    }
+
     fn total(&self) -> Result<Bytes, String> {
         let pool = NvmapPool::open(&self.root);
         if let Some(why) = pool.refusal() {

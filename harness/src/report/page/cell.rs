@@ -219,6 +219,7 @@ fn stack_facts(cell: &CellVerdict) -> Vec<(String, Shown, &'static str)> {
     let mut facts: Vec<_> =
         beside.map(|(name, peak)| (format!("Peak of {name}, beside it"), size(peak), "MiB")).collect();
     facts.push(("Peak of the whole stack, at most".to_owned(), size(&stack.peak_bytes), "MiB"));
+    facts.push(("Resident at once, at most of any sample".to_owned(), size(&stack.at_once_bytes), "MiB"));
     if let Some(Limit::Bytes(limit)) = cell.tightest(Subject::Stack(None)).and_then(BudgetResult::decisive) {
         facts.push(("Budget on the whole stack".to_owned(), Shown::plain(mib(limit)), "MiB"));
     }

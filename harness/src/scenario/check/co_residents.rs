@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use ledger::Bytes;
+
 use super::{Mistakes, check_name, check_why};
-use crate::scenario::co_resident::{CoResident, CoResidentProgram, HOLDS, Ready};
+use crate::scenario::co_resident::{CoResident, CoResidentProgram, HOLDS, Ready, StandIn};
 use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::file::{CoResidentFile, ReadyFile, ScenarioFile};
+use crate::scenario::file::{CoResidentFile, ReadyFile, ScenarioFile, StandInFile};
 use crate::scenario::located::Located;
 
 /// More than any board has room for.
@@ -13,6 +15,9 @@ const MOST: usize = 16;
 
 /// How long a co-resident may take to get ready where the scenario does not say.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reading less than this again and again is done by caches, and takes nothing of the memory's bandwidth.
+const LEAST_READ: Bytes = Bytes::mib(256);
 
 /// The meaning of `co_residents`.
 pub(super) fn co_residents_of(file: &ScenarioFile, mistakes: &mut Mistakes) -> Vec<CoResident> {
@@ -73,23 +78,40 @@ fn program_of(
                 "add `ready: {says: WORDS}`, which it writes then, or `ready: {after: 2 s}`",
             ),
         },
-        (None, Some(stand_in)) if stand_in.host.0.0 == 0 => mistake(
-            "a stand-in holds something".to_owned(),
-            &stand_in.span,
-            "for example `standIn: {host: 512 MiB}`",
-        ),
-        (None, Some(stand_in)) => match &written.ready {
-            Some(ready) => mistake(
-                "a stand-in knows itself when it is ready".to_owned(),
-                &ready.span,
-                "leave `ready` out",
-            ),
-            None => Some((CoResidentProgram::StandIn(stand_in.host.0), Ready::Says(HOLDS.to_owned()))),
-        },
+        (None, Some(written_stand_in)) => {
+            let stand_in = stand_in_of(written_stand_in.value);
+            match &written.ready {
+                Some(ready) => mistake(
+                    "a stand-in knows itself when it is ready".to_owned(),
+                    &ready.span,
+                    "leave `ready` out",
+                ),
+                None if stand_in.host + stand_in.device == Bytes::ZERO => mistake(
+                    "a stand-in holds something".to_owned(),
+                    &written_stand_in.span,
+                    "for example `standIn: {host: 512 MiB}`",
+                ),
+                None if stand_in.reads > Bytes::ZERO && stand_in.host < LEAST_READ => mistake(
+                    format!("reading less than {LEAST_READ} again and again is done by caches"),
+                    &written_stand_in.span,
+                    "let it hold more of `host`, or leave `reads` out",
+                ),
+                None => Some((CoResidentProgram::StandIn(stand_in), Ready::Says(HOLDS.to_owned()))),
+            }
+        }
         (None, None) | (Some(_), Some(_)) => mistake(
             format!("`{}` needs one program", name.value),
             &name.span,
             "give it `command` or `standIn`, and not both",
         ),
+    }
+}
+
+fn stand_in_of(file: StandInFile) -> StandIn {
+    let size = |written: Option<crate::scenario::units::Size>| written.map_or(Bytes::ZERO, |size| size.0);
+    StandIn {
+        host: size(file.host),
+        device: size(file.device),
+        reads: file.reads.map_or(Bytes::ZERO, |rate| rate.0),
     }
 }

@@ -7,13 +7,14 @@
 //!   `step_store`: passes of one token, which are one launch of a kernel that stays.
 //! - `streaming`: operators on weights that are partly in storage; `ring`: the slots that those pass through.
 //! - `device`: the operators of a model. `weight`, `load`, `fill`: from an engine directory into the GPU. `scratch`: what operators need.
-//!   `witness`: what a GPU says of its memory.
+//!   `witness`: what a GPU says of its memory. `held`: memory in the stead of another program.
 
 mod context;
 mod device;
 mod error;
 mod event;
 mod fill;
+mod held;
 mod kernel_set;
 pub mod kernels;
 mod launch;
@@ -36,6 +37,7 @@ mod witness;
 pub use context::Context;
 pub use device::CudaDevice;
 pub use error::CudaError;
+pub use held::HeldMemory;
 pub use memory::DeviceBuffer;
 pub use probe::probe;
 pub use scratch::{parameters, scratch, steps};
