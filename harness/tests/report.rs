@@ -18,6 +18,7 @@ use harness::report::svg::palette::Kind;
 use harness::report::svg::series::{Line, series};
 use harness::report::svg::waterfall::{Fall, Step, waterfall};
 use harness::report::{self, ReportError, csv};
+use harness::scenario::Condition;
 use harness::verdict::judge;
 use ledger::{BufferClass, Bytes, Micros, Phase};
 use sample_run::device::{Board, run_on};
@@ -205,7 +206,7 @@ fn names_and_logs_cannot_become_markup() {
         cell.model = hostile.to_owned();
         cell.axes[0] = (hostile.to_owned(), hostile.to_owned());
     }
-    run.record.budgets.iter_mut().for_each(|budget| budget.when.clear());
+    run.record.budgets.iter_mut().for_each(|budget| budget.when = Condition::default());
     for_each_trial(&mut run, |trial| {
         trial.record.outcome = Outcome::Failed { phase: Phase::Decode, message: hostile.to_owned() };
         trial.record.log_tail = vec![hostile.to_owned(); 200];

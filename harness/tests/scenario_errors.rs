@@ -672,3 +672,85 @@ fn co_residents_that_cannot_be_started_or_told_apart() {
     }
     assert_eq!(with(&format!("  - {{name: a, {holds}, why: x}}\n")), "accepted");
 }
+
+/// What the user sees of the `when` of a budget, or of an exclusion.
+fn condition(of: &str, when: &str) -> String {
+    match of {
+        "budget" => shown("when: {model: a}, total", &format!("when: {when}, total")),
+        _ => shown("when: {model: b, maxInputLen: 256}", &format!("when: {when}")),
+    }
+}
+
+#[test]
+fn conditions_are_shown_where_they_are_wrong() {
+    insta::assert_snapshot!(condition("budget", "'model == a and maxInputLenn > 128'"), @r"
+    error: there is no axis `maxInputLenn`
+      --> scenario.yaml:19:39
+       |
+    19 |   - {id: total, when: 'model == a and maxInputLenn > 128', total: {warn: 90 MiB, fail: 100 MiB}, why: it must fit}
+       |                                       ^^^^^^^^^^^^
+       |
+       = hint: did you mean `maxInputLen`?
+    ");
+    insta::assert_snapshot!(condition("budget", "model = a"), @r"
+    error: `=` is no sign of a condition
+      --> scenario.yaml:19:29
+       |
+    19 |   - {id: total, when: model = a, total: {warn: 90 MiB, fail: 100 MiB}, why: it must fit}
+       |                             ^
+       |
+       = hint: write `==`
+    ");
+    for (of, when, words) in [
+        ("budget", "lmHead > int4", "`lmHead` has no larger and smaller values"),
+        ("budget", "maxInputLen > 1 GiB", "`maxInputLen` cannot be `1GiB`"),
+        ("budget", "weightStreamingBudget > 1000", "`weightStreamingBudget` cannot be `1000`"),
+        ("budget", "weightStreamingBudget > off", "nothing is larger or smaller than `off`"),
+        ("budget", "maxInputLen", "hint: compare it: `maxInputLen >= VALUE`"),
+        ("budget", "model == c", "the axis `model` has no value `c`"),
+        ("budget", "cell == nosuch", "no cell has the name `nosuch`"),
+        ("budget", "\"kvCacheType in [f16, int5]\"", "`kvCacheType` cannot be `int5`"),
+        ("budget", "model == a &&  mtp", "hint: write `and`"),
+        ("budget", "lmHeadd == int4", "hint: did you mean `lmHead`?"),
+        ("budget", "model == a mtp", "expected `and`, `or` or the end here"),
+        ("budget", "(model == a", "this bracket does not close"),
+        ("budget", "''", "this condition is empty"),
+        ("exclusion", "mtp", "there is no axis `mtp`"),
+        ("exclusion", "5", "expected names with values, or a condition"),
+        ("exclusion", "maxInputLen > 1", "every combination is excluded"),
+    ] {
+        let said = condition(of, when);
+        assert!(said.contains(words), "{when}: {said}");
+    }
+    for (of, when) in [
+        ("budget", "model == a and (maxInputLen > 128 or not mtp)"),
+        ("budget", "'vocab in [32k, full]'"),
+        ("budget", "weightStreamingBudget <= 1 GiB"),
+        ("exclusion", "model == b and maxInputLen >= 200"),
+    ] {
+        assert_eq!(condition(of, when), "accepted", "{when}");
+    }
+}
+
+#[test]
+fn gates_that_cannot_be_held() {
+    let gate = |gate: &str| shown("budgets:\n", &format!("gates:\n  - {{id: g, {gate}}}\nbudgets:\n"));
+    for (written, words) in [
+        ("metric: peek, allow: 1 MiB, why: x", "hint: did you mean `peak`?"),
+        ("metric: class kv, allow: 1 MiB, why: x", "there is no buffer class `kv`"),
+        ("metric: planned unaccounted, allow: 0 B, why: x", "no plan has `unaccounted`"),
+        ("metric: ttft, allow: 1 MiB, why: x", "hint: for example `5 %`"),
+        ("metric: peak, allow: 5, why: x", "`5` is neither a size nor a share"),
+        ("metric: peak, allow: 1 %, why: ' '", "a gate needs a reason"),
+        ("metric: peak, when: mtpp, allow: 1 %, why: x", "there is no axis `mtpp`"),
+    ] {
+        let said = gate(written);
+        assert!(said.contains(words), "{written}: {said}");
+    }
+    for written in [
+        "metric: class kv_cache, when: maxInputLen > 128, allow: 0 B, why: x",
+        "metric: ttft, allow: 5 %, why: x",
+    ] {
+        assert_eq!(gate(written), "accepted");
+    }
+}

@@ -3,11 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ledger::Bytes;
-use runtime::plan::{DraftVocab, WeightStreaming};
 use serde::{Serialize, Serializer};
 
-use crate::scenario::{BuildOptions, Expected, SettingsDraft, Vocab, closest};
+use crate::scenario::{BuildOptions, Expected, SettingsDraft, closest, magnitude};
 
 /// How a value stands to the one that was named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +88,7 @@ impl FromStr for Keep {
         if let Some(Err(Expected(expected))) = set {
             return Err(KeepError::Value { knob, value: value.to_owned(), expected });
         }
-        if relation != Relation::Is && number(knob, value).is_none() {
+        if relation != Relation::Is && magnitude(knob, value).is_none() {
             return Err(KeepError::Unordered(knob));
         }
         Ok(Keep { knob, relation, value: value.to_owned() })
@@ -117,7 +115,7 @@ impl Serialize for Keep {
 impl Keep {
     /// True where `value` of the same knob meets the demand.
     pub fn allows(&self, value: &str) -> bool {
-        let order = number(self.knob, value).zip(number(self.knob, &self.value));
+        let order = magnitude(self.knob, value).zip(magnitude(self.knob, &self.value));
         match (self.relation, order) {
             (Relation::AtLeast, Some((value, bound))) => value >= bound,
             (Relation::AtMost, Some((value, bound))) => value <= bound,
@@ -140,29 +138,6 @@ fn unknown(typed: &str) -> KeepError {
         None => format!("known here: {}", names.join(", ")),
     };
     KeepError::UnknownKnob { knob: typed.to_owned(), hint }
-}
-
-/// Where `value` stands among the values of an ordered knob; `None` where they have no order.
-pub(super) fn number(knob: &str, value: &str) -> Option<u64> {
-    match knob {
-        "vocab" => match value.parse().ok()? {
-            Vocab::Full => Some(u64::MAX),
-            Vocab::Rows(rows) => Some(u64::from(rows.0)),
-            Vocab::File(_) => None,
-        },
-        "draftVocab" => match value.parse().ok()? {
-            DraftVocab::Full => Some(u64::MAX),
-            DraftVocab::Rows(rows) => Some(u64::from(rows)),
-        },
-        "weightStreamingBudget" => match value.parse().ok()? {
-            WeightStreaming::Unset => Some(u64::MAX),
-            WeightStreaming::Off => None,
-            WeightStreaming::Min => Some(0),
-            WeightStreaming::Budget(Bytes(bytes)) => Some(bytes),
-        },
-        "threads" | "mtp" => None,
-        _ => value.parse().ok(),
-    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub fn keep(account: &Account, command: String, runs: &Path) -> io::Result<RunFo
         levers: Vec::new(),
         trials_per_cell: 0,
         budgets: Vec::new(),
+        gates: Vec::new(),
         trials: Vec::new(),
         resumed_from: None,
         exit_code: None,

@@ -3,7 +3,8 @@
 use ledger::{BufferClass, Bytes, Phase};
 use serde::{Deserialize, Serialize};
 
-use super::{CellId, CellRecord, LeverRecord, Reading};
+use super::{CellId, CellRecord, Gate, LeverRecord, Reading};
+use crate::scenario::Condition;
 
 /// `run.json`: everything about a run that is not one trial's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct RunRecord {
     pub trials_per_cell: u32,
     /// What the measurements are held against.
     pub budgets: Vec<BudgetRecord>,
+    /// What decides against a baseline, beyond what a comparison looks at by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
     /// Every trial that is on disk, in the order in which they began.
     pub trials: Vec<TrialFile>,
     /// Name of the run from which finished trials were taken over, where there was one.
@@ -125,8 +129,8 @@ pub struct MachineCard {
 pub struct BudgetRecord {
     /// Its name.
     pub id: String,
-    /// The cells that it holds for: axis or setting name and value, all of which must match. Empty: every cell.
-    pub when: Vec<(String, String)>,
+    /// The cells that it holds for.
+    pub when: Condition,
     /// What is measured.
     pub subject: BudgetSubject,
     /// The phase whose edge counts. `None`: the worst of all phases.
@@ -179,8 +183,8 @@ impl CellRecord {
         axis.or_else(|| self.settings.get(name).or_else(|| self.build.get(name)).map(String::as_str))
     }
 
-    /// True where this cell has every value that `when` asks for.
-    pub fn matches(&self, when: &[(String, String)]) -> bool {
-        when.iter().all(|(name, value)| self.value(name) == Some(value.as_str()))
+    /// True where `when` holds for this cell.
+    pub fn matches(&self, when: &Condition) -> bool {
+        when.holds(&|name| self.value(name))
     }
 }

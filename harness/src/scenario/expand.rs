@@ -105,8 +105,7 @@ impl Scenario {
         };
         let included = self.include.iter().map(|included| self.axes_of(included));
         self.combinations().into_iter().chain(included).any(|axes| {
-            let excluded = self.exclude.iter().any(|(when, _)| when.iter().all(|pair| axes.contains(pair)));
-            !excluded && is(&axes, "model", model) && is(&axes, "target", target)
+            self.exclusion_of(&axes).is_none() && is(&axes, "model", model) && is(&axes, "target", target)
         })
     }
 
@@ -163,14 +162,19 @@ impl Scenario {
 
     /// The cell with these axis values, or `None` where the scenario leaves it out, which `excluded` gets to know.
     fn unless_excluded(&self, axes: Vec<(String, String)>, excluded: &mut Vec<ExcludedCell>) -> Option<Cell> {
-        let found = self.exclude.iter().find(|(when, _)| when.iter().all(|pair| axes.contains(pair)));
-        match found {
-            Some((_, why)) => {
-                excluded.push(ExcludedCell { axes, why: why.clone() });
+        match self.exclusion_of(&axes) {
+            Some(why) => {
+                excluded.push(ExcludedCell { why: why.to_owned(), axes });
                 None
             }
             None => self.cell(axes),
         }
+    }
+
+    /// Why the scenario leaves out the cell with these axis values; `None` where it does not.
+    fn exclusion_of(&self, axes: &[(String, String)]) -> Option<&str> {
+        let value = |name: &str| axes.iter().find(|(axis, _)| axis == name).map(|(_, value)| value.as_str());
+        self.exclude.iter().find(|(when, _)| when.holds(&value)).map(|(_, why)| why.as_str())
     }
 
     /// The cell with these axis values; `None` where its model or target is unknown, or the model has no form that the target

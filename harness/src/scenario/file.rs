@@ -4,6 +4,7 @@ use std::fmt;
 
 use ledger::BufferClass;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -68,6 +69,9 @@ pub(super) struct ScenarioFile {
     /// What the measurements are held against.
     #[serde(default)]
     pub(super) budgets: Vec<Located<BudgetFile>>,
+    /// What decides against a baseline, beyond what a comparison looks at by itself.
+    #[serde(default)]
+    pub(super) gates: Vec<Located<GateFile>>,
 }
 
 /// Options of `sweep build`.
@@ -157,8 +161,8 @@ pub(super) struct LeverFile {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Exclude {
-    /// Axis values that must all match.
-    pub(super) when: Located<Entries<Located<Scalar>>>,
+    /// Axis values that must all match, or a condition on axes: `vocab in [32k, full] and not mtp`.
+    pub(super) when: Located<WhenFile>,
     /// The reason.
     pub(super) why: String,
 }
@@ -336,7 +340,7 @@ pub(super) struct BudgetFile {
     /// Its name, unique in the file.
     pub(super) id: Located<String>,
     /// The cells that it holds for. Left out: every cell.
-    pub(super) when: Option<Located<Entries<Located<Scalar>>>>,
+    pub(super) when: Option<Located<WhenFile>>,
     /// Limits on the peak resident memory of the target's process tree.
     pub(super) total: Option<Located<Limit<Size>>>,
     /// Limits on the most device memory that the target holds.
@@ -357,6 +361,22 @@ pub(super) struct BudgetFile {
     pub(super) why: String,
 }
 
+/// What decides against a baseline.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GateFile {
+    /// Its name, unique in the file.
+    pub(super) id: Located<String>,
+    /// The cells that it holds for. Left out: every cell.
+    pub(super) when: Option<Located<WhenFile>>,
+    /// What is compared: `peak`, `device`, `class NAME`, `planned NAME`, `load_time`, `ttft`, `decode_rate` or `prefill_rate`.
+    pub(super) metric: Located<String>,
+    /// How much worse it may be: a size, or a part of the baseline's.
+    pub(super) allow: Located<Scalar>,
+    /// Why so much.
+    pub(super) why: String,
+}
+
 /// Where a budget ends.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -365,6 +385,53 @@ pub(super) struct Limit<T> {
     pub(super) warn: Option<T>,
     /// Above this, a failure.
     pub(super) fail: Option<T>,
+}
+
+/// Which cells something is for: names with the values that they must all have, or a condition in one line.
+#[derive(Debug, Clone)]
+pub(super) enum WhenFile {
+    /// `{model: tiny, mtp: true}`.
+    Equal(Entries<Located<Scalar>>),
+    /// `model == tiny and maxInputLen > 1024`.
+    Expression(String),
+}
+
+impl<'de> Deserialize<'de> for WhenFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<WhenFile, D::Error> {
+        struct WhenVisitor;
+
+        impl<'de> Visitor<'de> for WhenVisitor {
+            type Value = WhenFile;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("names with values, or a condition such as `maxInputLen > 1024 and not mtp`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<WhenFile, E> {
+                Ok(WhenFile::Expression(text.to_owned()))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<WhenFile, A::Error> {
+                Entries::deserialize(MapAccessDeserializer::new(map)).map(WhenFile::Equal)
+            }
+        }
+
+        deserializer.deserialize_any(WhenVisitor)
+    }
+}
+
+impl JsonSchema for WhenFile {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "When".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let equal = generator.subschema_for::<Entries<Located<Scalar>>>();
+        json_schema!({
+            "description": "Which cells: names with the values that they must all have, or a condition in one line.",
+            "anyOf": [equal, {"type": "string", "examples": ["model == tiny and maxInputLen > 1024 or not mtp"]}],
+        })
+    }
 }
 
 /// A value of an axis: a number or a word, kept as it is written.

@@ -2,18 +2,21 @@
 //!
 //! - `load`: reading, and errors that show the place.
 //! - `file`, `model`, `target`, `place`: what is written; `check`: what it means.
+//! - `condition`: which cells something is for; `magnitude`: which values are larger.
 //! - `floor`: when a trial may begin.
 //! - `expand`: the cells, with their content hashes.
 //! - `schema`: the JSON Schema for editors.
 
 mod check;
 mod co_resident;
+mod condition;
 mod diagnostic;
 mod expand;
 mod file;
 mod floor;
 mod load;
 mod located;
+mod magnitude;
 mod model;
 mod needs;
 mod phases;
@@ -30,11 +33,13 @@ use ledger::Bytes;
 use sha2::{Digest, Sha256};
 
 pub use co_resident::{CoResident, CoResidentProgram, FALLS_SHORT, HOLDS, Ready, StandIn};
+pub use condition::{Condition, Order};
 pub(crate) use diagnostic::closest;
 pub use diagnostic::{Diagnostic, ScenarioError};
 pub use expand::{Cell, Expansion, SAMPLER_VERSION};
 pub use floor::Floor;
 pub use load::{load, parse};
+pub(crate) use magnitude::magnitude;
 pub use model::{ModelForm, ModelSource};
 pub use needs::Needs;
 pub use phases::{Decode, Phases, Prefill, PromptTokens, Wait};
@@ -47,6 +52,7 @@ pub use settings::{
 pub use target::{LlamaServerOptions, OpenaiOptions, PromptForm, TargetKind, TensorrtOptions};
 pub use units::{Period, Share, Size, UnitError};
 
+pub use crate::record::{Allowance, Gate, GateMetric};
 use crate::record::{BudgetRecord, LeverRecord, ScenarioRecord};
 
 /// A scenario that can be run: every name is known, every value is in range.
@@ -72,8 +78,8 @@ pub struct Scenario {
     pub one_at_a_time: Vec<(String, Vec<String>)>,
     /// Cells beside those of the axes.
     pub include: Vec<Included>,
-    /// Combinations that are left out: axis values, and the reason.
-    pub exclude: Vec<(Vec<(String, String)>, String)>,
+    /// Combinations that are left out, and the reason.
+    pub exclude: Vec<(Condition, String)>,
     /// Settings where no axis says otherwise.
     pub settings: SettingsDraft,
     /// Build options where no axis says otherwise.
@@ -100,6 +106,8 @@ pub struct Scenario {
     pub levers: Vec<LeverRecord>,
     /// What the measurements are held against.
     pub budgets: Vec<BudgetRecord>,
+    /// What decides against a baseline.
+    pub gates: Vec<Gate>,
 }
 
 /// A cell that the scenario names.

@@ -17,7 +17,7 @@ use crate::record::{
     CellRecord, FORMAT_VERSION, Journal, LeverRecord, Outcome, RunFolder, RunRecord, TrialEvent, TrialFile,
     TrialPaths, TrialRecord,
 };
-use crate::scenario::{Cell, Expansion, ModelForm, Scenario, hex_sha256};
+use crate::scenario::{Cell, Condition, Expansion, ModelForm, Scenario, hex_sha256};
 use crate::target::{Guardian, Target, unanswerable};
 use crate::trial::{RunFloor, TrialError, TrialPlan, run_trial};
 
@@ -168,7 +168,9 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let gpu = Arc::new(Gpu::probe());
     let unmade = |source| SweepError::Folder { folder: sweep.runs.to_owned(), source };
     let folder = RunFolder::make(sweep.runs).map_err(unmade)?;
-    let budgets = sweep.scenario.budgets.iter();
+    let (budgets, gates) = (sweep.scenario.budgets.iter(), sweep.scenario.gates.iter());
+    let is_for_some =
+        |when: &Condition| sweep.only.is_empty() || cells.iter().any(|cell| cell.record().matches(when));
     let record = RunRecord {
         format_version: FORMAT_VERSION,
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -184,12 +186,8 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         levers: levers(sweep.scenario, sweep.only, &cells),
         trials_per_cell: sweep.scenario.trials,
         // A run of chosen cells is not judged by budgets for the others.
-        budgets: budgets
-            .filter(|budget| {
-                sweep.only.is_empty() || cells.iter().any(|cell| cell.record().matches(&budget.when))
-            })
-            .cloned()
-            .collect(),
+        budgets: budgets.filter(|budget| is_for_some(&budget.when)).cloned().collect(),
+        gates: gates.filter(|gate| is_for_some(&gate.when)).cloned().collect(),
         trials: Vec::new(),
         resumed_from: earlier.as_ref().map(Earlier::name),
         exit_code: None,

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::number::mib;
 use crate::record::{BudgetLimit, BudgetRecord, BudgetSubject, CellRecord};
+use crate::scenario::Condition;
 
 /// Parts of a whole that a share is kept in, so that 0.29 means 29 of 100 to the byte.
 const PARTS: u64 = 1_000_000_000;
@@ -132,8 +133,8 @@ impl Serialize for Subject {
 pub struct Budget {
     /// Its name.
     pub id: String,
-    /// The cells that it is for: name and value of axis, setting or build option, all of which must match.
-    pub when: Vec<(String, String)>,
+    /// The cells that it is for.
+    pub when: Condition,
     /// What it limits.
     pub subject: Subject,
     /// Above this, a warning.
@@ -251,7 +252,7 @@ mod tests {
     fn record(subject: BudgetSubject, warn: Option<BudgetLimit>, fail: Option<BudgetLimit>) -> BudgetRecord {
         BudgetRecord {
             id: "b".to_owned(),
-            when: Vec::new(),
+            when: Condition::default(),
             subject,
             phase: None,
             warn,

@@ -199,7 +199,6 @@ fn summarise(budget: &Budget, cells: &[CellVerdict]) -> BudgetSummary {
         })
     };
     let tightest = results().filter_map(|(result, label)| Some((result.margin_bytes?, label))).min();
-    let when: Vec<String> = budget.when.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     let limit =
         |name: &str, limit: Option<super::budget::Limit>| limit.map(|limit| format!("{name} above {limit}"));
     let limits: Vec<String> =
@@ -208,7 +207,7 @@ fn summarise(budget: &Budget, cells: &[CellVerdict]) -> BudgetSummary {
         id: budget.id.clone(),
         subject: budget.subject.to_string(),
         limits: limits.join(", "),
-        when: if when.is_empty() { "every cell".to_owned() } else { when.join(", ") },
+        when: budget.when.to_string(),
         why: budget.why.clone(),
         cells: results().count(),
         word: results().map(|(result, _)| result.word).max().unwrap_or(Word::Inconclusive),

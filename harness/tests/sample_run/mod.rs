@@ -16,6 +16,7 @@ use harness::record::{
     BudgetLimit, BudgetRecord, BudgetSubject, CellId, CellRecord, ExcludedCell, FORMAT_VERSION, MachineCard,
     Outcome, Reading, RecordedTrial, Run, RunRecord, ScenarioRecord, TrialFile,
 };
+use harness::scenario::Condition;
 use ledger::{BufferClass, Bytes, Phase};
 
 pub use model::Model;
@@ -58,7 +59,7 @@ pub fn cell(model: Model, max_input_len: u32) -> CellRecord {
 pub fn budget(id: &str, when: &[(&str, &str)], subject: BudgetSubject, fail: BudgetLimit) -> BudgetRecord {
     BudgetRecord {
         id: id.to_owned(),
-        when: when.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        when: Condition::equal(when.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))),
         subject,
         phase: None,
         warn: None,
@@ -133,6 +134,7 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
                 )
             },
         ],
+        gates: Vec::new(),
         trials: files,
         resumed_from: Some("2026-05-26T21-02-11Z".to_owned()),
         exit_code: None,

@@ -1,9 +1,9 @@
-//! Axes, their values, and the `when` of exclusions and budgets.
+//! Axes, their values, and named cells.
 
 use super::super::Included;
 use super::super::diagnostic::Diagnostic;
-use super::super::file::{AxisEntries, Include, Scalar, ScenarioFile};
-use super::super::located::{Entries, Located};
+use super::super::file::{AxisEntries, Scalar, ScenarioFile};
+use super::super::located::Located;
 use super::super::settings::{BuildOptions, Expected, SettingsDraft};
 use super::{Mistakes, check_name, check_why};
 
@@ -11,7 +11,12 @@ use super::{Mistakes, check_name, check_why};
 const MAX_CELLS: usize = 10_000;
 
 /// Checks one value of the axis or name `name`. True where the name is known.
-fn check_value(file: &ScenarioFile, name: &str, value: &Located<Scalar>, mistakes: &mut Mistakes) -> bool {
+pub(super) fn check_value(
+    file: &ScenarioFile,
+    name: &str,
+    value: &Located<Scalar>,
+    mistakes: &mut Mistakes,
+) -> bool {
     if name == "model" {
         if file.models.get(&value.0).is_none() {
             mistakes.push(
@@ -48,7 +53,7 @@ fn check_value(file: &ScenarioFile, name: &str, value: &Located<Scalar>, mistake
     checked.is_some()
 }
 
-fn value_names() -> impl Iterator<Item = &'static str> {
+pub(super) fn value_names() -> impl Iterator<Item = &'static str> {
     ["model", "target"].into_iter().chain(SettingsDraft::NAMES).chain(BuildOptions::NAMES)
 }
 
@@ -184,62 +189,4 @@ pub(super) fn include_of(file: &ScenarioFile, axes: &CheckedAxes, mistakes: &mut
         });
     }
     included
-}
-
-/// Which names a `when` may use.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum WhenNames {
-    /// Axes.
-    AxesOnly,
-    /// Any setting and build option, too, and `cell`, the name of one.
-    Everything,
-}
-
-pub(super) fn when_of(
-    file: &ScenarioFile,
-    when: &Located<Entries<Located<Scalar>>>,
-    axes: &CheckedAxes,
-    names: WhenNames,
-    mistakes: &mut Mistakes,
-) -> Vec<(String, String)> {
-    if when.0.is_empty() {
-        mistakes.push(Diagnostic::new("`when` is empty and would match every cell", when.span.clone()));
-    }
-    for (name, value) in &when.0 {
-        let axis = axes.all().find(|(axis, _)| *axis == name.value);
-        let of_a_name =
-            |included: &Include| included.cell.get(name).is_some_and(|own| own.value == value.value);
-        match axis {
-            None if name.value == "cell" && names == WhenNames::Everything => {
-                let known = || file.include.iter().map(|included| included.name.as_str());
-                if !known().any(|known| known == value.0) {
-                    mistakes.push(
-                        Diagnostic::new(format!("no cell has the name `{}`", value.0), value.span.clone())
-                            .suggest(&value.0, known()),
-                    );
-                }
-            }
-            Some((_, values)) if !values.contains(&value.0) && !file.include.iter().any(of_a_name) => {
-                mistakes.push(
-                    Diagnostic::new(
-                        format!("the axis `{}` has no value `{}`", name.value, value.0),
-                        value.span.clone(),
-                    )
-                    .suggest(&value.0, values.iter().map(String::as_str)),
-                );
-            }
-            Some(_) => {}
-            None if names == WhenNames::Everything && value_names().any(|known| known == name.value) => {
-                check_value(file, name, value, mistakes);
-            }
-            None => {
-                let known = axes.all().map(|(axis, _)| axis.as_str());
-                mistakes.push(
-                    Diagnostic::new(format!("there is no axis `{}`", name.value), name.span.clone())
-                        .suggest(name, known),
-                );
-            }
-        }
-    }
-    when.0.iter().map(|(name, value)| (name.value.clone(), value.0.clone())).collect()
 }

@@ -7,13 +7,13 @@ use super::super::file::{BudgetFile, Limit, ScenarioFile, class_names};
 use super::super::located::Located;
 use super::super::phases::Phases;
 use super::super::units::{Share, Size};
-use super::axes::{CheckedAxes, WhenNames, when_of};
+use super::condition::Names;
 use super::{Mistakes, check_why};
 use crate::record::{BudgetLimit, BudgetRecord, BudgetSubject};
 
 pub(super) fn budgets_of(
     file: &ScenarioFile,
-    axes: &CheckedAxes,
+    names: &Names<'_>,
     phases: Option<&Phases>,
     mistakes: &mut Mistakes,
 ) -> Vec<BudgetRecord> {
@@ -25,7 +25,7 @@ pub(super) fn budgets_of(
         }
         check_why(&written.why, "a budget", &written.id.span, mistakes);
         let when = written.when.as_ref();
-        let when = when.map(|when| when_of(file, when, axes, WhenNames::Everything, mistakes));
+        let when = when.map(|when| names.condition(when, mistakes));
         let (subject, warn, fail) = subject_of(written, mistakes);
         budgets.push(BudgetRecord {
             id: written.id.value.clone(),

@@ -4,6 +4,8 @@ mod axes;
 mod budgets;
 mod cells;
 mod co_residents;
+mod condition;
+mod gates;
 mod levers;
 mod models;
 mod needs;
@@ -13,10 +15,12 @@ mod targets;
 use std::ops::Range;
 use std::time::Duration;
 
-use axes::{WhenNames, axes_of, include_of, when_of};
+use axes::{axes_of, include_of};
 use budgets::budgets_of;
 use cells::check_cells;
 use co_residents::co_residents_of;
+use condition::{Names, WhenNames};
+use gates::gates_of;
 use levers::levers_of;
 use models::models_of;
 use needs::needs_of;
@@ -54,13 +58,16 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
         .iter()
         .map(|exclude| {
             check_why(&exclude.why, "an exclusion", &exclude.when.span, &mut mistakes);
-            (when_of(file, &exclude.when, &axes, WhenNames::AxesOnly, &mut mistakes), exclude.why.clone())
+            let names = Names { file, axes: &axes, which: WhenNames::AxesOnly };
+            (names.condition(&exclude.when, &mut mistakes), exclude.why.clone())
         })
         .collect();
     let co_residents = co_residents_of(file, &mut mistakes);
     let phases = phases_of(&file.phases, &mut mistakes);
     let levers = levers_of(file, &axes, phases.as_ref(), &mut mistakes);
-    let budgets = budgets_of(file, &axes, phases.as_ref(), &mut mistakes);
+    let names = Names { file, axes: &axes, which: WhenNames::Everything };
+    let budgets = budgets_of(file, &names, phases.as_ref(), &mut mistakes);
+    let gates = gates_of(file, &names, phases.as_ref(), &mut mistakes);
     match phases {
         Some(phases) if mistakes.is_empty() => {
             let scenario = Scenario {
@@ -91,6 +98,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                 phases,
                 levers,
                 budgets,
+                gates,
             };
             check_cells(file, &scenario, &mut mistakes);
             if mistakes.is_empty() { Ok(scenario) } else { Err(mistakes) }
