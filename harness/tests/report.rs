@@ -108,6 +108,7 @@ fn the_machine_at_the_end_stands_beside_the_machine_before() {
                 targets: Vec::new(),
             },
             settled_us: Micros(1_300_000),
+            cooldown: None,
             memory_tolerance_bytes: Some(Bytes::mib(80)),
             device_tolerance_bytes: Bytes::mib(64),
             conditions: state(1_900_000_000, 2, Some(Bytes::mib(3))),

@@ -414,7 +414,7 @@ fn budget_without_a_limit() {
     20 |   - {id: kv, class: kv_cache, phase: decode, why: small}
        |          ^^
        |
-       = hint: give it `total`, `device`, `hostAndDevice` or `stack`, or `class` with one of `bytes` and `share`
+       = hint: give it `total`, `device`, `hostAndDevice` or `stack`, or `class` with one of `bytes` and `share`, or `growth`, `leak` or `drift`
     "#);
 }
 

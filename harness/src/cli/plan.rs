@@ -11,8 +11,8 @@ use super::arguments::PlanArguments;
 use super::print::table;
 use super::{CliError, Printer, scenario_path};
 use crate::engines::{EngineError, EngineProvider, Forecast, Rates, StreamingForecast, forecast_of};
-use crate::record::{BudgetLimit, BudgetSubject, CellRecord, ExcludedCell, LeverRecord};
-use crate::scenario::{Cell, Phases, PromptTokens, Scenario, load};
+use crate::record::{BudgetLimit, BudgetSubject, CellId, CellRecord, ExcludedCell, LeverRecord};
+use crate::scenario::{Cell, Phases, PromptTokens, RunOrder, Scenario, load};
 use crate::verdict::ExitCode;
 
 /// Version of the JSON form.
@@ -29,8 +29,18 @@ struct PlannedRun {
     /// Cells whose target does not say what it will need.
     unplanned: Vec<UnplannedCell>,
     excluded: Vec<ExcludedCell>,
+    /// The word of the scenario.
+    order: &'static str,
+    /// Ids of cells in the order in which their trials run.
+    trials: Vec<TrialInOrder>,
     /// Builds and trials together; `None` where one of them cannot be foretold.
     total_ms: Option<Millis>,
+}
+
+#[derive(Serialize)]
+struct TrialInOrder {
+    cell: CellId,
+    trial: u32,
 }
 
 #[derive(Serialize)]
@@ -102,13 +112,22 @@ pub(super) fn plan(
     for (cell, lever) in cells.iter_mut().zip(levers) {
         cell.lever = lever;
     }
-    let total_ms = total_time(&cells, scenario.trials).filter(|_| unplanned.is_empty());
+    let visits = scenario.visits(&expansion.cells).into_iter();
+    let trials: Vec<TrialInOrder> =
+        visits.map(|(at, trial)| TrialInOrder { cell: expansion.cells[at].id.clone(), trial }).collect();
+    let rests = scenario.cooldown.map_or(0.0, |cooldown| cooldown.lasts.as_secs_f64() * 1000.0)
+        * trials.len().saturating_sub(1) as f64;
+    let total_ms = total_time(&cells, scenario.trials)
+        .filter(|_| unplanned.is_empty())
+        .map(|Millis(ms)| Millis(ms + rests));
     let run = PlannedRun {
         format_version: FORMAT_VERSION,
         scenario: scenario.name.clone(),
         cells,
         unplanned,
         excluded: expansion.excluded,
+        order: scenario.order.name(),
+        trials,
         total_ms,
     };
     if arguments.json {
@@ -219,7 +238,27 @@ fn text(run: &PlannedRun, path: &Path, trials: u32, bases: &[(String, String)]) 
     if !run.excluded.is_empty() {
         text.push('\n');
     }
+    text.push_str(&order_in_words(run));
     text.push_str(&format!("\nestimated time: {}\n", time(run.total_ms)));
+    text
+}
+
+/// The cells of the first blocks, in the order in which they run. Nothing where it is that of the table.
+fn order_in_words(run: &PlannedRun) -> String {
+    const BLOCKS: usize = 3;
+    if run.order != RunOrder::BlockedRandom.name() {
+        return format!("\norder: {}\n", run.order);
+    }
+    let blocks: Vec<&[TrialInOrder]> = run.trials.chunk_by(|a, b| a.trial == b.trial).collect();
+    let mut text = format!("\norder: {}\n", run.order);
+    for block in blocks.iter().take(BLOCKS) {
+        let ids: Vec<&str> = block.iter().map(|next| next.cell.0.as_str()).collect();
+        let trial = block.first().map_or(0, |next| next.trial);
+        text.push_str(&format!("  trial {trial}: {}\n", ids.join(" ")));
+    }
+    if blocks.len() > BLOCKS {
+        text.push_str(&format!("  and {} trials more of each cell\n", blocks.len() - BLOCKS));
+    }
     text
 }
 

@@ -15,6 +15,9 @@ pub struct FloorRecord {
     pub reading: FloorReading,
     /// How long was waited until it was back.
     pub settled_us: Micros,
+    /// The rest before that, where the scenario asks for one and a trial came before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<CooldownRecord>,
     /// By how much main memory may be off. Nothing where it is not held against the first trial's: the target's memory is counted
     /// by process, whatever other programs take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,6 +27,16 @@ pub struct FloorRecord {
     /// The state of the machine, to hold the ends of phases against.
     #[serde(default, skip_serializing_if = "ConditionsReading::is_empty")]
     pub conditions: ConditionsReading,
+}
+
+/// The rest between two trials.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CooldownRecord {
+    /// How long it was.
+    pub rested_us: Micros,
+    /// The hottest zone at its end, in thousandths of a degree Celsius. Read only where the scenario names a temperature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hottest_millidegrees: Option<Reading<i64>>,
 }
 
 /// One look at the floor.

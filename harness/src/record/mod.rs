@@ -13,6 +13,7 @@ mod device_series;
 mod disturbance;
 mod environment;
 mod event;
+mod expectation;
 mod floor;
 mod folder;
 mod gate;
@@ -31,14 +32,16 @@ pub use device_series::{DeviceSample, DeviceSeries};
 pub use disturbance::{Disturbance, DisturbanceCause};
 pub use environment::EnvironmentRecord;
 pub use event::TrialEvent;
-pub use floor::{FloorReading, FloorRecord, GpuHolder, LeftTarget, Remnant};
+pub use expectation::{Expectation, ExpectedOutcome};
+pub use floor::{CooldownRecord, FloorReading, FloorRecord, GpuHolder, LeftTarget, Remnant};
 pub use folder::{RecordedTrial, Run, RunFolderError, UnreadableTrial};
 pub use gate::{Allowance, Gate, GateMetric, NoMetric};
 pub use journal::{Journal, JournalError, recover};
 pub use ledger::Reading;
 pub use lever::{LeverMetric, LeverRecord};
 pub use run::{
-    BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, MachineCard, RunRecord, ScenarioRecord, TrialFile,
+    BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, GrowthOf, GrowthPer, MachineCard, RunRecord,
+    ScenarioRecord, TrialFile,
 };
 pub use run_folder::{ACCOUNT_FILE, RunFolder, TrialPaths, write_atomically};
 pub use series::{Sample, Series, SeriesError};

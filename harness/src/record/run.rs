@@ -1,9 +1,10 @@
 //! The head of a run folder: what was asked, where it ran, which trials there are.
 
 use ledger::{BufferClass, Bytes, Phase};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CellId, CellRecord, Gate, LeverRecord, Reading};
+use super::{CellId, CellRecord, Expectation, Gate, LeverRecord, Reading};
 use crate::scenario::Condition;
 
 /// `run.json`: everything about a run that is not one trial's own.
@@ -25,7 +26,7 @@ pub struct RunRecord {
     /// The machine. `None` where the run was imported from logs, which do not say where they were written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineCard>,
-    /// Every cell, in the order in which they run.
+    /// Every cell, in the order of the axes.
     pub cells: Vec<CellRecord>,
     /// True where someone chose these among the scenario's cells: the others are not missing.
     #[serde(default)]
@@ -45,6 +46,9 @@ pub struct RunRecord {
     /// What decides against a baseline, beyond what a comparison looks at by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,
+    /// Cells that are known not to run to their end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Expectation>,
     /// Every trial that is on disk, in the order in which they began.
     pub trials: Vec<TrialFile>,
     /// Name of the run from which finished trials were taken over, where there was one.
@@ -157,6 +161,58 @@ pub enum BudgetSubject {
     Stack,
     /// One buffer class of the ledger, `unaccounted` included.
     Class(BufferClass),
+    /// What a token more takes. Limits are bytes for each token.
+    Growth {
+        /// What grows.
+        of: GrowthOf,
+        /// With what.
+        per: GrowthPer,
+    },
+    /// Memory that grows while nothing is asked. Limits are bytes a minute.
+    Leak,
+    /// Memory that grows from request to request. Limits are bytes for each request.
+    Drift,
+}
+
+/// What grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrowthOf {
+    /// Peak resident memory.
+    Total,
+    /// Most device memory.
+    Device,
+    /// Both together.
+    HostAndDevice,
+    /// One buffer class.
+    Class(BufferClass),
+}
+
+/// Tokens of what something grows with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum GrowthPer {
+    /// Of the sequence, within a trial.
+    Context,
+    /// Of this axis, between cells that differ in it alone.
+    MaxInputLen,
+    /// Of this axis.
+    #[serde(rename = "maxKVCacheCapacity")]
+    MaxKvCacheCapacity,
+    /// Of this axis.
+    GdnPrefillMaxSeq,
+}
+
+impl GrowthPer {
+    /// The axis; `None` for the sequence's own context.
+    pub const fn axis(self) -> Option<&'static str> {
+        match self {
+            GrowthPer::Context => None,
+            GrowthPer::MaxInputLen => Some("maxInputLen"),
+            GrowthPer::MaxKvCacheCapacity => Some("maxKVCacheCapacity"),
+            GrowthPer::GdnPrefillMaxSeq => Some("gdnPrefillMaxSeq"),
+        }
+    }
 }
 
 /// Where a budget ends.

@@ -34,7 +34,8 @@ pub struct Cell {
 /// What a scenario asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expansion {
-    /// The cells, in axis order: the last axis of the grid varies slower than the axes that are tried one at a time. Cells
+    /// The cells, in axis order: the last axis of the grid varies slower than the axes that vary together, and these slower than
+    /// those that are tried one at a time. Cells
     /// that stand beside the axes come last.
     pub cells: Vec<Cell>,
     /// What is left out, and why.
@@ -124,10 +125,20 @@ impl Scenario {
                 })
                 .collect();
         }
-        combinations.into_iter().flat_map(|combination| self.one_by_one(combination)).collect()
+        let rows = self.zip.first().map_or(1, |(_, values)| values.len());
+        let joined = combinations.into_iter().flat_map(|combination| {
+            (0..rows).map(move |row| {
+                let own = self
+                    .zip
+                    .iter()
+                    .filter_map(|(name, values)| Some((name.clone(), values.get(row)?.clone())));
+                combination.iter().cloned().chain(own).collect::<Vec<_>>()
+            })
+        });
+        joined.flat_map(|combination| self.one_by_one(combination)).collect()
     }
 
-    /// The cells that a combination of the grid stands for: all axes at their base, then each other value of each axis.
+    /// The cells that a combination of grid and joined axes stands for: all axes at their base, then each other value of each axis.
     fn one_by_one(&self, combination: Vec<(String, String)>) -> Vec<Vec<(String, String)>> {
         let mut base = combination;
         let tried = base.len();
@@ -146,7 +157,7 @@ impl Scenario {
     /// The values of a named cell in axis order, those that are no axes last.
     fn axes_of(&self, included: &Included) -> Vec<(String, String)> {
         let own = |name: &str| included.values.iter().find(|(own, _)| own == name).map(|(_, value)| value);
-        let axes = self.grid.iter().chain(&self.one_at_a_time);
+        let axes = self.grid.iter().chain(&self.zip).chain(&self.one_at_a_time);
         let mut values: Vec<(String, String)> = axes
             .filter_map(|(name, listed)| Some((name.clone(), own(name).or(listed.first())?.clone())))
             .collect();

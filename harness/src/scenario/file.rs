@@ -1,6 +1,7 @@
 //! A scenario file as it is written: shapes and words, not yet meaning.
 
 use std::fmt;
+use std::ops::Range;
 
 use ledger::BufferClass;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -10,9 +11,11 @@ use serde::{Deserialize, Deserializer};
 
 use super::located::{Entries, Located};
 use super::model::ModelFile;
+use super::order::RunOrder;
 use super::settings::{KvCacheType, Linears, LmHead, WeightPlacement};
 use super::target::TargetKind;
-use super::units::{Period, Rate, Share, Size};
+use super::units::{DriftRate, LeakRate, Period, Rate, Share, Size, Temperature};
+use crate::record::{ExpectedOutcome, GrowthPer};
 
 /// A scenario: which cells to run, in which phases, against which budgets.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -49,6 +52,11 @@ pub(super) struct ScenarioFile {
     pub(super) targets: Option<Located<Entries<Located<TargetKind>>>>,
     /// How often each cell runs, each time in a fresh process.
     pub(super) trials: Located<u32>,
+    /// In which order trials run. Default: blocked_random.
+    #[serde(default)]
+    pub(super) order: RunOrder,
+    /// How long the machine rests between two trials.
+    pub(super) cooldown: Option<Located<CooldownFile>>,
     /// What the machine must be like; else nothing runs, and the exit code is 6.
     #[serde(default)]
     pub(super) needs: NeedsFile,
@@ -72,6 +80,9 @@ pub(super) struct ScenarioFile {
     /// What decides against a baseline, beyond what a comparison looks at by itself.
     #[serde(default)]
     pub(super) gates: Vec<Located<GateFile>>,
+    /// Cells that are known not to run to their end, each with the day until which that is accepted.
+    #[serde(default)]
+    pub(super) expect: Vec<Located<ExpectFile>>,
 }
 
 /// Options of `sweep build`.
@@ -122,10 +133,28 @@ pub(super) struct SettingsFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct Axes {
     /// Every combination of these values. `model`, `target`, any setting and any build option can be an axis.
-    pub(super) grid: AxisEntries,
+    #[serde(default, deserialize_with = "written")]
+    pub(super) grid: Option<AxisEntries>,
+    /// Axes that vary together, for each combination of the grid: their lists have the same length, and their first values
+    /// make one cell, their second ones the next.
+    #[serde(default, deserialize_with = "written")]
+    pub(super) zip: Option<AxisEntries>,
     /// Axes that are tried one at a time, for each combination of the grid. The first value is the base: there is one cell
     /// with every axis at its base, and one for each other value of each axis, all else at its base.
     pub(super) one_at_a_time: Option<AxisEntries>,
+}
+
+impl Axes {
+    /// Where the axes stand, for mistakes that are about all of them.
+    pub(super) fn place(&self) -> Range<usize> {
+        let written = [&self.grid, &self.zip, &self.one_at_a_time];
+        written.into_iter().flatten().next().map_or(0..0, |axes| axes.span.clone())
+    }
+}
+
+/// A key that stands there must have a value.
+fn written<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Axis names and their values.
@@ -333,7 +362,7 @@ pub(super) struct DecodeFile {
     pub(super) timeout: Period,
 }
 
-/// One budget: `total`, `device`, `hostAndDevice` or `stack`, or `class` with `bytes` or `share`.
+/// One budget: `total`, `device`, `hostAndDevice` or `stack`; `class` with `bytes` or `share`; `growth`, `leak` or `drift`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct BudgetFile {
@@ -355,9 +384,42 @@ pub(super) struct BudgetFile {
     pub(super) bytes: Option<Located<Limit<Size>>>,
     /// Limits on the part that the class has in the measured resident memory.
     pub(super) share: Option<Located<Limit<Share>>>,
+    /// Limits on what a token more takes.
+    pub(super) growth: Option<Located<GrowthFile>>,
+    /// Limits on memory that grows while nothing is asked, in the phases `idle` and `settle`.
+    pub(super) leak: Option<Located<Limit<LeakRate>>>,
+    /// Limits on memory that grows from request to request, in the phase `prefill`.
+    pub(super) drift: Option<Located<Limit<DriftRate>>>,
     /// The phase that counts. Left out: the worst of all phases.
     pub(super) phase: Option<Located<String>>,
     /// Why this limit.
+    pub(super) why: String,
+}
+
+/// How long the machine rests between two trials: `for` so long, and until it is cooler than `below`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CooldownFile {
+    /// So long at least.
+    #[serde(rename = "for")]
+    pub(super) lasts: Option<Period>,
+    /// Until its hottest zone is below this.
+    pub(super) below: Option<Temperature>,
+    /// When to give up on `below`. Default: 120 s.
+    pub(super) timeout: Option<Located<Period>>,
+}
+
+/// A cell that is known not to run to its end.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExpectFile {
+    /// How its trials end.
+    pub(super) outcome: ExpectedOutcome,
+    /// The cells.
+    pub(super) when: Located<WhenFile>,
+    /// The last day on which that is accepted, for example `2027-01-31`.
+    pub(super) until: Located<Scalar>,
+    /// Why it is accepted until then.
     pub(super) why: String,
 }
 
@@ -385,6 +447,20 @@ pub(super) struct Limit<T> {
     pub(super) warn: Option<T>,
     /// Above this, a failure.
     pub(super) fail: Option<T>,
+}
+
+/// Limits on what a token more takes.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GrowthFile {
+    /// What grows: `total`, `device`, `hostAndDevice`, or a buffer class.
+    pub(super) of: Located<String>,
+    /// With what: an axis that counts tokens, between cells that differ in it alone; or `context`, of a class, within a trial.
+    pub(super) per: GrowthPer,
+    /// Above this for each token, a warning.
+    pub(super) warn: Option<Size>,
+    /// Above this for each token, a failure.
+    pub(super) fail: Option<Size>,
 }
 
 /// Which cells something is for: names with the values that they must all have, or a condition in one line.

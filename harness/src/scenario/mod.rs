@@ -3,13 +3,14 @@
 //! - `load`: reading, and errors that show the place.
 //! - `file`, `model`, `target`, `place`: what is written; `check`: what it means.
 //! - `condition`: which cells something is for; `magnitude`: which values are larger.
-//! - `floor`: when a trial may begin.
+//! - `order`, `cooldown`, `floor`: which trial comes next, and when it may begin.
 //! - `expand`: the cells, with their content hashes.
 //! - `schema`: the JSON Schema for editors.
 
 mod check;
 mod co_resident;
 mod condition;
+mod cooldown;
 mod diagnostic;
 mod expand;
 mod file;
@@ -19,6 +20,7 @@ mod located;
 mod magnitude;
 mod model;
 mod needs;
+mod order;
 mod phases;
 mod place;
 mod schema;
@@ -34,6 +36,7 @@ use sha2::{Digest, Sha256};
 
 pub use co_resident::{CoResident, CoResidentProgram, FALLS_SHORT, HOLDS, Ready, StandIn};
 pub use condition::{Condition, Order};
+pub use cooldown::Cooldown;
 pub(crate) use diagnostic::closest;
 pub use diagnostic::{Diagnostic, ScenarioError};
 pub use expand::{Cell, Expansion, SAMPLER_VERSION};
@@ -42,6 +45,7 @@ pub use load::{load, parse};
 pub(crate) use magnitude::magnitude;
 pub use model::{ModelForm, ModelSource};
 pub use needs::Needs;
+pub use order::RunOrder;
 pub use phases::{Decode, Phases, Prefill, PromptTokens, Wait};
 pub use place::{Place, PlaceError};
 pub use runtime::vocabulary::Vocab;
@@ -50,9 +54,9 @@ pub use settings::{
     BuildOptions, Expected, KvCacheType, Linears, LmHead, Settings, SettingsDraft, Threads, WeightPlacement,
 };
 pub use target::{LlamaServerOptions, OpenaiOptions, PromptForm, TargetKind, TensorrtOptions};
-pub use units::{Period, Share, Size, UnitError};
+pub use units::{DriftRate, LeakRate, Period, Share, Size, Temperature, UnitError};
 
-pub use crate::record::{Allowance, Gate, GateMetric};
+pub use crate::record::{Allowance, Expectation, ExpectedOutcome, Gate, GateMetric};
 use crate::record::{BudgetRecord, LeverRecord, ScenarioRecord};
 
 /// A scenario that can be run: every name is known, every value is in range.
@@ -74,6 +78,8 @@ pub struct Scenario {
     pub models: Vec<(String, Vec<ModelForm>)>,
     /// Axis names and their values.
     pub grid: Vec<(String, Vec<String>)>,
+    /// Axes that vary together, and their values; all lists have the same length.
+    pub zip: Vec<(String, Vec<String>)>,
     /// Axes that are tried one at a time, and their values; the first is the base.
     pub one_at_a_time: Vec<(String, Vec<String>)>,
     /// Cells beside those of the axes.
@@ -88,6 +94,10 @@ pub struct Scenario {
     pub targets: Vec<(String, TargetKind)>,
     /// Trials of each cell.
     pub trials: u32,
+    /// In which order they run.
+    pub order: RunOrder,
+    /// How long the machine rests between two of them. `None`: it does not.
+    pub cooldown: Option<Cooldown>,
     /// What the machine must be like.
     pub needs: Needs,
     /// What a target may take of the machine's memory.
@@ -108,6 +118,8 @@ pub struct Scenario {
     pub budgets: Vec<BudgetRecord>,
     /// What decides against a baseline.
     pub gates: Vec<Gate>,
+    /// Cells that are known not to run to their end.
+    pub expectations: Vec<Expectation>,
 }
 
 /// A cell that the scenario names.
@@ -134,7 +146,7 @@ impl Scenario {
 
     /// True where cells differ in the axis, setting or build option `name`. A named cell may say what no axis does.
     pub fn is_varied(&self, name: &str) -> bool {
-        let mut axes = self.grid.iter().chain(&self.one_at_a_time);
+        let mut axes = self.grid.iter().chain(&self.zip).chain(&self.one_at_a_time);
         axes.find(|(axis, _)| axis == name).is_none_or(|(_, values)| values.len() > 1)
     }
 

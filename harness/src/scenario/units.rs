@@ -16,6 +16,18 @@ pub struct Size(pub Bytes);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
 
+/// Growth while nothing is asked, for example `1 MiB/min` or `64 KiB/s`. Held in bytes a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeakRate(pub Bytes);
+
+/// Growth from request to request, for example `64 KiB/request`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DriftRate(pub Bytes);
+
+/// A temperature with its unit, for example `55 °C`. Held in thousandths of a degree Celsius.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Temperature(pub i64);
+
 /// A part of a whole with its unit, for example `3 %`. Held as a fraction from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Share(pub f64);
@@ -39,6 +51,15 @@ pub enum UnitError {
     /// Not so many bytes a second.
     #[error("a rate is a size a second, for example 2 GiB/s")]
     Rate,
+    /// Not a size for some time.
+    #[error("a leak is a size for some time, for example 1 MiB/min or 64 KiB/s")]
+    LeakRate,
+    /// Not a size for a request.
+    #[error("a drift is a size for each request, for example 64 KiB/request")]
+    DriftRate,
+    /// Not a temperature.
+    #[error("a temperature is a number from 0 to 150 with its unit, for example 55 °C")]
+    Temperature,
     /// Not a share.
     #[error("a share is a number from 0 to 100 with a percent sign, for example 3 %")]
     Share,
@@ -90,6 +111,50 @@ impl FromStr for Rate {
     }
 }
 
+impl FromStr for LeakRate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<LeakRate, UnitError> {
+        let (size, time) = text.rsplit_once('/').ok_or(UnitError::LeakRate)?;
+        let Size(Bytes(size)) = size.parse().map_err(|_| UnitError::LeakRate)?;
+        match time.trim() {
+            "min" => Ok(LeakRate(Bytes(size))),
+            "s" => Ok(LeakRate(Bytes(size.saturating_mul(60)))),
+            _ => Err(UnitError::LeakRate),
+        }
+    }
+}
+
+impl FromStr for DriftRate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<DriftRate, UnitError> {
+        match text.rsplit_once('/').map(|(size, each)| (size.parse::<Size>(), each.trim())) {
+            Some((Ok(Size(bytes)), "request")) => Ok(DriftRate(bytes)),
+            _ => Err(UnitError::DriftRate),
+        }
+    }
+}
+
+impl FromStr for Temperature {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Temperature, UnitError> {
+        match number_and_unit(text).ok_or(UnitError::Temperature)? {
+            (degrees, "°C" | "C") if (0.0..=150.0).contains(&degrees) => {
+                Ok(Temperature((degrees * 1000.0).round() as i64))
+            }
+            _ => Err(UnitError::Temperature),
+        }
+    }
+}
+
+impl fmt::Display for Temperature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} °C", self.0 as f64 / 1000.0)
+    }
+}
+
 impl FromStr for Share {
     type Err = UnitError;
 
@@ -131,6 +196,9 @@ macro_rules! from_text {
 from_text!(Size, r"^[0-9._]+ ?(B|KiB|MiB|GiB|TiB)$", "512 MiB");
 from_text!(Rate, r"^[0-9._]+ ?(B|KiB|MiB|GiB|TiB)/s$", "2 GiB/s");
 from_text!(Period, r"^[0-9.]+ ?(us|ms|s|min)$", "300 ms");
+from_text!(LeakRate, r"^[0-9._]+ ?(B|KiB|MiB|GiB|TiB) ?/ ?(min|s)$", "1 MiB/min");
+from_text!(DriftRate, r"^[0-9._]+ ?(B|KiB|MiB|GiB|TiB) ?/ ?request$", "64 KiB/request");
+from_text!(Temperature, r"^[0-9.]+ ?°?C$", "55 °C");
 from_text!(Share, r"^[0-9.]+ ?%$", "3 %");
 
 #[cfg(test)]
@@ -146,6 +214,15 @@ mod tests {
         assert_eq!("3 hours".parse::<Period>(), Err(UnitError::Period));
         assert_eq!("0 s".parse::<Period>(), Err(UnitError::PeriodOutOfRange));
         assert_eq!("99999 min".parse::<Period>(), Err(UnitError::PeriodOutOfRange));
+        assert_eq!("1 KiB/s".parse(), Ok(LeakRate(Bytes::kib(60))));
+        assert_eq!("1 MiB / min".parse(), Ok(LeakRate(Bytes::mib(1))));
+        assert_eq!("1 MiB".parse::<LeakRate>(), Err(UnitError::LeakRate));
+        assert_eq!("64 KiB/request".parse(), Ok(DriftRate(Bytes::kib(64))));
+        assert_eq!("64 KiB/min".parse::<DriftRate>(), Err(UnitError::DriftRate));
+        assert_eq!("55.5 °C".parse(), Ok(Temperature(55_500)));
+        assert_eq!("40C".parse(), Ok(Temperature(40_000)));
+        assert_eq!("40".parse::<Temperature>(), Err(UnitError::Temperature));
+        assert_eq!("400 °C".parse::<Temperature>(), Err(UnitError::Temperature));
         assert_eq!("3 %".parse(), Ok(Share(0.03)));
         assert_eq!("0.03".parse::<Share>(), Err(UnitError::Share));
         assert_eq!("101 %".parse::<Share>(), Err(UnitError::Share));

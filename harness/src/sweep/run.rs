@@ -25,7 +25,7 @@ use crate::trial::{RunFloor, TrialError, TrialPlan, run_trial};
 pub trait Observer: Progress {
     /// The run begins; some of its trials may have been done by an earlier one.
     fn run_begins(&self, folder: &Path, cells: usize, trials: u32, resumed_from: Option<&str>);
-    /// A cell begins, number `at` of `of`.
+    /// Trials of a cell begin, of number `at` of `of`; a cell may begin again.
     fn cell_begins(&self, cell: &Cell, at: usize, of: usize);
     /// A trial enters a phase.
     fn phase_begins(&self, phase: Phase);
@@ -169,6 +169,7 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let unmade = |source| SweepError::Folder { folder: sweep.runs.to_owned(), source };
     let folder = RunFolder::make(sweep.runs).map_err(unmade)?;
     let (budgets, gates) = (sweep.scenario.budgets.iter(), sweep.scenario.gates.iter());
+    let expectations = sweep.scenario.expectations.iter();
     let is_for_some =
         |when: &Condition| sweep.only.is_empty() || cells.iter().any(|cell| cell.record().matches(when));
     let record = RunRecord {
@@ -188,6 +189,7 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         // A run of chosen cells is not judged by budgets for the others.
         budgets: budgets.filter(|budget| is_for_some(&budget.when)).cloned().collect(),
         gates: gates.filter(|gate| is_for_some(&gate.when)).cloned().collect(),
+        expectations: expectations.filter(|expectation| is_for_some(&expectation.when)).cloned().collect(),
         trials: Vec::new(),
         resumed_from: earlier.as_ref().map(Earlier::name),
         exit_code: None,
@@ -199,50 +201,52 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let mut guardian = sweep.guardian.take().and_then(|command| Guardian::start(command).ok());
 
     let mut floor = RunFloor::default();
-    for (at, cell) in cells.iter().enumerate() {
-        sweep.observer.cell_begins(cell, at + 1, cells.len());
+    let mut engines: Vec<Option<Result<Engine, String>>> = cells.iter().map(|_| None).collect();
+    let mut before = None;
+    for (at, trial) in sweep.scenario.visits(&cells) {
+        let (cell, engine) = (&cells[at], &mut engines[at]);
+        if before.replace(at) != Some(at) {
+            sweep.observer.cell_begins(cell, at + 1, cells.len());
+        }
         let Some(target) = sweep.target_of(cell) else { continue };
-        let mut engine: Option<Result<Engine, String>> = None;
-        for trial in 0..sweep.scenario.trials {
-            if let Some((from, done)) = earlier.as_mut().and_then(|earlier| earlier.take(&cell.id, trial)) {
-                sweep.observer.trial_ends(&done, true);
-                run.take_over(&from, done).map_err(unwritable)?;
-                continue;
+        if let Some((from, done)) = earlier.as_mut().and_then(|earlier| earlier.take(&cell.id, trial)) {
+            sweep.observer.trial_ends(&done, true);
+            run.take_over(&from, done).map_err(unwritable)?;
+            continue;
+        }
+        if engine.is_none() && !sweep.interrupt.is_asked() {
+            match sweep.engine_of(cell) {
+                Ok(ready) => *engine = Some(Ok(ready)),
+                Err(error) if error.kind == EngineErrorKind::Interrupted => {}
+                Err(error) => *engine = Some(Err(error.to_string())),
             }
-            if engine.is_none() && !sweep.interrupt.is_asked() {
-                match sweep.engine_of(cell) {
-                    Ok(ready) => engine = Some(Ok(ready)),
-                    Err(error) if error.kind == EngineErrorKind::Interrupted => {}
-                    Err(error) => engine = Some(Err(error.to_string())),
-                }
+        }
+        let Some(engine) = engine.as_ref().filter(|_| !sweep.interrupt.is_asked()) else {
+            return Ok(SweepEnd { folder: run, interrupted: true });
+        };
+        let paths = run.begin_trial(TrialFile::new(&cell.id, trial)).map_err(unwritable)?;
+        let record = match engine {
+            Ok(engine) => {
+                let plan = TrialPlan {
+                    scenario: sweep.scenario,
+                    cell,
+                    trial,
+                    engine,
+                    target,
+                    paths: &paths,
+                    machine: sweep.machine,
+                    gpu: &gpu,
+                    interrupt: sweep.interrupt,
+                };
+                let entered = &mut |phase| sweep.observer.phase_begins(phase);
+                run_trial(plan, &mut floor, guardian.as_mut(), entered)?
             }
-            let Some(engine) = engine.as_ref().filter(|_| !sweep.interrupt.is_asked()) else {
-                return Ok(SweepEnd { folder: run, interrupted: true });
-            };
-            let paths = run.begin_trial(TrialFile::new(&cell.id, trial)).map_err(unwritable)?;
-            let record = match engine {
-                Ok(engine) => {
-                    let plan = TrialPlan {
-                        scenario: sweep.scenario,
-                        cell,
-                        trial,
-                        engine,
-                        target,
-                        paths: &paths,
-                        machine: sweep.machine,
-                        gpu: &gpu,
-                        interrupt: sweep.interrupt,
-                    };
-                    let entered = &mut |phase| sweep.observer.phase_begins(phase);
-                    run_trial(plan, &mut floor, guardian.as_mut(), entered)?
-                }
-                Err(why) => no_engine(&paths, cell, trial, why).map_err(unwritable)?,
-            };
-            run.end_trial(&paths, &record).map_err(unwritable)?;
-            sweep.observer.trial_ends(&record, false);
-            if record.outcome == Outcome::Interrupted {
-                return Ok(SweepEnd { folder: run, interrupted: true });
-            }
+            Err(why) => no_engine(&paths, cell, trial, why).map_err(unwritable)?,
+        };
+        run.end_trial(&paths, &record).map_err(unwritable)?;
+        sweep.observer.trial_ends(&record, false);
+        if record.outcome == Outcome::Interrupted {
+            return Ok(SweepEnd { folder: run, interrupted: true });
         }
     }
     Ok(SweepEnd { folder: run, interrupted: false })

@@ -63,12 +63,18 @@ impl RunFloor {
         self.first.get_or_insert_with(|| reading.clone());
         let record = FloorRecord {
             settled_us: Micros(started.elapsed().as_micros() as u64),
+            cooldown: None,
             memory_tolerance_bytes: tolerance.memory,
             device_tolerance_bytes: tolerance.device,
             conditions: probes.conditions.read(&[]),
             reading,
         };
         (record, left)
+    }
+
+    /// True where a trial of this run came before.
+    pub(super) fn has_begun(&self) -> bool {
+        self.first.is_some()
     }
 
     /// The trial `name` is over: what is missing from now on is its trace.

@@ -12,6 +12,7 @@
 
 mod arrivals;
 mod co_residents;
+mod cooldown;
 mod edge;
 mod floor;
 mod log_tail;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ledger::Phase;
 
 use super::co_residents::CoResidents;
+use super::cooldown::cool_down;
 use super::floor::{FloorProbes, RunFloor};
 use super::log_tail::log_tail;
 use super::outcome::{MemoryEvidence, Stop, outcome};
@@ -17,7 +18,9 @@ use crate::clock::{TrialClock, wall_clock};
 use crate::engines::Engine;
 use crate::interrupt::Interrupt;
 use crate::probe::{Conditions, Gpu, MemoryGuard, Probe, ProcRoot, SystemMemory, SystemRoot, environment};
-use crate::record::{Disturbance, DisturbanceCause, Journal, Outcome, TrialEvent, TrialPaths, TrialRecord};
+use crate::record::{
+    Disturbance, DisturbanceCause, FloorRecord, Journal, Outcome, TrialEvent, TrialPaths, TrialRecord,
+};
 use crate::scenario::{Cell, Scenario};
 use crate::target::{
     Client, Guardian, Interface, MemoryCgroup, ProcessAbility, Target, Wards, target_record,
@@ -102,7 +105,19 @@ async fn run(
         rule: plan.scenario.floor,
         interrupt: plan.interrupt,
     };
+    let cooldown = plan.scenario.cooldown.filter(|_| floor.has_begun());
+    let (cooldown, doubt) = match cooldown {
+        Some(rule) => {
+            let (record, doubt) = cool_down(rule, plan.machine, plan.interrupt).await;
+            (Some(record), doubt)
+        }
+        None => (None, None),
+    };
+    if let Some(doubt) = doubt {
+        journal.append(TrialEvent::Warning(doubt)).map_err(failed)?;
+    }
     let (settled, left) = floor.settle(&probes).await;
+    let settled = FloorRecord { cooldown, ..settled };
     let state = settled.conditions.clone();
     journal.append(TrialEvent::Floor(Box::new(settled))).map_err(failed)?;
     for remnant in left {

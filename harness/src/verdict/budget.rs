@@ -7,7 +7,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::number::mib;
-use crate::record::{BudgetLimit, BudgetRecord, BudgetSubject, CellRecord};
+use crate::record::{BudgetLimit, BudgetRecord, BudgetSubject, CellRecord, GrowthOf, GrowthPer};
 use crate::scenario::Condition;
 
 /// Parts of a whole that a share is kept in, so that 0.29 means 29 of 100 to the byte.
@@ -90,6 +90,12 @@ pub enum Subject {
     Class(BufferClass, Option<Phase>),
     /// The share of one class in resident memory, at the edge of one phase or at their highest.
     ClassShare(BufferClass, Option<Phase>),
+    /// What a token more takes. Limits of the budget are bytes for each token.
+    Growth(GrowthOf, GrowthPer, Option<Phase>),
+    /// Growth while nothing is asked, in one phase, or in any. Limits of the budget are bytes a minute.
+    Leak(Option<Phase>),
+    /// Growth from request to request. Limits of the budget are bytes for each request.
+    Drift,
 }
 
 impl Subject {
@@ -117,6 +123,19 @@ impl fmt::Display for Subject {
             Subject::Class(class, Some(phase)) => format!("{class} after {phase}"),
             Subject::ClassShare(class, None) => format!("share of {class}"),
             Subject::ClassShare(class, Some(phase)) => format!("share of {class} after {phase}"),
+            Subject::Growth(of, per, phase) => {
+                let of = match of {
+                    GrowthOf::Total => "peak resident".to_owned(),
+                    GrowthOf::Device => "peak device memory".to_owned(),
+                    GrowthOf::HostAndDevice => "peak host and device".to_owned(),
+                    GrowthOf::Class(class) => class.to_string(),
+                };
+                let phase = phase.map_or(String::new(), |phase| format!(" in {phase}"));
+                format!("growth of {of}{phase} with {}", per.axis().unwrap_or("context"))
+            }
+            Subject::Leak(None) => "leak".to_owned(),
+            Subject::Leak(Some(phase)) => format!("leak in {phase}"),
+            Subject::Drift => "drift".to_owned(),
         };
         f.pad(&text)
     }
@@ -212,7 +231,10 @@ impl Budget {
                 BudgetSubject::Total
                 | BudgetSubject::Device
                 | BudgetSubject::HostAndDevice
-                | BudgetSubject::Stack,
+                | BudgetSubject::Stack
+                | BudgetSubject::Growth { .. }
+                | BudgetSubject::Leak
+                | BudgetSubject::Drift,
                 _,
                 true,
             ) => {
@@ -223,6 +245,9 @@ impl Budget {
             (BudgetSubject::HostAndDevice, phase, false) => Subject::HostAndDevice(phase),
             (BudgetSubject::Total, None, false) => Subject::Total,
             (BudgetSubject::Total, Some(phase), false) => Subject::PhasePeak(phase),
+            (BudgetSubject::Growth { of, per }, phase, false) => Subject::Growth(of, per, phase),
+            (BudgetSubject::Leak, phase, false) => Subject::Leak(phase),
+            (BudgetSubject::Drift, _, false) => Subject::Drift,
             (BudgetSubject::Class(class), phase, false) => Subject::Class(class, phase),
             (BudgetSubject::Class(class), phase, true) => Subject::ClassShare(class, phase),
         };
@@ -237,6 +262,17 @@ impl Budget {
     /// The limit that decides: the failing one, else the warning one. A checked budget has one of them.
     pub fn decisive(&self) -> Option<Limit> {
         self.fail.or(self.warn)
+    }
+
+    /// A limit in words: a growth has one for each step.
+    pub fn limit_in_words(&self, limit: Limit) -> String {
+        let each = match self.subject {
+            Subject::Growth(..) => "token",
+            Subject::Leak(_) => "minute",
+            Subject::Drift => "request",
+            _ => return limit.to_string(),
+        };
+        format!("{} a {each}", limit.bytes_of(Bytes(u64::MAX)))
     }
 
     /// True where the budget is about the whole resident memory, so that its limit can be drawn in a chart of it.

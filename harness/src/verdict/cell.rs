@@ -8,12 +8,16 @@ use serde::Serialize;
 use super::budget::{Budget, Subject};
 use super::device::{self, DeviceVerdict};
 use super::evidence::{self, EdgeAccount, LowerBounds, SampledPeak};
+use super::expected::settle;
+use super::grown::hold_growth;
 use super::growth::{Growth, Growths, growths};
 use super::held::{BudgetResult, hold};
 use super::observe::ending;
 use super::stack::StackVerdict;
 use super::{ExitCode, Word};
-use crate::record::{CellId, CellRecord, Outcome, Reading, RecordedTrial, RequestRecord, Run, TargetRecord};
+use crate::record::{
+    CellId, CellRecord, Expectation, Outcome, Reading, RecordedTrial, RequestRecord, Run, TargetRecord,
+};
 
 /// What a cell came to, over all of its trials.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -161,7 +165,10 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
     let budgets: Vec<BudgetResult> = budgets
         .iter()
         .filter(|budget| budget.is_for(cell))
-        .map(|budget| hold(budget, &trials, expected))
+        .filter_map(|budget| match budget.subject {
+            Subject::Growth(..) | Subject::Leak(_) | Subject::Drift => hold_growth(budget, run, cell),
+            _ => Some(hold(budget, &trials, expected)),
+        })
         .collect();
     let peak = |trial: &&RecordedTrial| device::held_peak(trial).map(|(_, bytes)| bytes);
     // Of trials with the same peak the first one is shown, so that the answer does not depend on their order.
@@ -234,11 +241,17 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
         doubts,
         exit_codes: Vec::new(),
     };
-    decide(&mut verdict, &trials);
+    let expectation = run.record.expectations.iter().find(|expectation| cell.matches(&expectation.when));
+    decide(&mut verdict, &trials, expectation, &run.record.started_at);
     verdict
 }
 
-fn decide(verdict: &mut CellVerdict, trials: &[&RecordedTrial]) {
+fn decide(
+    verdict: &mut CellVerdict,
+    trials: &[&RecordedTrial],
+    expectation: Option<&Expectation>,
+    started_at: &str,
+) {
     let mut said: Vec<(Word, String)> = Vec::new();
     for trial in trials {
         if let (Some(word), Some(ending)) = (outcome_word(&trial.record.outcome), ending(&trial.record)) {
@@ -270,6 +283,10 @@ fn decide(verdict: &mut CellVerdict, trials: &[&RecordedTrial]) {
         && mismatch > Bytes::ZERO
     {
         said.push((Word::Warn, format!("plan and ledger disagree by {} B", mismatch.0)));
+    }
+    if let Some(expectation) = expectation {
+        let missing = verdict.trials_recorded < verdict.trials_expected.max(1);
+        settle(&mut said, expectation, trials, missing, started_at);
     }
     verdict.exit_codes = said.iter().map(|(word, _)| word.exit_code()).collect();
     // The first of the worst: budgets in the scenario's order, outcomes before budgets.
@@ -305,7 +322,7 @@ fn growth(trials: &[&RecordedTrial]) -> Reading<Vec<(u32, Growth)>> {
     Reading::Measured(found.collect())
 }
 
-fn outcome_word(outcome: &Outcome) -> Option<Word> {
+pub(super) fn outcome_word(outcome: &Outcome) -> Option<Word> {
     match outcome {
         Outcome::Completed => None,
         Outcome::OutOfMemory { .. } | Outcome::GuardKill { .. } => Some(Word::Oom),

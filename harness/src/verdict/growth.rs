@@ -10,7 +10,7 @@ use crate::number::{grouped, mib};
 use crate::record::{RecordedTrial, RequestRecord};
 
 /// What a target tidies up after its last request is over by then.
-const TIDYING: Micros = Micros(500_000);
+pub const TIDYING: Micros = Micros(500_000);
 
 /// A phase in which nothing is asked must be seen for so long, from half a second after its beginning.
 pub const LEAST_TIME: Micros = Micros(2_000_000);
@@ -22,7 +22,7 @@ pub const LEAST_LEAK: Bytes = Bytes::kib(256);
 pub const LEAST_REQUESTS: usize = 8;
 
 /// First requests, which bring in code and fill caches.
-const WARMING_UP: usize = 2;
+pub const WARMING_UP: usize = 2;
 
 /// Bytes a request below which nothing is a drift.
 pub const LEAST_DRIFT: Bytes = Bytes::kib(64);
@@ -89,8 +89,44 @@ pub struct Growths {
     pub watched: bool,
 }
 
+/// Memory that was watched for long enough to tell whether it grows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watched {
+    /// How it was watched.
+    pub kind: Growing,
+    /// True for memory of a device.
+    pub on_device: bool,
+    /// Where.
+    pub phase: Phase,
+    /// Seconds for a leak, requests for a drift.
+    pub over: f64,
+    /// Low points: seconds or requests, and bytes.
+    lows: Vec<(f64, f64)>,
+}
+
+impl Watched {
+    /// The growth, where it is `least` bytes a second or a request, and [`LEAST_GROWTH`] in all.
+    pub fn growth(&self, least: Bytes) -> Option<Growth> {
+        let (each_bytes, total_bytes) = grows(&self.lows, self.over, least)?;
+        let Watched { kind, on_device, phase, over, .. } = *self;
+        Some(Growth { kind, on_device, phase, each_bytes, total_bytes, over })
+    }
+}
+
 /// Looks for growth in both memories of `trial`.
 pub fn growths(trial: &RecordedTrial) -> Growths {
+    let watched = watched(trial);
+    let found = watched.iter().filter_map(|watched| {
+        watched.growth(match watched.kind {
+            Growing::Leak => LEAST_LEAK,
+            Growing::Drift => LEAST_DRIFT,
+        })
+    });
+    Growths { found: found.collect(), watched: !watched.is_empty() }
+}
+
+/// What of both memories of `trial` was watched for long enough.
+pub fn watched(trial: &RecordedTrial) -> Vec<Watched> {
     let host = trial.series.measured().map(|series| {
         // Pages that were swapped out have not gone.
         let held = |sample: &crate::record::Sample| Some(sample.resident()? + sample.swapped?);
@@ -100,26 +136,17 @@ pub fn growths(trial: &RecordedTrial) -> Growths {
         .device_series
         .measured()
         .map(|series| series.samples.iter().filter_map(|sample| Some((sample.at, sample.used?))).collect());
-    let mut all = Growths::default();
+    let mut all = Vec::new();
     for (curve, on_device) in [(host, false), (device, true)] {
         let curve: Vec<(Micros, Bytes)> = curve.unwrap_or_default();
-        for seen in [Phase::Idle, Phase::Settle].map(|phase| leak(trial, phase, &curve)) {
-            take(&mut all, seen, on_device);
-        }
-        take(&mut all, drift(trial, &curve), on_device);
+        let at_rest = [Phase::Idle, Phase::Settle].map(|phase| at_rest(trial, phase, &curve));
+        let seen = at_rest.into_iter().chain([from_request_to_request(trial, &curve)]).flatten();
+        all.extend(seen.map(|watched| Watched { on_device, ..watched }));
     }
     all
 }
 
-/// `None`: not seen for long enough. `Some(None)`: it does not grow.
-type Seen = Option<Option<Growth>>;
-
-fn take(all: &mut Growths, seen: Seen, on_device: bool) {
-    all.watched |= seen.is_some();
-    all.found.extend(seen.flatten().map(|growth| Growth { on_device, ..growth }));
-}
-
-fn leak(trial: &RecordedTrial, phase: Phase, curve: &[(Micros, Bytes)]) -> Seen {
+fn at_rest(trial: &RecordedTrial, phase: Phase, curve: &[(Micros, Bytes)]) -> Option<Watched> {
     let record = trial.record.phases.iter().find(|record| record.phase == phase)?;
     let from = Micros(record.started_us.0.saturating_add(TIDYING.0));
     let within = within(curve, from, record.ended_us);
@@ -134,19 +161,11 @@ fn leak(trial: &RecordedTrial, phase: Phase, curve: &[(Micros, Bytes)]) -> Seen 
         let (at, bytes) = own.min_by_key(|(_, bytes)| *bytes)?;
         Some((at.0 as f64 / 1e6, bytes.0 as f64))
     });
-    let lows: Vec<(f64, f64)> = lows.collect();
-    let over = lasts as f64 / 1e6;
-    Some(grows(&lows, over, LEAST_LEAK).map(|(each_bytes, total_bytes)| Growth {
-        kind: Growing::Leak,
-        on_device: false,
-        phase,
-        each_bytes,
-        total_bytes,
-        over,
-    }))
+    let (lows, over) = (lows.collect(), lasts as f64 / 1e6);
+    Some(Watched { kind: Growing::Leak, on_device: false, phase, over, lows })
 }
 
-fn drift(trial: &RecordedTrial, curve: &[(Micros, Bytes)]) -> Seen {
+fn from_request_to_request(trial: &RecordedTrial, curve: &[(Micros, Bytes)]) -> Option<Watched> {
     let phase = Phase::Prefill;
     let ended = trial.record.phases.iter().find(|record| record.phase == phase)?.ended_us;
     let sent: Vec<Micros> =
@@ -158,18 +177,9 @@ fn drift(trial: &RecordedTrial, curve: &[(Micros, Bytes)]) -> Seen {
         Some((number as f64, low.0 as f64))
     });
     let lows: Vec<(f64, f64)> = lows.collect();
-    if lows.len() < LEAST_REQUESTS {
-        return None;
-    }
     let over = lows.len() as f64;
-    Some(grows(&lows, over, LEAST_DRIFT).map(|(each_bytes, total_bytes)| Growth {
-        kind: Growing::Drift,
-        on_device: false,
-        phase,
-        each_bytes,
-        total_bytes,
-        over,
-    }))
+    let is_enough = lows.len() >= LEAST_REQUESTS;
+    is_enough.then_some(Watched { kind: Growing::Drift, on_device: false, phase, over, lows })
 }
 
 /// The requests of `phase` with the length of its first one: others may need more for being longer.

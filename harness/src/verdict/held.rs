@@ -109,6 +109,7 @@ pub fn hold(budget: &Budget, trials: &[&RecordedTrial], expected: u32) -> Budget
         Subject::Class(class, _) | Subject::ClassShare(class, _) => Among::Class(class),
         Subject::Total | Subject::PhasePeak(_) => Among::Memory(MemoryKind::Host),
         Subject::Device(_) => Among::Memory(MemoryKind::Device),
+        Subject::Growth(..) | Subject::Leak(_) | Subject::Drift => Among::Both,
         Subject::HostAndDevice(_) | Subject::Stack(_) => Among::Both,
     };
     let behind = match (word, worst, margin_bytes) {
@@ -150,7 +151,7 @@ fn is_worse(amount: Amount, than: Amount, budget: &Budget) -> bool {
 }
 
 /// The first reason, and how many more there are.
-fn summary(reasons: &[String]) -> String {
+pub(super) fn summary(reasons: &[String]) -> String {
     match reasons {
         [] => "nothing was measured".to_owned(),
         [only] => only.clone(),

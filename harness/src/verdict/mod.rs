@@ -9,6 +9,8 @@
 //! - [`evidence`]: what a trial's numbers are worth: planned against allocated, unaccounted, sampler gaps.
 //! - [`device`]: memory of a device, and what it holds together with the host.
 //! - [`stack`]: what the target and what runs beside it hold together.
+//! - [`grown`]: a budget on growth, held against a cell.
+//! - `expected`: cells that are known not to run to their end.
 //! - [`growth`], [`transient`]: memory that only grows, and memory that came and went unseen.
 //! - [`responsible`]: the class behind an overage.
 //! - [`levers`]: does each knob move what the plan says?
@@ -22,6 +24,8 @@ mod columns;
 pub mod device;
 pub mod evidence;
 pub mod exit;
+mod expected;
+pub mod grown;
 pub mod growth;
 pub mod held;
 pub mod levers;

@@ -59,6 +59,8 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
             let of = |phase| class_bytes(&trial.record, phase, class);
             trial.record.phases.iter().map(|phase| (phase.phase, of(phase))).collect()
         }
+        // Growth is held against several readings, see `grown`.
+        Subject::Growth(..) | Subject::Leak(_) | Subject::Drift => Vec::new(),
         Subject::ClassShare(class, _) => {
             let of = |phase| class_in_resident(&trial.record, phase, class);
             trial.record.phases.iter().map(|phase| (phase.phase, of(phase))).collect()
@@ -70,14 +72,20 @@ pub fn observe(trial: &RecordedTrial, budget: &Budget) -> Observation {
         | Subject::HostAndDevice(phase)
         | Subject::Stack(phase)
         | Subject::Class(_, phase)
-        | Subject::ClassShare(_, phase) => phase,
-        Subject::Total => None,
+        | Subject::ClassShare(_, phase)
+        | Subject::Growth(_, _, phase)
+        | Subject::Leak(phase) => phase,
+        Subject::Total | Subject::Drift => None,
     };
     let bound_of = |phase: &PhaseRecord| match budget.subject {
         Subject::Total | Subject::PhasePeak(_) => evidence::lower_bound(trial, phase),
         Subject::Device(_) => device::lower_bound(trial, phase),
         Subject::HostAndDevice(_) | Subject::Stack(_) => device::held_lower_bound(trial, phase),
-        Subject::Class(..) | Subject::ClassShare(..) => None,
+        Subject::Class(..)
+        | Subject::ClassShare(..)
+        | Subject::Growth(..)
+        | Subject::Leak(_)
+        | Subject::Drift => None,
     };
     let judged = trial.record.phases.iter().filter(|phase| asked.is_none_or(|asked| asked == phase.phase));
     // What is over a limit at least is over it; what is under it at least may not be.
@@ -168,7 +176,10 @@ fn may_be_silent(phase: Phase, subject: Subject) -> bool {
         | Subject::HostAndDevice(_)
         | Subject::Stack(_)
         | Subject::Class(..)
-        | Subject::ClassShare(..) => {
+        | Subject::ClassShare(..)
+        | Subject::Growth(..)
+        | Subject::Leak(_)
+        | Subject::Drift => {
             matches!(phase, Phase::Idle | Phase::Unload)
         }
     }
@@ -184,7 +195,7 @@ fn whole(reading: Reading<Bytes>) -> Reading<Amount> {
 
 /// Bytes of `class` at the end of `phase`. What the ledger claims without being resident counts as much as what is
 /// resident without being claimed: `unaccounted` is judged by its magnitude, that of host and device together.
-fn class_bytes(trial: &TrialRecord, phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
+pub(super) fn class_bytes(trial: &TrialRecord, phase: &PhaseRecord, class: BufferClass) -> Reading<Amount> {
     let device = DeviceEdge::of(phase);
     let bytes = if class == BufferClass::Unaccounted {
         let of_device = device.as_ref().and_then(|device| device.unaccounted_bytes.measured());

@@ -199,8 +199,9 @@ fn summarise(budget: &Budget, cells: &[CellVerdict]) -> BudgetSummary {
         })
     };
     let tightest = results().filter_map(|(result, label)| Some((result.margin_bytes?, label))).min();
-    let limit =
-        |name: &str, limit: Option<super::budget::Limit>| limit.map(|limit| format!("{name} above {limit}"));
+    let limit = |name: &str, limit: Option<super::budget::Limit>| {
+        limit.map(|limit| format!("{name} above {}", budget.limit_in_words(limit)))
+    };
     let limits: Vec<String> =
         [limit("warns", budget.warn), limit("fails", budget.fail)].into_iter().flatten().collect();
     BudgetSummary {
@@ -229,6 +230,7 @@ fn headline(word: Word, cells: &[CellVerdict], budgets: &[BudgetSummary], levers
         Word::Fail => "over budget",
         Word::Inconclusive => "inconclusive",
         Word::Warn => "with a warning",
+        Word::Expected => "ended as expected",
         Word::NoBudget => "without a budget",
         Word::Pass => "within budget",
     };

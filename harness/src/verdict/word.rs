@@ -36,6 +36,8 @@ words! {
     NoBudget = "NO BUDGET", Pass;
     /// Every budget that is for it holds, with certainty.
     Pass = "PASS", Pass;
+    /// It did not run to its end, as is expected for now.
+    Expected = "EXPECTED", Pass;
     /// Over a warning limit, or within a failing limit by less than the trials scatter.
     Warn = "WARN", Pass;
     /// Not measured, or not well enough to decide.

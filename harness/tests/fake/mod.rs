@@ -425,7 +425,7 @@ pub fn scenario(models: &[&str], change: impl Fn(String) -> String) -> harness::
     let defined: String = models.iter().map(|model| format!("  {model}: {{engine: nowhere}}\n")).collect();
     let text = format!(
         "name: fake\nwhy: A test.\nseed: 7\nmodels:\n{defined}axes:\n  grid:\n    model: [{}]\n    maxInputLen: [64]\n\
-         target: builtin\ntrials: 1\nphases:\n  - idle: {{for: 50 ms, timeout: 10 s}}\n  - load: {{timeout: 10 s}}\n  \
+         target: builtin\ntrials: 1\norder: as_written\nphases:\n  - idle: {{for: 50 ms, timeout: 10 s}}\n  - load: {{timeout: 10 s}}\n  \
          - prefill: {{promptTokens: 8, timeout: 10 s}}\n  - decode: {{outputTokens: 6, timeout: 10 s}}\n  \
          - settle: {{for: 50 ms, timeout: 10 s}}\n  - unload: {{timeout: 10 s}}\n",
         models.join(", ")

@@ -135,6 +135,7 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
             },
         ],
         gates: Vec::new(),
+        expectations: Vec::new(),
         trials: files,
         resumed_from: Some("2026-05-26T21-02-11Z".to_owned()),
         exit_code: None,

@@ -6,6 +6,7 @@ use crate::verdict::Word;
 pub fn icon(word: Word, size: u32) -> String {
     let path = match word {
         Word::Pass => "M2.5 6.4L5 8.9L9.6 3.4",
+        Word::Expected => "M2.5 4.6H9.5M2.5 7.4H9.5",
         Word::NoBudget => "M3 6H9",
         Word::Warn => "M6 2.2V6.9M6 9.5V9.6",
         Word::Inconclusive => "M4 4.3C4 3 5 2.3 6 2.3S8 3 8 4.2C8 5.8 6 5.7 6 7.3M6 9.6V9.7",

@@ -18,9 +18,10 @@ pub(super) fn check_cells(file: &ScenarioFile, scenario: &Scenario, mistakes: &m
     let expansion = scenario.expand();
     if expansion.cells.is_empty() {
         let message = "every combination is excluded, nothing would run";
-        mistakes.push(Diagnostic::new(message, file.axes.grid.span.clone()));
+        mistakes.push(Diagnostic::new(message, file.axes.place()));
     }
     check_bases(file, scenario, &expansion, mistakes);
+    check_expectations(file, scenario, &expansion, mistakes);
     let place = |decode_first: bool| {
         let place = |phase: &Located<PhaseFile>| match &phase.value {
             PhaseFile::Prefill(file) if !decode_first => Some(file.prompt_tokens.span.clone()),
@@ -60,7 +61,7 @@ pub(super) fn check_cells(file: &ScenarioFile, scenario: &Scenario, mistakes: &m
             let settings = &file.settings;
             let span = settings.max_kv_cache_capacity.as_ref().map(|capacity| capacity.span.clone());
             mistakes.push(
-                Diagnostic::new(message, span.unwrap_or_else(|| file.axes.grid.span.clone()))
+                Diagnostic::new(message, span.unwrap_or_else(|| file.axes.place()))
                     .hint("raise maxKVCacheCapacity, lower maxInputLen, or leave maxKVCacheCapacity out"),
             );
             return;
@@ -108,7 +109,7 @@ fn check_bases(file: &ScenarioFile, scenario: &Scenario, expansion: &Expansion, 
     for lever in &scenario.levers {
         let span = || {
             let alone = file.axes.one_at_a_time.iter().flat_map(|alone| &alone.0);
-            let mut axes = file.axes.grid.0.iter().chain(alone);
+            let mut axes = file.axes.grid.iter().flat_map(|grid| &grid.0).chain(alone);
             axes.find(|(name, _)| name.value == lever.axis).map_or(0..0, |(name, _)| name.span.clone())
         };
         let mut tried = cells.iter().filter(|cell| {
@@ -130,6 +131,22 @@ fn check_bases(file: &ScenarioFile, scenario: &Scenario, expansion: &Expansion, 
                     mistakes.push(Diagnostic::new(message, span()));
                 }
             }
+        }
+    }
+}
+
+/// An expectation for no cell would never be met, and never be missed.
+fn check_expectations(
+    file: &ScenarioFile,
+    scenario: &Scenario,
+    expansion: &Expansion,
+    mistakes: &mut Mistakes,
+) {
+    let cells: Vec<CellRecord> = expansion.cells.iter().map(Cell::record).collect();
+    for (expectation, written) in scenario.expectations.iter().zip(&file.expect) {
+        if !cells.iter().any(|cell| cell.matches(&expectation.when)) {
+            let message = format!("no cell is expected to end so: {}", expectation.when);
+            mistakes.push(Diagnostic::new(message, written.when.span.clone()));
         }
     }
 }

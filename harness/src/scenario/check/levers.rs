@@ -48,7 +48,7 @@ pub(super) fn levers_of(
             );
         }
         let base =
-            axes.all().find(|(axis, _)| *axis == lever.axis.value && !IS_NO_LEVER.contains(&axis.as_str()));
+            axes.alone().find(|(axis, _)| *axis == lever.axis.value && !IS_NO_LEVER.contains(&axis.as_str()));
         match base.and_then(|(_, values)| values.first()) {
             Some(base) => levers.push(LeverRecord {
                 metric,
@@ -58,7 +58,7 @@ pub(super) fn levers_of(
             }),
             None => {
                 let known =
-                    axes.all().map(|(axis, _)| axis.as_str()).filter(|axis| !IS_NO_LEVER.contains(axis));
+                    axes.alone().map(|(axis, _)| axis.as_str()).filter(|axis| !IS_NO_LEVER.contains(axis));
                 mistakes.push(
                     Diagnostic::new(
                         format!("there is no axis `{}` that could be a lever", lever.axis.value),

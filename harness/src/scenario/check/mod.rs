@@ -5,6 +5,8 @@ mod budgets;
 mod cells;
 mod co_residents;
 mod condition;
+mod cooldown;
+mod expectations;
 mod gates;
 mod levers;
 mod models;
@@ -20,6 +22,8 @@ use budgets::budgets_of;
 use cells::check_cells;
 use co_residents::co_residents_of;
 use condition::{Names, WhenNames};
+use cooldown::cooldown_of;
+use expectations::expectations_of;
 use gates::gates_of;
 use levers::levers_of;
 use models::models_of;
@@ -68,6 +72,8 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
     let names = Names { file, axes: &axes, which: WhenNames::Everything };
     let budgets = budgets_of(file, &names, phases.as_ref(), &mut mistakes);
     let gates = gates_of(file, &names, phases.as_ref(), &mut mistakes);
+    let expectations = expectations_of(file, &names, &mut mistakes);
+    let cooldown = file.cooldown.as_ref().and_then(|cooldown| cooldown_of(cooldown, &mut mistakes));
     match phases {
         Some(phases) if mistakes.is_empty() => {
             let scenario = Scenario {
@@ -79,6 +85,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                 seed: file.seed,
                 models,
                 grid: axes.grid,
+                zip: axes.zip,
                 one_at_a_time: axes.one_at_a_time,
                 include,
                 exclude,
@@ -86,6 +93,8 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                 build,
                 targets,
                 trials: file.trials.value,
+                order: file.order,
+                cooldown,
                 needs,
                 memory_limit: file.limits.memory.map(|size| size.0),
                 min_available: file.limits.min_available.map(|size| size.0),
@@ -99,6 +108,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                 levers,
                 budgets,
                 gates,
+                expectations,
             };
             check_cells(file, &scenario, &mut mistakes);
             if mistakes.is_empty() { Ok(scenario) } else { Err(mistakes) }
