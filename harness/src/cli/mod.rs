@@ -61,6 +61,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, engines: &dyn EngineP
     }
 }
 
+/// Whether `words`, the program's name first, are a command line; nothing is done. For examples that need more than a test has.
+///
+/// # Errors
+/// What is wrong with them, as it would be printed.
+pub fn understands(words: impl IntoIterator<Item = String>) -> Result<(), String> {
+    Arguments::try_parse_from(words).map(drop).map_err(|error| error.to_string())
+}
+
 fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Result<ExitCode, CliError> {
     print::show_warnings();
     match verb {

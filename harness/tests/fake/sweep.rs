@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use harness::engines::Progress;
 use harness::interrupt::Interrupt;
+use harness::probe::SystemRoot;
 use harness::record::TrialRecord;
 use harness::scenario::{Cell, Scenario};
 use harness::sweep::{Observer, Sweep, SweepEnd, SweepError, run};
@@ -61,6 +62,23 @@ pub fn try_sweep(
     fresh: bool,
     guardian: Option<Command>,
 ) -> (Result<SweepEnd, SweepError>, Vec<String>) {
+    try_sweep_on(scenario, runs, only, fresh, guardian, &still_machine())
+}
+
+/// All of `scenario` on `machine`, and nothing is taken over.
+pub fn sweep_on(scenario: &Scenario, runs: &Path, machine: &SystemRoot) -> (SweepEnd, Vec<String>) {
+    let (end, notes) = try_sweep_on(scenario, runs, &[], true, None, machine);
+    (end.expect("the harness itself works"), notes)
+}
+
+fn try_sweep_on(
+    scenario: &Scenario,
+    runs: &Path,
+    only: &[String],
+    fresh: bool,
+    guardian: Option<Command>,
+    machine: &SystemRoot,
+) -> (Result<SweepEnd, SweepError>, Vec<String>) {
     let notes = Notes::default();
     let interrupt = Interrupt::listen(|_| {}).expect("signals can be heard");
     let end = run(Sweep {
@@ -71,7 +89,7 @@ pub fn try_sweep(
         engines: &FakeEngines,
         targets: &[("builtin".to_owned(), Box::new(FakeTarget { can_wait: true }))],
         guardian,
-        machine: &still_machine(),
+        machine,
         interrupt: &interrupt,
         observer: &notes,
     });
