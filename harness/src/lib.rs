@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod baseline;
 pub mod cli;
 pub mod clock;
 pub mod doctor;
@@ -14,6 +15,7 @@ pub mod import;
 pub mod interrupt;
 pub mod number;
 pub mod probe;
+pub mod random;
 pub mod record;
 pub mod report;
 pub mod scenario;

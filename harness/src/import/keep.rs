@@ -40,6 +40,7 @@ pub fn keep(account: &Account, command: String, runs: &Path) -> io::Result<RunFo
         gates: Vec::new(),
         expectations: Vec::new(),
         trials: Vec::new(),
+        pair: None,
         resumed_from: None,
         exit_code: None,
     };

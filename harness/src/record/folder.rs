@@ -7,9 +7,10 @@ use ledger::Bytes;
 use thiserror::Error;
 
 use super::{
-    ACCOUNT_FILE, CellId, DeviceSeries, FORMAT_VERSION, JournalError, Reading, RunRecord, Series, TrialFile,
-    TrialPaths, TrialRecord, recover,
+    ACCOUNT_FILE, BASELINE_FILE, CellId, DeviceSeries, FORMAT_VERSION, JournalError, Reading, RunRecord,
+    Series, TrialFile, TrialPaths, TrialRecord, recover,
 };
+use crate::baseline::{Baseline, BaselineError};
 use crate::import::{self, Account};
 
 /// A run with all of its trials and series: what verdicts and reports are computed from.
@@ -21,6 +22,8 @@ pub struct Run {
     pub record: RunRecord,
     /// `account.json`: what logs of other programs say, where the run was imported.
     pub account: Option<Account>,
+    /// `baseline.json`: what the run is held against, where there is something.
+    pub baseline: Option<Baseline>,
     /// The trials that could be read, in the order of `run.json`.
     pub trials: Vec<RecordedTrial>,
     /// Trials that `run.json` names and that could not be read.
@@ -81,6 +84,9 @@ pub enum RunFolderError {
     /// A trial without an end cannot be put together again.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The baseline in the folder cannot be used.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
     /// A number is beyond anything that can be measured, so that sums could overflow.
     #[error("failed to use {path}: {what}")]
     Absurd {
@@ -126,6 +132,7 @@ impl Run {
         let mut run = Run {
             folder: folder.to_owned(),
             account: read_account(folder)?,
+            baseline: read_baseline(folder)?,
             trials: Vec::new(),
             unreadable: Vec::new(),
             record,
@@ -161,6 +168,11 @@ fn read_account(folder: &Path) -> Result<Option<Account>, RunFolderError> {
         return Err(RunFolderError::TooNew { path, found: account.format_version });
     }
     Ok(Some(account))
+}
+
+fn read_baseline(folder: &Path) -> Result<Option<Baseline>, RunFolderError> {
+    let path = folder.join(BASELINE_FILE);
+    Ok(if path.exists() { Some(Baseline::read(&path)?) } else { None })
 }
 
 /// True for the last trial of a run that did not finish, where nothing whole of it was written.

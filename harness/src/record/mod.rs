@@ -40,10 +40,10 @@ pub use journal::{Journal, JournalError, recover};
 pub use ledger::Reading;
 pub use lever::{LeverMetric, LeverRecord};
 pub use run::{
-    BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, GrowthOf, GrowthPer, MachineCard, RunRecord,
-    ScenarioRecord, TrialFile,
+    BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, GrowthOf, GrowthPer, MachineCard, PairRecord,
+    PairSide, RunRecord, ScenarioRecord, TrialFile,
 };
-pub use run_folder::{ACCOUNT_FILE, RunFolder, TrialPaths, write_atomically};
+pub use run_folder::{ACCOUNT_FILE, BASELINE_FILE, RunFolder, TrialPaths, write_atomically};
 pub use series::{Sample, Series, SeriesError};
 pub use target::{Question, TargetRecord, Unanswered};
 pub use trial::{

@@ -51,6 +51,9 @@ pub struct RunRecord {
     pub expectations: Vec<Expectation>,
     /// Every trial that is on disk, in the order in which they began.
     pub trials: Vec<TrialFile>,
+    /// Set where every trial has one of another run beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<PairRecord>,
     /// Name of the run from which finished trials were taken over, where there was one.
     pub resumed_from: Option<String>,
     /// What the process answered, once it has.
@@ -62,6 +65,27 @@ impl RunRecord {
     pub fn is_complete(&self) -> bool {
         self.finished_at.is_some() && self.exit_code.is_some_and(|code| code != 130)
     }
+}
+
+/// One of two runs of `sweep compare --paired`: trials of the same cell and number ran one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairRecord {
+    /// The same in both runs, and in no others.
+    pub id: String,
+    /// Which of the two builds.
+    pub side: PairSide,
+    /// SHA-256 of the build's program file.
+    pub build_sha256: String,
+}
+
+/// One of two builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairSide {
+    /// The one that the other is held against.
+    A,
+    /// The one that is judged.
+    B,
 }
 
 /// The scenario that a run was made from.

@@ -12,6 +12,9 @@ use crate::clock::folder_name;
 /// What logs of other programs say, in the folder of a run that was imported.
 pub const ACCOUNT_FILE: &str = "account.json";
 
+/// The baseline that a run was held against, in the run's folder: a verdict does not change when the board's is made anew.
+pub const BASELINE_FILE: &str = "baseline.json";
+
 /// The files of one trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialPaths {

@@ -191,6 +191,7 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         gates: gates.filter(|gate| is_for_some(&gate.when)).cloned().collect(),
         expectations: expectations.filter(|expectation| is_for_some(&expectation.when)).cloned().collect(),
         trials: Vec::new(),
+        pair: None,
         resumed_from: earlier.as_ref().map(Earlier::name),
         exit_code: None,
     };

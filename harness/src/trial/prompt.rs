@@ -3,6 +3,7 @@
 use ledger::Tokens;
 
 use crate::engines::Engine;
+use crate::random::SplitMix64;
 
 /// Ids below this are often special: padding, unknown, ends.
 const FIRST_ID: u32 = 10;
@@ -14,8 +15,8 @@ const END_ID: u32 = 10_000;
 pub fn prompt(seed: u64, request: u32, length: Tokens, engine: &Engine) -> Vec<u32> {
     let end = engine.vocab_size.clamp(1, END_ID);
     let first = FIRST_ID.min(end - 1);
-    let mut state = seed ^ (u64::from(request) << 32);
-    let ids = (0..length.0).map(|_| first + (split_mix(&mut state) % u64::from(end - first)) as u32);
+    let mut random = SplitMix64::new(seed ^ (u64::from(request) << 32));
+    let ids = (0..length.0).map(|_| first + (random.next_word() % u64::from(end - first)) as u32);
     match engine.kept.as_deref() {
         None => ids.collect(),
         Some(kept) => ids.map(|id| next_kept(kept, id)).collect(),
@@ -26,15 +27,6 @@ pub fn prompt(seed: u64, request: u32, length: Tokens, engine: &Engine) -> Vec<u
 fn next_kept(kept: &[u32], id: u32) -> u32 {
     let at = kept.partition_point(|kept| *kept < id);
     kept.get(at).or(kept.last()).copied().unwrap_or(id)
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014): small, and the same on every machine.
-fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

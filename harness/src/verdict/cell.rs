@@ -13,7 +13,9 @@ use super::grown::hold_growth;
 use super::growth::{Growth, Growths, growths};
 use super::held::{BudgetResult, hold};
 use super::observe::ending;
+use super::relative::Comparison;
 use super::stack::StackVerdict;
+use super::statistics::median;
 use super::{ExitCode, Word};
 use crate::record::{
     CellId, CellRecord, Expectation, Outcome, Reading, RecordedTrial, RequestRecord, Run, TargetRecord,
@@ -82,6 +84,9 @@ pub struct CellVerdict {
     pub growth: Reading<Vec<(u32, Growth)>>,
     /// Every budget that is for this cell.
     pub budgets: Vec<BudgetResult>,
+    /// What it came to against the baseline, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
     /// What its target cannot answer, as sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<String>,
@@ -154,12 +159,17 @@ impl CellVerdict {
 }
 
 /// Model and variant as one line: `qwen3-4b, maxInputLen 4096`.
-fn label(cell: &CellRecord, variant: &str) -> String {
+pub(super) fn label(cell: &CellRecord, variant: &str) -> String {
     if variant.is_empty() { cell.model.clone() } else { format!("{}, {variant}", cell.model) }
 }
 
-/// Judges `cell` by its trials in `run`.
-pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdict {
+/// Judges `cell` by its trials in `run`, and by what `comparison` with a baseline came to.
+pub fn judge_cell(
+    run: &Run,
+    cell: &CellRecord,
+    budgets: &[Budget],
+    comparison: Option<Comparison>,
+) -> CellVerdict {
     let trials: Vec<&RecordedTrial> = run.trials_of(&cell.id).collect();
     let expected = run.record.trials_per_cell;
     let budgets: Vec<BudgetResult> = budgets
@@ -233,6 +243,7 @@ pub fn judge_cell(run: &Run, cell: &CellRecord, budgets: &[Budget]) -> CellVerdi
         inconclusive_trials: trials.iter().filter_map(|trial| InconclusiveTrial::of(trial)).collect(),
         growth,
         budgets,
+        comparison,
         unanswered: trials
             .iter()
             .find_map(|trial| trial.record.target.as_ref())
@@ -273,8 +284,11 @@ fn decide(
         let reason = result.reason.as_ref().map(|reason| format!("{}: {reason}", result.id));
         said.push((result.word, reason.unwrap_or_default()));
     }
+    let compared = verdict.comparison.as_ref().and_then(|found| Some((found.word?, found.reason.clone())));
+    said.extend(compared.clone().map(|(word, reason)| (word, reason.unwrap_or_default())));
     if verdict.budgets.is_empty() {
         match &verdict.peak_resident_bytes {
+            Reading::Measured(_) if compared.is_some() => {}
             Reading::Measured(_) => said.push((Word::NoBudget, "no budget is for this cell".to_owned())),
             Reading::Unavailable(why) => said.push((Word::Inconclusive, why.clone())),
         }
@@ -393,11 +407,8 @@ fn median_speed(
         .iter()
         .flat_map(|trial| &trial.record.requests)
         .filter(|request| phases.contains(&request.phase));
-    let mut speeds: Vec<f64> = requests.filter_map(speed).collect();
-    speeds.sort_unstable_by(f64::total_cmp);
-    match speeds.as_slice() {
-        [] => Reading::Unavailable("no request was timed".to_owned()),
-        odd if odd.len() % 2 == 1 => Reading::Measured(odd[odd.len() / 2]),
-        even => Reading::Measured((even[even.len() / 2 - 1] + even[even.len() / 2]) / 2.0),
+    match median(&requests.filter_map(speed).collect::<Vec<f64>>()) {
+        Some(speed) => Reading::Measured(speed),
+        None => Reading::Unavailable("no request was timed".to_owned()),
     }
 }

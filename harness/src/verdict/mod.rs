@@ -14,6 +14,8 @@
 //! - [`growth`], [`transient`]: memory that only grows, and memory that came and went unseen.
 //! - [`responsible`]: the class behind an overage.
 //! - [`levers`]: does each knob move what the plan says?
+//! - [`relative`]: the same cells, held against a baseline.
+//! - [`statistics`]: what that computes with.
 //! - [`cell`], [`run`]: the results.
 //! - [`exit`], [`word`]: how they are said, to programs and to people.
 //! - `columns`, [`table`]: the verdict on a terminal.
@@ -30,9 +32,11 @@ pub mod growth;
 pub mod held;
 pub mod levers;
 pub mod observe;
+pub mod relative;
 pub mod responsible;
 pub mod run;
 pub mod stack;
+pub mod statistics;
 mod table;
 pub mod transient;
 pub mod word;
@@ -44,6 +48,7 @@ pub use exit::ExitCode;
 pub use growth::Growth;
 pub use held::BudgetResult;
 pub use levers::{LeverResult, LeverWord};
+pub use relative::{BufferChange, Comparison, Shift};
 pub use run::{BudgetSummary, RunVerdict, judge};
 pub use stack::StackVerdict;
 pub use table::table;

@@ -1,14 +1,16 @@
 //! The verdict on a whole run.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::budget::Budget;
 use super::cell::{CellVerdict, judge_cell};
 use super::levers::{LeverResult, LeverWord, judge_levers};
+use super::relative::{self, Comparison};
 use super::{ExitCode, Word};
-use crate::record::{Reading, RecordedTrial, Run};
+use crate::record::{CellId, Reading, RecordedTrial, Run};
 
 /// Version of the verdict's JSON form. It grows when a field changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 2;
@@ -38,6 +40,9 @@ pub struct RunVerdict {
     pub budgets: Vec<BudgetSummary>,
     /// Every lever at each value that was tried, grouped by model.
     pub levers: Vec<LeverResult>,
+    /// The board of the baseline that it was held against. `None` where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
     /// What is wrong with the run as a whole.
     pub problems: Vec<String>,
     /// Where the report is, or will be.
@@ -80,8 +85,17 @@ pub fn judge(run: &Run) -> RunVerdict {
         }
     }
     let invalid_budgets = !problems.is_empty();
-    let mut cells: Vec<CellVerdict> =
-        record.cells.iter().map(|cell| judge_cell(run, cell, &budgets)).collect();
+    let mut comparisons: BTreeMap<CellId, Comparison> = BTreeMap::new();
+    if let Some(baseline) = &run.baseline {
+        let cells = baseline.scenarios.get(&record.scenario.name).cloned().unwrap_or_default();
+        let compared = relative::compare(run, &cells, None).into_iter();
+        comparisons.extend(compared.map(|cell| (cell.cell, cell.comparison)));
+    }
+    let mut cells: Vec<CellVerdict> = record
+        .cells
+        .iter()
+        .map(|cell| judge_cell(run, cell, &budgets, comparisons.remove(&cell.id)))
+        .collect();
     cells.sort_by_cached_key(|cell| {
         let margin = cell.leading_budget().and_then(|result| result.margin_bytes).unwrap_or(i64::MAX);
         (Reverse(cell.word), margin, cell.label.clone())
@@ -152,11 +166,12 @@ pub fn judge(run: &Run) -> RunVerdict {
             Some(account) => format!("{word}: {}", account.finding()),
             None => headline(word, &cells, &budgets, &levers),
         },
-        compared: compared(run, &budgets, &levers),
+        compared: compared(run, &cells, &budgets, &levers),
         synthetic_weights: cells.iter().any(|cell| cell.synthetic_weights),
         cells,
         budgets,
         levers,
+        baseline: run.baseline.as_ref().map(|baseline| baseline.board.clone()),
         problems,
         report_path: run.folder.join("report.html").display().to_string(),
     }
@@ -228,10 +243,14 @@ fn headline(word: Word, cells: &[CellVerdict], budgets: &[BudgetSummary], levers
         Word::Interrupted => "interrupted",
         Word::Incomplete => "incomplete",
         Word::Fail => "over budget",
+        Word::Regression => "worse than the baseline",
+        Word::Incomparable => "measured under other conditions than the baseline",
         Word::Inconclusive => "inconclusive",
         Word::Warn => "with a warning",
         Word::Expected => "ended as expected",
+        Word::Improved => "better than the baseline",
         Word::NoBudget => "without a budget",
+        Word::Skipped => "skipped",
         Word::Pass => "within budget",
     };
     let parts: Vec<String> = Word::ALL
@@ -279,7 +298,7 @@ fn levers_in_words(levers: &[LeverResult]) -> String {
     format!("{} {noun}: {}", levers.len(), parts.join(", "))
 }
 
-fn compared(run: &Run, budgets: &[BudgetSummary], levers: &[LeverResult]) -> String {
+fn compared(run: &Run, cells: &[CellVerdict], budgets: &[BudgetSummary], levers: &[LeverResult]) -> String {
     let judged = budgets.iter().filter(|budget| budget.cells > 0).count();
     let trials = match run.record.trials_per_cell {
         1 => "the one trial of each cell".to_owned(),
@@ -290,11 +309,24 @@ fn compared(run: &Run, budgets: &[BudgetSummary], levers: &[LeverResult]) -> Str
         1 => " 1 lever, held against its plan.".to_owned(),
         n => format!(" {n} levers, each held against its plan."),
     };
+    let baseline = match &run.baseline {
+        None => "No baseline was compared.".to_owned(),
+        Some(baseline) => {
+            let held = |cell: &&CellVerdict| {
+                cell.comparison.as_ref().is_some_and(|comparison| comparison.word.is_some())
+            };
+            let held = cells.iter().filter(held).count();
+            let board = &baseline.board;
+            format!("{held} of {} cells, held against the baseline of {board}.", cells.len())
+        }
+    };
     match judged {
-        0 if levers.is_empty() => "No budget was compared, and no baseline.".to_owned(),
-        0 => format!("No budget was compared.{levers} No baseline was compared."),
-        1 => format!("1 budget, held against {trials}.{levers} No baseline was compared."),
-        n => format!("{n} budgets, each held against {trials}.{levers} No baseline was compared."),
+        0 if levers.is_empty() && run.baseline.is_none() => {
+            "No budget was compared, and no baseline.".to_owned()
+        }
+        0 => format!("No budget was compared.{levers} {baseline}"),
+        1 => format!("1 budget, held against {trials}.{levers} {baseline}"),
+        n => format!("{n} budgets, each held against {trials}.{levers} {baseline}"),
     }
 }
 

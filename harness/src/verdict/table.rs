@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::columns::{Column, aligned};
 use super::levers::Change;
+use super::relative::changes_table;
 use super::run::shown;
 use super::{BudgetResult, CellVerdict, LeverResult, LeverWord, RunVerdict, Word};
 use crate::number::{at_least, at_most};
@@ -82,6 +83,12 @@ pub fn table(verdict: &RunVerdict) -> String {
         }
     }
     said(unanswered);
+    for cell in &verdict.cells {
+        let changes = cell.comparison.as_ref().map(changes_table).unwrap_or_default();
+        if !changes.is_empty() {
+            let _ = write!(text, "\n{} against the baseline\n{changes}", cell.label);
+        }
+    }
     let _ = write!(text, "\n{}\n{}\n", verdict.headline, verdict.compared);
     if verdict.synthetic_weights {
         text.push_str("Synthetic weights: sizes and speeds are real, text and quality are not.\n");

@@ -32,16 +32,24 @@ macro_rules! words {
 }
 
 words! {
+    /// Left out on purpose; the reason stands beside it.
+    Skipped = "SKIPPED", Pass;
     /// Measured, and no budget is for it.
     NoBudget = "NO BUDGET", Pass;
     /// Every budget that is for it holds, with certainty.
     Pass = "PASS", Pass;
     /// It did not run to its end, as is expected for now.
     Expected = "EXPECTED", Pass;
+    /// Needs less than its baseline, which can be made tighter.
+    Improved = "IMPROVED", Pass;
     /// Over a warning limit, or within a failing limit by less than the trials scatter.
     Warn = "WARN", Pass;
     /// Not measured, or not well enough to decide.
     Inconclusive = "INCONCLUSIVE", Inconclusive;
+    /// The baseline was measured under other conditions.
+    Incomparable = "INCOMPARABLE", Incomparable;
+    /// Needs more than its baseline.
+    Regression = "FAIL (regression)", Regression;
     /// Over a limit.
     Fail = "FAIL", BudgetFailed;
     /// A trial that was asked for is not there.
@@ -64,9 +72,9 @@ impl Word {
         self.exit_code() == ExitCode::Incomplete
     }
 
-    /// The word in small letters without spaces, for names of styles and files.
+    /// The word in small letters without spaces and brackets, for names of styles and files.
     pub fn slug(self) -> String {
-        self.text().to_lowercase().replace(' ', "-")
+        self.text().to_lowercase().replace(' ', "-").replace(['(', ')'], "")
     }
 }
 

@@ -137,10 +137,18 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
         gates: Vec::new(),
         expectations: Vec::new(),
         trials: files,
+        pair: None,
         resumed_from: Some("2026-05-26T21-02-11Z".to_owned()),
         exit_code: None,
     };
-    Run { folder: PathBuf::from("reports/runs/quick"), account: None, record, trials, unreadable: Vec::new() }
+    Run {
+        folder: PathBuf::from("reports/runs/quick"),
+        account: None,
+        baseline: None,
+        record,
+        trials,
+        unreadable: Vec::new(),
+    }
 }
 
 fn machine() -> MachineCard {
