@@ -23,13 +23,14 @@ pub fn cell_key(cell: &CellRecord) -> String {
 
 impl Baseline {
     /// Takes up every cell of `run` that has a finished trial, in place of what there was; cells that it does not have stay.
-    pub fn take_up(&mut self, run: &Run) {
-        let cells = self.scenarios.entry(run.record.scenario.name.clone()).or_default();
-        for cell in &run.record.cells {
-            if let Some(locked) = locked_cell(run, cell) {
-                cells.insert(cell_key(cell), locked);
-            }
-        }
+    /// Returns how many it took.
+    pub fn take_up(&mut self, run: &Run) -> usize {
+        let locked =
+            run.record.cells.iter().filter_map(|cell| Some((cell_key(cell), locked_cell(run, cell)?)));
+        let locked: Vec<(String, LockedCell)> = locked.collect();
+        let taken = locked.len();
+        self.scenarios.entry(run.record.scenario.name.clone()).or_default().extend(locked);
+        taken
     }
 }
 

@@ -9,7 +9,7 @@ use runtime::plan::{DeviceChoice, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
 use super::import::GivenPart;
-use super::{RUNS, SCENARIOS};
+use super::{BASELINES, RUNS, SCENARIOS};
 use crate::engines::CACHE;
 use crate::fit::Keep;
 use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, Vocab, WeightPlacement};
@@ -40,6 +40,11 @@ pub(super) enum Verb {
     Report(RecordArguments),
     /// Judge a run again, from its records; the exit code is the verdict
     Check(RecordArguments),
+    /// Keep what a board needs as a reviewed baseline, and show what differs from it
+    #[command(subcommand)]
+    Baseline(BaselineVerb),
+    /// Hold one run against another, or two builds of this program against each other, live
+    Compare(CompareArguments),
     /// List scenarios and runs
     List(ListArguments),
     /// Pack a checkpoint into an engine directory
@@ -48,7 +53,7 @@ pub(super) enum Verb {
     Serve(ServeArguments),
     /// Print the scores of a model, to hold them against another implementation
     Logits(LogitsArguments),
-    /// Show what each value of a knob takes in bytes and costs in quality
+    /// Show what a cell failed by and which buffer is to blame, or what each value of a knob takes and costs in quality
     Explain(ExplainArguments),
     /// Choose the rows of a table that a corpus uses most, and write them as a vocabulary map
     Trim(TrimArguments),
@@ -91,6 +96,9 @@ pub(super) struct RunArguments {
     /// Run only this cell: its name, or its id or the beginning of it; may be given several times
     #[arg(long = "cell", value_name = "ID")]
     pub(super) cells: Vec<String>,
+    /// Hold it against this baseline; without it, against the one that is kept for this board, where there is one
+    #[arg(long, value_name = "FILE")]
+    pub(super) baseline: Option<PathBuf>,
     /// Print the verdict as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -105,6 +113,7 @@ impl Default for RunArguments {
             scenario: PathBuf::from("quick"),
             fresh: false,
             cells: Vec::new(),
+            baseline: None,
             json: false,
             output: PathBuf::from(RUNS),
         }
@@ -206,12 +215,82 @@ pub(super) struct FitArguments {
 pub(super) struct RecordArguments {
     /// A run folder, or the name of one; without it, the newest
     pub(super) run: Option<PathBuf>,
+    /// Hold it against this baseline; without it, against the one that it was held against when it ran
+    #[arg(long, value_name = "FILE")]
+    pub(super) baseline: Option<PathBuf>,
     /// Print the verdict as JSON
     #[arg(long)]
     pub(super) json: bool,
     /// Folder in which run folders are looked for
     #[arg(long, value_name = "DIR", default_value = RUNS)]
     pub(super) output: PathBuf,
+}
+
+/// `sweep baseline`.
+#[derive(Debug, Subcommand)]
+pub(super) enum BaselineVerb {
+    /// Make a run the baseline of its board, after showing what changes
+    Promote(PromoteArguments),
+    /// Show what grew against the baseline, buffer by buffer
+    Diff(BaselineArguments),
+    /// Show which cells are locked, and which are stale, missing or of other conditions
+    Status(BaselineArguments),
+}
+
+/// What every verb of `sweep baseline` takes.
+#[derive(Debug, Args)]
+pub(super) struct BaselineArguments {
+    /// A run folder, or the name of one; without it, the newest
+    pub(super) run: Option<PathBuf>,
+    /// The board's name; without it, the one that the run was measured on
+    #[arg(long, value_name = "NAME")]
+    pub(super) board: Option<String>,
+    /// Folder with the baselines, one file a board
+    #[arg(long, value_name = "DIR", default_value = BASELINES)]
+    pub(super) baselines: PathBuf,
+    /// Folder in which run folders are looked for
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(super) output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep baseline promote`.
+#[derive(Debug, Args)]
+pub(super) struct PromoteArguments {
+    #[command(flatten)]
+    pub(super) baseline: BaselineArguments,
+    /// Also a run that did not come to its end, that failed, or that needs more than the baseline
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// `sweep compare`.
+#[derive(Debug, Args)]
+pub(super) struct CompareArguments {
+    /// The run that the other is held against: a folder, or the name of one; with --paired, a program file of sweep
+    pub(super) a: PathBuf,
+    /// The run that is judged; with --paired, the program file that is judged
+    pub(super) b: PathBuf,
+    /// With --paired: a scenario file, or the name of one in scenarios/
+    #[arg(requires = "paired")]
+    pub(super) scenario: Option<PathBuf>,
+    /// Run both builds live, in pairs of trials, so that times can be judged, too
+    #[arg(long, requires = "scenario")]
+    pub(super) paired: bool,
+    /// Pairs of each cell; times are judged from 10 on
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) pairs: u32,
+    /// With --paired: run only this cell, by its name, or its id or the beginning of it; may be given several times
+    #[arg(long = "cell", value_name = "ID", requires = "paired")]
+    pub(super) cells: Vec<String>,
+    /// Folder in which run folders are looked for and made
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(super) output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// `sweep list`.
@@ -385,10 +464,20 @@ pub(super) struct LogitsArguments {
 /// `sweep explain`.
 #[derive(Debug, Args)]
 pub(super) struct ExplainArguments {
-    /// The knob whose values are measured
-    pub(super) knob: Knob,
+    /// A cell of a run, by its label, its name, or the beginning of its id; or the knob whose values are measured: lmHead or kvCacheType
+    #[arg(value_name = "CELL|KNOB")]
+    pub(super) subject: String,
+    /// For a cell: a run folder, or the name of one; without it, the newest
+    #[arg(long, value_name = "RUN")]
+    pub(super) run: Option<PathBuf>,
+    /// For a cell: hold it against this baseline; without it, against the one that it was held against when it ran
+    #[arg(long, value_name = "FILE")]
+    pub(super) baseline: Option<PathBuf>,
+    /// For a cell: folder in which run folders are looked for
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(super) output: PathBuf,
     #[command(flatten)]
-    pub(super) source: SourceArguments,
+    pub(super) source: Option<SourceArguments>,
     #[command(flatten)]
     pub(super) pack: PackArguments,
     /// Where it runs: auto (a GPU where one can be used, else the CPU), cpu, cuda, or a GPU by its number such as cuda:1

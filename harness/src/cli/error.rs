@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::baseline::BaselineError;
 use crate::engines::{EngineError, EngineErrorKind};
 use crate::fit::KeepError;
 use crate::record::RunFolderError;
@@ -21,6 +22,39 @@ pub enum CliError {
     /// A run folder cannot be read.
     #[error(transparent)]
     Run(#[from] RunFolderError),
+    /// A baseline cannot be read or written.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
+    /// There is no baseline to look at.
+    #[error("there is no baseline for {board}: {path} is not there")]
+    NoBaseline {
+        /// The board.
+        board: String,
+        /// Where it would be.
+        path: String,
+    },
+    /// A board's name is no file name.
+    #[error("`{0}` is no name for a board: letters, digits, dots, dashes and underscores are")]
+    BoardName(String),
+    /// A run is no baseline.
+    #[error("this run should not become a baseline: {reasons}")]
+    Unfit {
+        /// Why, in words.
+        reasons: String,
+    },
+    /// A run has no such cell.
+    #[error("there is no cell `{cell}` in {run}; its cells are {known}")]
+    NoCell {
+        /// What was asked for.
+        cell: String,
+        /// The run.
+        run: String,
+        /// Labels of all its cells.
+        known: String,
+    },
+    /// No model was named for a knob.
+    #[error("a knob is measured on a model, and none is named")]
+    NoModel,
     /// There is no engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -97,6 +131,17 @@ impl CliError {
             CliError::Scenario(_)
             | CliError::Run(_)
             | CliError::NoRun { .. }
+            | CliError::Baseline(
+                BaselineError::Unreadable { .. }
+                | BaselineError::Malformed { .. }
+                | BaselineError::TooNew { .. }
+                | BaselineError::Absurd { .. },
+            )
+            | CliError::NoBaseline { .. }
+            | CliError::BoardName(_)
+            | CliError::Unfit { .. }
+            | CliError::NoCell { .. }
+            | CliError::NoModel
             | CliError::Recorded(_)
             | CliError::Import(_)
             | CliError::Options(_)
@@ -119,6 +164,7 @@ impl CliError {
             | CliError::NoNvrtc(_)
             | CliError::Kernels(_)
             | CliError::Environment { .. }
+            | CliError::Baseline(BaselineError::Unwritable { .. })
             | CliError::Sweep(_) => ExitCode::EnvironmentRefused,
             CliError::Output(_) => ExitCode::Internal,
             CliError::BrokenPipe => ExitCode::Pass,
@@ -145,6 +191,11 @@ impl CliError {
                 "it comes with the CUDA toolkit, and as the Python wheel nvidia-cuda-nvrtc-cu12; `--nvrtc PATH` or SWEEP_NVRTC names \
                  its library. Where kernels are shipped with the program, it is not needed"
             }
+            CliError::NoBaseline { .. } => {
+                "`sweep baseline promote` makes one of a run; `--board` names another"
+            }
+            CliError::Unfit { .. } => "`--force` promotes it all the same",
+            CliError::NoModel => "name it with --engine, --checkpoint or --synthetic",
             CliError::NoRun { .. } => "`sweep run` makes one",
             CliError::Knob { hint, .. } => hint,
             CliError::Sweep(SweepError::Folder { .. }) => "`--output DIR` puts it somewhere else",

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::arguments::RecordArguments;
 use super::{CliError, Printer};
-use crate::record::Run;
+use crate::baseline::{Baseline, BaselineError, board_name};
+use crate::record::{BASELINE_FILE, Run};
 use crate::report::{self, Outputs, ReportError};
 use crate::verdict::{ExitCode, RunVerdict, judge, table};
 
@@ -15,14 +16,48 @@ pub(super) fn verdict_of(folder: &Path) -> Result<RunVerdict, CliError> {
 
 /// Prints the verdict on a run, and returns its exit code.
 pub(super) fn check(arguments: &RecordArguments, printer: &Printer) -> Result<ExitCode, CliError> {
-    let verdict = verdict_of(&find(arguments.run.as_deref(), &arguments.output)?)?;
-    show(&verdict, arguments.json, printer)
+    let folder = find(arguments.run.as_deref(), &arguments.output)?;
+    show(&judge(&load(&folder, arguments.baseline.as_deref())?), arguments.json, printer)
 }
 
 /// Writes the report of a run again.
 pub(super) fn report(arguments: &RecordArguments, printer: &Printer) -> Result<ExitCode, CliError> {
-    conclude(&find(arguments.run.as_deref(), &arguments.output)?, arguments.json, printer)?;
+    let folder = find(arguments.run.as_deref(), &arguments.output)?;
+    if let Some(path) = &arguments.baseline {
+        keep(&Baseline::read(path)?, &folder)?;
+    }
+    conclude(&folder, arguments.json, printer)?;
     Ok(ExitCode::Pass)
+}
+
+/// The run in `folder`, to be held against the baseline in `file`, or else against the one that it has itself.
+pub(super) fn load(folder: &Path, file: Option<&Path>) -> Result<Run, CliError> {
+    let mut run = Run::load(folder)?;
+    if let Some(file) = file {
+        run.baseline = Some(Baseline::read(file)?);
+    }
+    Ok(run)
+}
+
+/// Puts `baseline` into the run in `folder`, so that its verdict stays what it is.
+pub(super) fn keep(baseline: &Baseline, folder: &Path) -> Result<(), BaselineError> {
+    baseline.write(&folder.join(BASELINE_FILE))
+}
+
+/// The baseline below `baselines` that is kept for the board of `run`, where there is one that has its scenario.
+pub(super) fn of_board(run: &Run, baselines: &Path) -> Result<Option<Baseline>, BaselineError> {
+    let path = baselines.join(format!("{}.json", board_of(run)));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let baseline = Baseline::read(&path)?;
+    Ok(Some(baseline).filter(|baseline| baseline.scenarios.contains_key(&run.record.scenario.name)))
+}
+
+/// The board that `run` was measured on.
+pub(super) fn board_of(run: &Run) -> String {
+    let environment = run.trials.iter().find_map(|trial| trial.record.environment.as_ref());
+    board_name(environment, run.record.machine.as_ref())
 }
 
 /// Writes every output of the run in `folder`, prints the verdict, and returns its exit code.

@@ -1,12 +1,14 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
+//! - `run`, `baseline`, `compare`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
 mod arguments;
+mod baseline;
 mod build;
+mod compare;
 mod doctor;
 mod error;
 mod explain;
@@ -79,6 +81,8 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::Fit(arguments) => fit::fit(&arguments, printer),
         Verb::Report(arguments) => judge::report(&arguments, printer),
         Verb::Check(arguments) => judge::check(&arguments, printer),
+        Verb::Baseline(verb) => baseline::baseline(&verb, printer),
+        Verb::Compare(arguments) => compare::compare(&arguments, engines, printer),
         Verb::List(arguments) => list::list(&arguments, printer),
         Verb::Build(arguments) => build::build(&arguments, printer),
         Verb::Serve(arguments) => serve::serve(&arguments, printer),
@@ -100,6 +104,9 @@ const SCENARIOS: &str = "scenarios";
 
 /// Where run folders go, from the repository's root.
 const RUNS: &str = "reports/runs";
+
+/// Where the baselines of boards are, from the repository's root.
+const BASELINES: &str = "reports/baselines";
 
 /// The file that `named` means: a path, or the name of a committed scenario.
 fn scenario_path(named: &Path) -> std::path::PathBuf {

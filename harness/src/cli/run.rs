@@ -1,16 +1,19 @@
 //! `sweep run`.
 
 use std::io;
+use std::path::Path;
 use std::process::Command;
 
 use super::arguments::RunArguments;
-use super::judge::conclude;
+use super::judge::{conclude, keep, of_board};
 use super::progress::Screen;
-use super::{CliError, Printer, scenario_path};
+use super::{BASELINES, CliError, Printer, scenario_path};
+use crate::baseline::Baseline;
 use crate::clock::wall_clock;
 use crate::engines::EngineProvider;
 use crate::interrupt::{Interrupt, Request};
 use crate::probe::SystemRoot;
+use crate::record::Run;
 use crate::scenario::load;
 use crate::sweep::{self, Sweep, SweepEnd};
 use crate::target::{NamedTargets, target_of};
@@ -23,6 +26,7 @@ pub(super) fn run(
     printer: &Printer,
 ) -> Result<ExitCode, CliError> {
     let scenario = load(&scenario_path(&arguments.scenario))?;
+    let baseline = arguments.baseline.as_deref().map(Baseline::read).transpose()?;
     let environment = |what: &'static str| move |source: io::Error| CliError::Environment { what, source };
     let told = *printer;
     let interrupt = Interrupt::listen(move |request| match request {
@@ -48,6 +52,13 @@ pub(super) fn run(
         interrupt: &interrupt,
         observer: &Screen::new(*printer, &interrupt),
     })?;
+    let baseline = match baseline {
+        None => of_board(&Run::load(folder.path())?, Path::new(BASELINES))?,
+        given => given,
+    };
+    if let Some(baseline) = baseline {
+        keep(&baseline, folder.path())?;
+    }
     let written = |source| CliError::Environment { what: "write run.json", source };
     if interrupted {
         folder.finish(wall_clock(), ExitCode::Interrupted.code()).map_err(written)?;

@@ -37,7 +37,10 @@ pub(super) fn unfinished(
     let newest = folders
         .iter()
         .rev()
-        .find(|folder| Run::head(folder).is_ok_and(|record| record.scenario.name == name))?;
+        // Trials of a pair are of other builds than this program.
+        .find(|folder| {
+            Run::head(folder).is_ok_and(|record| record.scenario.name == name && record.pair.is_none())
+        })?;
     let mut trials: Vec<(PathBuf, TrialRecord)> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut next = Some(newest.clone());

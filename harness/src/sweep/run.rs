@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ledger::Phase;
 
+use super::bench::Bench;
 use super::resume::{Earlier, unfinished};
 use crate::clock::wall_clock;
 use crate::doctor::{Diagnosis, DiskCheck, NeedState, check_needs};
@@ -14,12 +15,11 @@ use crate::engines::{CACHE, Engine, EngineError, EngineErrorKind, EngineProvider
 use crate::interrupt::Interrupt;
 use crate::probe::{Gpu, SystemRoot, environment, machine_card};
 use crate::record::{
-    CellRecord, FORMAT_VERSION, Journal, LeverRecord, Outcome, RunFolder, RunRecord, TrialEvent, TrialFile,
-    TrialPaths, TrialRecord,
+    CellRecord, ExcludedCell, FORMAT_VERSION, LeverRecord, Outcome, RunFolder, RunRecord, TrialRecord,
 };
 use crate::scenario::{Cell, Condition, Expansion, ModelForm, Scenario, hex_sha256};
-use crate::target::{Guardian, Target, unanswerable};
-use crate::trial::{RunFloor, TrialError, TrialPlan, run_trial};
+use crate::target::{Target, unanswerable};
+use crate::trial::TrialError;
 
 /// Told what happens, for a screen.
 pub trait Observer: Progress {
@@ -47,7 +47,7 @@ pub struct Sweep<'a> {
     pub engines: &'a dyn EngineProvider,
     /// What runs them, by the target's name in the scenario.
     pub targets: &'a [(String, Box<dyn Target>)],
-    /// Starts the process that outlives this one, see [`Guardian`]. `None`: nobody does.
+    /// Starts the process that outlives this one, see [`crate::target::Guardian`]. `None`: nobody does.
     pub guardian: Option<Command>,
     /// Where the machine's own files are; those of the target's processes are in the `/proc` of this one.
     pub machine: &'a SystemRoot,
@@ -125,12 +125,12 @@ pub enum SweepError {
 }
 
 impl Sweep<'_> {
-    fn target_of(&self, cell: &Cell) -> Option<&dyn Target> {
+    pub(super) fn target_of(&self, cell: &Cell) -> Option<&dyn Target> {
         let found = self.targets.iter().find(|(name, _)| *name == cell.target);
         found.map(|(_, target)| target.as_ref())
     }
 
-    fn engine_of(&self, cell: &Cell) -> Result<Engine, EngineError> {
+    pub(super) fn engine_of(&self, cell: &Cell) -> Result<Engine, EngineError> {
         match (&cell.form, engine_of(&cell.form)) {
             (_, Some(found)) => found,
             (ModelForm::Builtin(source), None) => self.engines.ensure(source, &cell.build, self.observer),
@@ -143,8 +143,8 @@ impl Sweep<'_> {
     }
 }
 
-/// Runs the scenario. What a target or an engine does wrong is part of the record; an error means that there is none.
-pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
+/// The cells that are to be run, each checked for a target that can run it here.
+pub(super) fn checked_cells(sweep: &Sweep<'_>) -> Result<Expansion, SweepError> {
     let Expansion { cells, excluded } = sweep.scenario.expand();
     let cells = chosen(cells, sweep.only, sweep.scenario)?;
     for cell in &cells {
@@ -161,6 +161,12 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         }
     }
     check_machine(sweep.scenario, sweep.machine)?;
+    Ok(Expansion { cells, excluded })
+}
+
+/// Runs the scenario. What a target or an engine does wrong is part of the record; an error means that there is none.
+pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
+    let Expansion { cells, excluded } = checked_cells(&sweep)?;
     let program_sha256 = program_sha256().map_err(SweepError::Program)?;
     let name = &sweep.scenario.name;
     let here = environment(sweep.machine);
@@ -168,40 +174,13 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let gpu = Arc::new(Gpu::probe());
     let unmade = |source| SweepError::Folder { folder: sweep.runs.to_owned(), source };
     let folder = RunFolder::make(sweep.runs).map_err(unmade)?;
-    let (budgets, gates) = (sweep.scenario.budgets.iter(), sweep.scenario.gates.iter());
-    let expectations = sweep.scenario.expectations.iter();
-    let is_for_some =
-        |when: &Condition| sweep.only.is_empty() || cells.iter().any(|cell| cell.record().matches(when));
-    let record = RunRecord {
-        format_version: FORMAT_VERSION,
-        program_version: env!("CARGO_PKG_VERSION").to_owned(),
-        program_sha256,
-        scenario: sweep.scenario.record(),
-        started_at: wall_clock(),
-        finished_at: None,
-        machine: Some(machine_card(&gpu).map_err(|error| SweepError::Machine(error.to_string()))?),
-        cells: cells.iter().map(Cell::record).collect(),
-        chosen: !sweep.only.is_empty(),
-        excluded,
-        bases: sweep.scenario.bases(),
-        levers: levers(sweep.scenario, sweep.only, &cells),
-        trials_per_cell: sweep.scenario.trials,
-        // A run of chosen cells is not judged by budgets for the others.
-        budgets: budgets.filter(|budget| is_for_some(&budget.when)).cloned().collect(),
-        gates: gates.filter(|gate| is_for_some(&gate.when)).cloned().collect(),
-        expectations: expectations.filter(|expectation| is_for_some(&expectation.when)).cloned().collect(),
-        trials: Vec::new(),
-        pair: None,
-        resumed_from: earlier.as_ref().map(Earlier::name),
-        exit_code: None,
-    };
+    let resumed_from = earlier.as_ref().map(Earlier::name);
+    let record = RunRecord { resumed_from, ..head(&sweep, &cells, excluded, program_sha256, &gpu)? };
     let unwritable = |source| SweepError::Folder { folder: folder.clone(), source };
     let mut run = RunFolder::begin(folder.clone(), record).map_err(unwritable)?;
     let resumed_from = run.record().resumed_from.clone();
     sweep.observer.run_begins(&folder, cells.len(), sweep.scenario.trials, resumed_from.as_deref());
-    let mut guardian = sweep.guardian.take().and_then(|command| Guardian::start(command).ok());
-
-    let mut floor = RunFloor::default();
+    let mut bench = Bench::new(sweep.guardian.take(), gpu);
     let mut engines: Vec<Option<Result<Engine, String>>> = cells.iter().map(|_| None).collect();
     let mut before = None;
     for (at, trial) in sweep.scenario.visits(&cells) {
@@ -225,32 +204,49 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
         let Some(engine) = engine.as_ref().filter(|_| !sweep.interrupt.is_asked()) else {
             return Ok(SweepEnd { folder: run, interrupted: true });
         };
-        let paths = run.begin_trial(TrialFile::new(&cell.id, trial)).map_err(unwritable)?;
-        let record = match engine {
-            Ok(engine) => {
-                let plan = TrialPlan {
-                    scenario: sweep.scenario,
-                    cell,
-                    trial,
-                    engine,
-                    target,
-                    paths: &paths,
-                    machine: sweep.machine,
-                    gpu: &gpu,
-                    interrupt: sweep.interrupt,
-                };
-                let entered = &mut |phase| sweep.observer.phase_begins(phase);
-                run_trial(plan, &mut floor, guardian.as_mut(), entered)?
-            }
-            Err(why) => no_engine(&paths, cell, trial, why).map_err(unwritable)?,
-        };
-        run.end_trial(&paths, &record).map_err(unwritable)?;
-        sweep.observer.trial_ends(&record, false);
-        if record.outcome == Outcome::Interrupted {
+        let outcome = bench.trial(&sweep, &mut run, (cell, trial), engine, target)?;
+        if outcome == Outcome::Interrupted {
             return Ok(SweepEnd { folder: run, interrupted: true });
         }
     }
     Ok(SweepEnd { folder: run, interrupted: false })
+}
+
+/// What `run.json` says before the first trial.
+pub(super) fn head(
+    sweep: &Sweep<'_>,
+    cells: &[Cell],
+    excluded: Vec<ExcludedCell>,
+    program_sha256: String,
+    gpu: &Gpu,
+) -> Result<RunRecord, SweepError> {
+    let (budgets, gates) = (sweep.scenario.budgets.iter(), sweep.scenario.gates.iter());
+    let expectations = sweep.scenario.expectations.iter();
+    let is_for_some =
+        |when: &Condition| sweep.only.is_empty() || cells.iter().any(|cell| cell.record().matches(when));
+    Ok(RunRecord {
+        format_version: FORMAT_VERSION,
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        program_sha256,
+        scenario: sweep.scenario.record(),
+        started_at: wall_clock(),
+        finished_at: None,
+        machine: Some(machine_card(gpu).map_err(|error| SweepError::Machine(error.to_string()))?),
+        cells: cells.iter().map(Cell::record).collect(),
+        chosen: !sweep.only.is_empty(),
+        excluded,
+        bases: sweep.scenario.bases(),
+        levers: levers(sweep.scenario, sweep.only, cells),
+        trials_per_cell: sweep.scenario.trials,
+        // A run of chosen cells is not judged by budgets for the others.
+        budgets: budgets.filter(|budget| is_for_some(&budget.when)).cloned().collect(),
+        gates: gates.filter(|gate| is_for_some(&gate.when)).cloned().collect(),
+        expectations: expectations.filter(|expectation| is_for_some(&expectation.when)).cloned().collect(),
+        trials: Vec::new(),
+        pair: None,
+        resumed_from: None,
+        exit_code: None,
+    })
 }
 
 /// Refuses a machine that is not what the scenario needs, before anything is written.
@@ -278,14 +274,6 @@ fn levers(scenario: &Scenario, only: &[String], cells: &[Cell]) -> Vec<LeverReco
     scenario.levers.iter().filter(|lever| only.is_empty() || is_tried(lever)).cloned().collect()
 }
 
-/// A trial that could not begin, because there is no engine for it.
-fn no_engine(paths: &TrialPaths, cell: &Cell, trial: u32, why: &str) -> io::Result<TrialRecord> {
-    let mut journal = Journal::create(&paths.journal, cell.record(), trial, wall_clock())?;
-    let outcome = Outcome::Failed { phase: Phase::Load, message: format!("there is no engine: {why}") };
-    journal.append(TrialEvent::Ended { outcome, log_tail: Vec::new() })?;
-    Ok(journal.record().clone())
-}
-
 fn chosen(cells: Vec<Cell>, only: &[String], scenario: &Scenario) -> Result<Vec<Cell>, SweepError> {
     for id in only {
         if id.is_empty() || !cells.iter().any(|cell| is_meant(cell, id)) {
@@ -301,6 +289,6 @@ fn is_meant(cell: &Cell, text: &str) -> bool {
     cell.id.0.starts_with(text) || cell.name.as_ref().is_some_and(|name| name.name == text)
 }
 
-fn program_sha256() -> io::Result<String> {
+pub(super) fn program_sha256() -> io::Result<String> {
     Ok(hex_sha256(&std::fs::read(std::env::current_exe()?)?))
 }

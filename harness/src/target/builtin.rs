@@ -18,6 +18,11 @@ impl Builtin {
     pub fn new() -> io::Result<Builtin> {
         Ok(Builtin { program: std::env::current_exe()? })
     }
+
+    /// The runtime in another program file of this kind.
+    pub fn of(program: PathBuf) -> Builtin {
+        Builtin { program }
+    }
 }
 
 impl Target for Builtin {

@@ -94,6 +94,9 @@ fn compare_cell(
     decide::measure(before, &after, paired_with.map(|other| pairs(other, run, cell)))
 }
 
+/// How a time is read from a trial, in milliseconds.
+type Time = fn(&TrialRecord) -> Option<f64>;
+
 /// Times of the trials of `cell` that finished undisturbed in both runs, at the same place.
 fn pairs(before: &Run, after: &Run, cell: &CellRecord) -> decide::Pairs {
     let key = cell_key(cell);
@@ -109,12 +112,12 @@ fn pairs(before: &Run, after: &Run, cell: &CellRecord) -> decide::Pairs {
             Some((finished(before, &other?.id, number)?, finished(after, &cell.id, number)?))
         })
         .collect();
-    let times: [(Metric, fn(&TrialRecord) -> Option<f64>); 3] = [
+    let times: [(Metric, Time); 3] = [
         (Metric::LoadTime, TrialRecord::load_ms),
         (Metric::TimeToFirstToken, TrialRecord::time_to_first_token_ms),
         (Metric::TimePerOutputToken, TrialRecord::time_per_output_token_ms),
     ];
-    let of = |(metric, time): (Metric, fn(&TrialRecord) -> Option<f64>)| {
+    let of = |(metric, time): (Metric, Time)| {
         let (was, is) =
             pairs.iter().filter_map(|(before, after)| Some((time(before)?, time(after)?))).unzip();
         (metric, was, is)

@@ -1,4 +1,4 @@
-//! `sweep explain`: what each value of a knob takes in bytes, and what it costs in quality.
+//! `sweep explain KNOB`: what each value of a knob takes in bytes, and what it costs in quality.
 //!
 //! Two engines run side by side over the same ids, the exact one and one that differs from it by the knob alone, and are compared
 //! position by position: no more than two rows of scores are ever held.
@@ -11,18 +11,18 @@ use runtime::backend::cuda::CudaDevice;
 use runtime::backend::{self, Backend};
 use runtime::engine::{self, Engine, Flow, Sequence, SequenceError};
 use runtime::engine_dir::EngineDir;
-use runtime::plan::{Device, Precision, RuntimeOptions};
+use runtime::plan::{Device, DeviceChoice, Precision, RuntimeOptions};
 use serde::Serialize;
 
-use super::arguments::{ExplainArguments, Knob};
-use super::print::table;
-use super::progress::Screen;
-use super::{CliError, Printer, build};
+use crate::cli::arguments::{Knob, PackArguments, SourceArguments};
+use crate::cli::print::table;
+use crate::cli::progress::Screen;
+use crate::cli::{CliError, Printer, build};
 use crate::engines::{
     BuiltinEngines, Divergence, EngineError, EngineErrorKind, EngineProvider, QualityRecord,
 };
 use crate::interrupt::Interrupt;
-use crate::scenario::{BuildOptions, KvCacheType, LmHead, ModelSource};
+use crate::scenario::{BuildOptions, KvCacheType, LmHead, ModelSource, Threads};
 use crate::trial::prompt;
 use crate::verdict::ExitCode;
 
@@ -34,6 +34,18 @@ const SEED: u64 = 1;
 
 /// Tokens of context at which bytes are given.
 const CONTEXT: Tokens = Tokens(4096);
+
+/// What was asked for.
+#[derive(Clone, Copy)]
+pub(super) struct KnobArguments<'a> {
+    pub(super) knob: Knob,
+    pub(super) source: &'a SourceArguments,
+    pub(super) pack: &'a PackArguments,
+    pub(super) device: DeviceChoice,
+    pub(super) tokens: u32,
+    pub(super) threads: Threads,
+    pub(super) json: bool,
+}
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -69,7 +81,7 @@ struct Variant {
 }
 
 /// Measures every value of a knob, the largest first.
-pub(super) fn explain(arguments: &ExplainArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+pub(super) fn explain(arguments: &KnobArguments<'_>, printer: &Printer) -> Result<ExitCode, CliError> {
     check(arguments)?;
     match backend::resolve(arguments.device)? {
         device @ Device::Cpu => explain_on::<CpuDevice>(device, arguments, printer),
@@ -79,7 +91,7 @@ pub(super) fn explain(arguments: &ExplainArguments, printer: &Printer) -> Result
 
 fn explain_on<B: Backend>(
     device: Device,
-    arguments: &ExplainArguments,
+    arguments: &KnobArguments<'_>,
     printer: &Printer,
 ) -> Result<ExitCode, CliError> {
     let variants = variants(arguments, device, printer)?;
@@ -117,7 +129,7 @@ fn explain_on<B: Backend>(
 }
 
 /// What cannot be varied is said before anything is built.
-fn check(arguments: &ExplainArguments) -> Result<(), CliError> {
+fn check(arguments: &KnobArguments<'_>) -> Result<(), CliError> {
     let refuse = |what, hint| Err(CliError::Knob { what, hint });
     match (arguments.knob, &arguments.source.engine, arguments.pack.lm_head) {
         (Knob::LmHead, Some(_), _) => refuse(
@@ -133,12 +145,12 @@ fn check(arguments: &ExplainArguments) -> Result<(), CliError> {
 
 /// Every value, the one that is exact first.
 fn variants(
-    arguments: &ExplainArguments,
+    arguments: &KnobArguments<'_>,
     device: Device,
     printer: &Printer,
 ) -> Result<Vec<Variant>, CliError> {
     let built = |lm_head| -> Result<EngineDir, CliError> {
-        let folder = build::engine(&arguments.source, &arguments.pack, lm_head, printer)?;
+        let folder = build::engine(arguments.source, arguments.pack, lm_head, printer)?;
         Ok(EngineDir::open(&folder)?)
     };
     let mut variants = Vec::new();
@@ -170,7 +182,7 @@ fn variants(
 /// The ids that every engine is fed: they follow from the seed and the vocabulary.
 fn ids(
     folder: &Path,
-    arguments: &ExplainArguments,
+    arguments: &KnobArguments<'_>,
     printer: Printer,
     interrupt: &Interrupt,
 ) -> Result<Vec<u32>, CliError> {
@@ -180,7 +192,7 @@ fn ids(
     Ok(prompt(SEED, 0, Tokens(arguments.tokens), &engine))
 }
 
-fn load<B: Backend>(variant: &Variant, arguments: &ExplainArguments) -> Result<Engine<B>, CliError> {
+fn load<B: Backend>(variant: &Variant, arguments: &KnobArguments<'_>) -> Result<Engine<B>, CliError> {
     let mut options = RuntimeOptions::new(Tokens(arguments.tokens), arguments.threads.resolve());
     options.max_kv_cache_capacity = Tokens(arguments.tokens);
     options.device = variant.device;
@@ -230,7 +242,7 @@ fn said(error: SequenceError) -> CliError {
 }
 
 fn record(
-    arguments: &ExplainArguments,
+    arguments: &KnobArguments<'_>,
     variant: &Variant,
     reference: &Variant,
     divergence: &Divergence,
