@@ -5,7 +5,10 @@
 mod sample_run;
 
 use harness::baseline::{Baseline, LockState, status, unfit};
-use harness::record::{EnvironmentRecord, PairRecord, PairSide, Reading, RecordedTrial, Run};
+use harness::record::{
+    Allowance, EnvironmentRecord, Gate, GateMetric, PairRecord, PairSide, Reading, RecordedTrial, Run,
+};
+use harness::scenario::Condition;
 use harness::verdict::relative::{Metric, compare_runs, comparison_table};
 use harness::verdict::{Comparison, ExitCode, RunVerdict, Word, judge, table};
 use ledger::{BufferClass, Bytes, LedgerEntry, Lifetime, MemoryKind, Millis, Phase, PlannedBuffer, Role};
@@ -363,4 +366,39 @@ fn nothing_in_common_is_no_pass() {
     let found = compare_runs(&one, &other);
     assert_eq!((found.word, found.exit_code), (Word::Incomparable, ExitCode::Incomparable));
     assert_eq!(found.gone, ["qwen3.5-4b maxInputLen=4096"]);
+}
+
+#[test]
+fn a_gate_stands_in_for_the_threshold_of_its_metric() {
+    let gate = |metric, allow| Gate {
+        id: "agreed".to_owned(),
+        when: Condition::equal([("model".to_owned(), Model::Qwen35.name().to_owned())]),
+        metric,
+        allow,
+        why: "a feature that takes it".to_owned(),
+    };
+    let mut planted = within(false);
+    plant(&mut planted, Bytes::mib(64));
+    let judged = |gates: Vec<Gate>| {
+        let mut run = planted.clone();
+        run.record.gates = gates;
+        against(run, baseline_of(&within(false)))
+    };
+    let planned = |mib| gate(GateMetric::Planned(BufferClass::Rollback), Allowance::Bytes(Bytes::mib(mib)));
+    let allowed = judged(vec![planned(64)]);
+    assert_eq!((allowed.word, allowed.exit_code), (Word::Pass, ExitCode::Pass), "{}", table(&allowed));
+    assert!(table(&allowed).contains("allowed by agreed"));
+    assert_eq!(judged(vec![planned(63)]).exit_code, ExitCode::Regression);
+
+    let held = |mib| gate(GateMetric::Class(BufferClass::Rollback), Allowance::Bytes(Bytes::mib(mib)));
+    let found = judged(vec![planned(64), held(63)]);
+    assert_eq!(found.exit_code, ExitCode::Regression);
+    assert!(table(&found).contains("rollback at its most"), "{}", table(&found));
+    assert_eq!(judged(vec![planned(64), held(64)]).exit_code, ExitCode::Pass);
+
+    let before = trials(6, |_, _| {});
+    let mut after = trials(6, |_, trial| move_peaks(trial, 200 << 20));
+    assert_eq!(compare_runs(&before, &after).exit_code, ExitCode::Regression);
+    after.record.gates = vec![gate(GateMetric::Peak, Allowance::Share(0.5))];
+    assert_eq!(compare_runs(&before, &after).exit_code, ExitCode::Pass);
 }

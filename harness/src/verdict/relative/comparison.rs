@@ -102,6 +102,8 @@ pub enum Metric {
     PeakResident(Phase),
     /// The most device memory of a phase.
     PeakDevice(Phase),
+    /// The most that a class held at the end of any phase, where a gate is about it.
+    Held(BufferClass),
     /// From the start of the target's load to its first answer.
     LoadTime,
     /// Time to first token.
@@ -122,6 +124,7 @@ impl fmt::Display for Metric {
         match self {
             Metric::PeakResident(phase) => write!(f, "peak resident in {phase}"),
             Metric::PeakDevice(phase) => write!(f, "peak device memory in {phase}"),
+            Metric::Held(class) => write!(f, "{class} at its most"),
             Metric::LoadTime => f.pad("load time"),
             Metric::TimeToFirstToken => f.pad("time to first token"),
             Metric::TimePerOutputToken => f.pad("time per output token"),
@@ -165,8 +168,8 @@ pub struct Shift {
     pub reason: Option<String>,
     /// The class that grew most at the end of the phase, with its growth, where classes are known on both sides.
     pub responsible: Option<(BufferClass, i64)>,
-    /// The gate that allows it.
-    pub allowed_by: Option<String>,
+    /// The gate that the threshold comes from; `None` where it is the rule's own.
+    pub gate: Option<String>,
 }
 
 impl Shift {

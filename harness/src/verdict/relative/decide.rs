@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use ledger::{BufferClass, Bytes, Phase};
 
 use super::comparison::{BufferChange, Comparison, Metric, Shift};
+use super::gates::{Allowed, Gates};
 use super::{declared, paired, pool, resident};
 use crate::baseline::LockedCell;
 use crate::verdict::Word;
+use crate::verdict::statistics::median;
 
 /// Phases whose peaks are compared. Before the load nothing of the model is there, and what is held afterwards was held before.
 const PHASES: [Phase; 3] = [Phase::Load, Phase::Prefill, Phase::Decode];
@@ -48,7 +50,13 @@ fn nothing() -> Comparison {
 pub(super) type Pairs = Vec<(Metric, Vec<f64>, Vec<f64>)>;
 
 /// What every rule says, before chance is taken into account: the word is still missing.
-pub(super) fn measure(before: &LockedCell, after: &LockedCell, pairs: Option<Pairs>) -> Comparison {
+pub(super) fn measure(
+    before: &LockedCell,
+    after: &LockedCell,
+    pairs: Option<Pairs>,
+    gates: &Gates<'_>,
+) -> Comparison {
+    let allowed = |metric: Metric, before: &[f64]| gates.allowed(metric, median(before)?);
     let mut shifts: Vec<Shift> = Vec::new();
     for phase in PHASES {
         let growth = grown_most(before, after, phase);
@@ -56,17 +64,22 @@ pub(super) fn measure(before: &LockedCell, after: &LockedCell, pairs: Option<Pai
             [before, after].map(|cell| of(cell).get(&phase).map(|trials| floats(trials)).unwrap_or_default())
         };
         let [was, is] = sides(|cell| &cell.peak_resident_bytes);
-        let resident = resident::moved(Metric::PeakResident(phase), &was, &is);
+        let metric = Metric::PeakResident(phase);
+        let resident = resident::moved(metric, &was, &is, allowed(metric, &was));
         let [was, is] = sides(|cell| &cell.peak_device_bytes);
-        let device = pool::step(Metric::PeakDevice(phase), &was, &is);
+        let metric = Metric::PeakDevice(phase);
+        let device = pool::step(metric, &was, &is, allowed(metric, &was));
         let found = resident.into_iter().chain(device);
         shifts
             .extend(found.map(|shift| Shift { responsible: growth.filter(|_| shift.shift > 0.0), ..shift }));
     }
+    shifts.extend(gates.classes().filter_map(|class| held(class, before, after, gates)));
     match pairs {
-        Some(pairs) => {
-            shifts.extend(pairs.iter().filter_map(|(metric, was, is)| paired::changed(*metric, was, is)));
-        }
+        Some(pairs) => shifts.extend(
+            pairs
+                .iter()
+                .filter_map(|(metric, was, is)| paired::changed(*metric, was, is, allowed(*metric, was))),
+        ),
         None => {
             let (was, is) = (&before.times, &after.times);
             let times = [
@@ -83,16 +96,41 @@ pub(super) fn measure(before: &LockedCell, after: &LockedCell, pairs: Option<Pai
         notes.push(format!("no buffer is declared {side}, so buffers are not compared"));
     }
     let declared = declared::total(&before.declared_bytes, &after.declared_bytes);
-    Comparison {
-        buffers: match declared {
-            Some(_) => declared::changes(&before.declared_bytes, &after.declared_bytes),
-            None => Vec::new(),
-        },
-        declared,
-        shifts,
-        notes,
-        ..nothing()
-    }
+    let mut buffers = match declared {
+        Some(_) => declared::changes(&before.declared_bytes, &after.declared_bytes),
+        None => Vec::new(),
+    };
+    gates.allow(&mut buffers, &before.declared_bytes);
+    Comparison { buffers, declared, shifts, notes, ..nothing() }
+}
+
+/// What `class` held at its most, by the ledger's account and therefore without noise, against what a gate allows. `None` where
+/// a side does not say what it held by class.
+fn held(class: BufferClass, before: &LockedCell, after: &LockedCell, gates: &Gates<'_>) -> Option<Shift> {
+    let most = |cell: &LockedCell| {
+        let edges = cell.held_bytes.values();
+        edges
+            .map(|classes| classes.get(&class).copied().unwrap_or_default())
+            .max()
+            .map(|bytes| bytes.0 as f64)
+    };
+    let (was, is) = (most(before)?, most(after)?);
+    let Allowed { threshold, gate } = gates.allowed(Metric::Held(class), was)?;
+    Some(Shift {
+        metric: Metric::Held(class),
+        trials: (1, 1),
+        before: was,
+        after: is,
+        shift: is - was,
+        interval: None,
+        threshold,
+        p_value: None,
+        adjusted_p: None,
+        word: Some(if is - was > threshold { Word::Regression } else { Word::Pass }),
+        reason: None,
+        responsible: None,
+        gate: Some(gate),
+    })
 }
 
 /// The class that grew most at the end of `phase`.
@@ -131,7 +169,7 @@ pub(super) fn decide(comparison: &mut Comparison) {
         });
     }
     for shift in &comparison.shifts {
-        if let Some(word) = shift.word.filter(|_| shift.allowed_by.is_none()) {
+        if let Some(word) = shift.word {
             said.push((word, (word != Word::Pass).then(|| shift.sentence())));
         }
     }

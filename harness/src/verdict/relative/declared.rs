@@ -53,10 +53,13 @@ pub(super) fn total(
 }
 
 fn change(key: &str, before_bytes: Option<Bytes>, after_bytes: Option<Bytes>) -> BufferChange {
-    let (_, class) = owner_of(key);
-    // A class that this program does not know is owned by nobody that it could name.
-    let class = class.parse().unwrap_or(BufferClass::Unaccounted);
+    let class = class_of(key);
     BufferChange { buffer: key.to_owned(), class, before_bytes, after_bytes, allowed_by: None }
+}
+
+/// The class of a ledger's key. One that this program does not know is owned by nobody that it could name.
+pub(super) fn class_of(key: &str) -> BufferClass {
+    owner_of(key).1.parse().unwrap_or(BufferClass::Unaccounted)
 }
 
 /// Role and class of a ledger's key.

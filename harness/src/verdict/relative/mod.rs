@@ -5,6 +5,7 @@
 //! - `pool`: memory of a device, which moves in steps.
 //! - `resident`: memory of processes, which scatters.
 //! - `paired`: times, which drift: from pairs alone.
+//! - `gates`: what a scenario allows instead.
 //! - `chance`: all tests of a report together.
 //! - `decide`: from all of these to one word a cell.
 //! - [`run`]: every cell of a run; `table`: the same on a terminal.
@@ -13,6 +14,7 @@ mod chance;
 pub mod comparison;
 mod decide;
 mod declared;
+mod gates;
 mod paired;
 mod pool;
 mod resident;

@@ -1,24 +1,29 @@
 //! Times, from pairs of trials that ran one after the other in the order A B B A: what drifts meanwhile moves both of a pair.
 
 use super::comparison::{Metric, Shift};
+use super::gates::Allowed;
 use crate::verdict::Word;
 use crate::verdict::statistics::{median, median_interval, signed_rank};
 
 /// Pairs below which nothing is decided.
 pub(super) const PAIRS: usize = 10;
 
-/// What a time must change by, as a logarithm of the ratio: 3 %.
-fn threshold() -> f64 {
-    1.03_f64.ln()
-}
+/// What a time must change by.
+const THRESHOLD: f64 = 0.03;
 
 /// How likely differences as these may be without a cause.
 const SIGNIFICANT: f64 = 0.05;
 
 /// The change of `metric` from `before` to `after`, which are of one pair at each place. `None` without pairs.
 ///
-/// A change counts where three agree: its interval does not include none, the signed ranks are unlikely, and it is 3 % at least.
-pub(super) fn changed(metric: Metric, before: &[f64], after: &[f64]) -> Option<Shift> {
+/// A change counts where three agree: its interval does not include none, the signed ranks are unlikely, and it is the threshold at least.
+pub(super) fn changed(
+    metric: Metric,
+    before: &[f64],
+    after: &[f64],
+    allowed: Option<Allowed>,
+) -> Option<Shift> {
+    let threshold = allowed.as_ref().map_or(THRESHOLD, |allowed| allowed.threshold);
     let pairs = || before.iter().zip(after).filter(|(before, after)| **before > 0.0 && **after > 0.0);
     let ratios: Vec<f64> = pairs().map(|(before, after)| (after / before).ln()).collect();
     let middle = median(&ratios)?;
@@ -26,7 +31,7 @@ pub(super) fn changed(metric: Metric, before: &[f64], after: &[f64]) -> Option<S
     let p_value = signed_rank::two_sided(&ratios).or(Some(1.0)).filter(|_| interval.is_some());
     let (word, reason) = match (interval, p_value) {
         (Some((low, high)), Some(p)) => {
-            let counts = p < SIGNIFICANT && middle.abs() >= threshold();
+            let counts = p < SIGNIFICANT && middle.abs() >= threshold.ln_1p();
             let word = match counts {
                 true if low > 0.0 => Word::Regression,
                 true if high < 0.0 => Word::Improved,
@@ -43,13 +48,13 @@ pub(super) fn changed(metric: Metric, before: &[f64], after: &[f64]) -> Option<S
         after: median(&pairs().map(|(_, after)| *after).collect::<Vec<f64>>())?,
         shift: middle.exp_m1(),
         interval: interval.map(|(low, high)| (low.exp_m1(), high.exp_m1())),
-        threshold: threshold().exp_m1(),
+        threshold,
         p_value,
         adjusted_p: None,
         word,
         reason,
         responsible: None,
-        allowed_by: None,
+        gate: allowed.map(|allowed| allowed.gate),
     })
 }
 
@@ -63,12 +68,12 @@ pub(super) fn unpaired(metric: Metric, before: &[f64], after: &[f64]) -> Option<
         after: is,
         shift: is / was - 1.0,
         interval: None,
-        threshold: threshold().exp_m1(),
+        threshold: THRESHOLD,
         p_value: None,
         adjusted_p: None,
         word: None,
         reason: Some("times drift, so they are judged from pairs alone".to_owned()),
         responsible: None,
-        allowed_by: None,
+        gate: None,
     })
 }

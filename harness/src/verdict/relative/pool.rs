@@ -2,6 +2,7 @@
 //! or what the baseline scatters by.
 
 use super::comparison::{Metric, Shift};
+use super::gates::Allowed;
 use crate::verdict::Word;
 use crate::verdict::statistics::{mad, median};
 
@@ -19,9 +20,9 @@ fn threshold(before: &[f64], middle: f64) -> f64 {
 }
 
 /// The step of `metric`; `None` where a side has no value.
-pub(super) fn step(metric: Metric, before: &[f64], after: &[f64]) -> Option<Shift> {
+pub(super) fn step(metric: Metric, before: &[f64], after: &[f64], allowed: Option<Allowed>) -> Option<Shift> {
     let (was, is) = (median(before)?, median(after)?);
-    let threshold = threshold(before, was);
+    let threshold = allowed.as_ref().map_or_else(|| threshold(before, was), |allowed| allowed.threshold);
     let (word, reason) = if before.len().min(after.len()) < TRIALS {
         let few = format!("{} trials against {}: a step is judged from 3 on", after.len(), before.len());
         (None, Some(few))
@@ -45,6 +46,6 @@ pub(super) fn step(metric: Metric, before: &[f64], after: &[f64]) -> Option<Shif
         word,
         reason,
         responsible: None,
-        allowed_by: None,
+        gate: allowed.map(|allowed| allowed.gate),
     })
 }

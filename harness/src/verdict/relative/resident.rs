@@ -2,6 +2,7 @@
 //! is more than scatter explains.
 
 use super::comparison::{Metric, Shift};
+use super::gates::Allowed;
 use crate::verdict::Word;
 use crate::verdict::statistics::{median, rank_sum, shift};
 
@@ -14,10 +15,15 @@ fn threshold(middle: f64) -> f64 {
 }
 
 /// The shift of `metric`; `None` where a side has no value. The word is what the interval alone says; `chance` has the last one.
-pub(super) fn moved(metric: Metric, before: &[f64], after: &[f64]) -> Option<Shift> {
+pub(super) fn moved(
+    metric: Metric,
+    before: &[f64],
+    after: &[f64],
+    allowed: Option<Allowed>,
+) -> Option<Shift> {
     let (was, is) = (median(before)?, median(after)?);
     let found = shift(before, after)?;
-    let threshold = threshold(was);
+    let threshold = allowed.as_ref().map_or_else(|| threshold(was), |allowed| allowed.threshold);
     let enough = before.len().min(after.len()) >= TRIALS;
     let interval = found.interval.filter(|_| enough);
     let (word, reason) = match interval {
@@ -29,8 +35,8 @@ pub(super) fn moved(metric: Metric, before: &[f64], after: &[f64]) -> Option<Shi
         Some((low, _)) if low > threshold => (Some(Word::Regression), None),
         Some((_, high)) if high < -threshold => (Some(Word::Improved), None),
         Some((low, _)) if found.estimate > threshold => {
-            let why = format!("it may be as little as {} ", super::signed_size(low.round() as i64));
-            (Some(Word::Warn), Some(why.trim_end().to_owned()))
+            let why = format!("it may be as little as {}", super::signed_size(low.round() as i64));
+            (Some(Word::Warn), Some(why))
         }
         Some(_) => (Some(Word::Pass), None),
     };
@@ -55,6 +61,6 @@ pub(super) fn moved(metric: Metric, before: &[f64], after: &[f64]) -> Option<Shi
         word,
         reason,
         responsible: None,
-        allowed_by: None,
+        gate: allowed.map(|allowed| allowed.gate),
     })
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::comparison::{Comparison, Metric, Shift};
+use super::gates::Gates;
 use super::{chance, decide};
 use crate::baseline::{Baseline, LockedCell, cell_key, locked_cell};
 use crate::record::{CellId, CellRecord, Run, TrialRecord};
@@ -91,7 +92,8 @@ fn compare_cell(
     if !differences.is_empty() {
         return decide::incomparable(differences);
     }
-    decide::measure(before, &after, paired_with.map(|other| pairs(other, run, cell)))
+    let gates = Gates::of(&run.record.gates, cell);
+    decide::measure(before, &after, paired_with.map(|other| pairs(other, run, cell)), &gates)
 }
 
 /// How a time is read from a trial, in milliseconds.

@@ -112,10 +112,10 @@ pub fn changes_table(comparison: &Comparison) -> String {
                 format!("{} MiB", mib(Bytes(value as u64)))
             }
         };
-        let verdict = match (&shift.allowed_by, shift.word) {
-            (Some(gate), _) => format!("allowed by {gate}"),
-            (None, Some(word)) => word.to_string(),
-            (None, None) => String::new(),
+        let word = shift.word.map(|word| word.to_string()).unwrap_or_default();
+        let verdict = match &shift.gate {
+            Some(gate) => format!("{word} by {gate}"),
+            None => word,
         };
         vec![
             shift.metric.to_string(),
