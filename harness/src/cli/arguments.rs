@@ -463,6 +463,8 @@ pub(super) struct LogitsArguments {
 
 /// `sweep explain`.
 #[derive(Debug, Args)]
+// A cell needs no model.
+#[command(mut_group("SourceArguments", |group| group.required(false)))]
 pub(super) struct ExplainArguments {
     /// A cell of a run, by its label, its name, or the beginning of its id; or the knob whose values are measured: lmHead or kvCacheType
     #[arg(value_name = "CELL|KNOB")]

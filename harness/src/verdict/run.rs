@@ -10,7 +10,7 @@ use super::cell::{CellVerdict, judge_cell};
 use super::levers::{LeverResult, LeverWord, judge_levers};
 use super::relative::{self, Comparison};
 use super::{ExitCode, Word};
-use crate::record::{CellId, Reading, RecordedTrial, Run};
+use crate::record::{CellId, ExcludedCell, Reading, RecordedTrial, Run};
 
 /// Version of the verdict's JSON form. It grows when a field changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 2;
@@ -36,6 +36,8 @@ pub struct RunVerdict {
     pub synthetic_weights: bool,
     /// Every cell, worst first.
     pub cells: Vec<CellVerdict>,
+    /// Every combination that the scenario leaves out, with its reason.
+    pub skipped: Vec<SkippedCell>,
     /// Every budget of the scenario, in its order.
     pub budgets: Vec<BudgetSummary>,
     /// Every lever at each value that was tried, grouped by model.
@@ -48,6 +50,25 @@ pub struct RunVerdict {
     /// Where the report is, or will be.
     #[serde(skip)]
     pub report_path: String,
+}
+
+/// A combination that was not run on purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedCell {
+    /// SKIPPED.
+    pub word: Word,
+    /// Axis values as one line.
+    pub label: String,
+    /// The scenario's reason.
+    pub reason: String,
+}
+
+impl SkippedCell {
+    fn of(excluded: &ExcludedCell) -> SkippedCell {
+        let values: Vec<String> =
+            excluded.axes.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        SkippedCell { word: Word::Skipped, label: values.join(", "), reason: excluded.why.clone() }
+    }
 }
 
 /// One budget over all cells.
@@ -168,6 +189,7 @@ pub fn judge(run: &Run) -> RunVerdict {
         },
         compared: compared(run, &cells, &budgets, &levers),
         synthetic_weights: cells.iter().any(|cell| cell.synthetic_weights),
+        skipped: record.excluded.iter().map(SkippedCell::of).collect(),
         cells,
         budgets,
         levers,

@@ -67,6 +67,8 @@ pub fn table(verdict: &RunVerdict) -> String {
         }
     };
     said(verdict.cells.iter().filter_map(reason).collect());
+    let skipped = verdict.skipped.iter();
+    said(skipped.map(|one| format!("{}: {}: {}", one.word, one.label, one.reason)).collect());
     said(verdict.levers.iter().filter_map(lever_reason).collect());
     said(verdict.problems.iter().map(|problem| format!("warning: {problem}")).collect());
     said(
