@@ -41,7 +41,7 @@ fn simulated(random: &mut SplitMix64, factor: f64, side: PairSide) -> Run {
             let mut trial = first.clone();
             trial.record.trial = number;
             // In A B B A, who comes first changes from pair to pair.
-            let second = (number % 2 == 0) == (side == PairSide::B);
+            let second = number.is_multiple_of(2) == (side == PairSide::B);
             let at = f64::from(2 * number + u32::from(second)) / f64::from(2 * PAIRS);
             let noise = (0.02 * normal(random)).exp() * (1.0 + 0.06 * at);
             for request in &mut trial.record.requests {
@@ -111,7 +111,7 @@ fn a_against_a(
     let first = random.below(2);
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for (at, [one, other]) in pairs.into_iter().enumerate() {
-        let (to_a, to_b) = if (at + first) % 2 == 0 { (one, other) } else { (other, one) };
+        let (to_a, to_b) = if (at + first).is_multiple_of(2) { (one, other) } else { (other, one) };
         a.push(to_a);
         b.push(to_b);
     }

@@ -1,5 +1,7 @@
 //! What verdicts compute with, held against SciPy: `fixtures/statistics.py` makes the file.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use harness::verdict::statistics::{adjusted, mad, median, median_interval, rank_sum, shift, signed_rank};
 use serde::Deserialize;
 
