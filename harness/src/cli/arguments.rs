@@ -37,7 +37,7 @@ pub(super) enum Verb {
     /// Rank the configurations that fit a budget, the cheapest in quality first, without running any
     Fit(FitArguments),
     /// Write the report of a run again, from its records
-    Report(RecordArguments),
+    Report(ReportArguments),
     /// Judge a run again, from its records; the exit code is the verdict
     Check(RecordArguments),
     /// Keep what a board needs as a reviewed baseline, and show what differs from it
@@ -210,7 +210,37 @@ pub(super) struct FitArguments {
     pub(super) json: bool,
 }
 
-/// `sweep report` and `sweep check`.
+/// `sweep report`.
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    #[command(flatten)]
+    pub(super) record: RecordArguments,
+    /// Print one of the outputs instead of the table
+    #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
+    pub(super) format: Option<ReportFormat>,
+    /// Append the summary to the file that GITHUB_STEP_SUMMARY names
+    #[arg(long)]
+    pub(super) job_summary: bool,
+}
+
+/// An output of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    /// report.html
+    Html,
+    /// cells.csv
+    Csv,
+    /// verdict.json
+    Json,
+    /// junit.xml
+    Junit,
+    /// sarif.json
+    Sarif,
+    /// summary.md
+    Markdown,
+}
+
+/// What `sweep report` and `sweep check` take.
 #[derive(Debug, Args)]
 pub(super) struct RecordArguments {
     /// A run folder, or the name of one; without it, the newest

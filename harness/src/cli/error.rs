@@ -108,6 +108,12 @@ pub enum CliError {
         /// Where runs were looked for.
         folder: String,
     },
+    /// No CI says where the summary of a job goes.
+    #[error("there is no job whose summary could be written: {variable} is not set")]
+    NoJobSummary {
+        /// The variable.
+        variable: &'static str,
+    },
     /// This machine cannot do it.
     #[error("{what}: {source}")]
     Environment {
@@ -141,6 +147,7 @@ impl CliError {
             | CliError::BoardName(_)
             | CliError::Unfit { .. }
             | CliError::NoCell { .. }
+            | CliError::NoJobSummary { .. }
             | CliError::NoModel
             | CliError::Recorded(_)
             | CliError::Import(_)
@@ -195,6 +202,7 @@ impl CliError {
                 "`sweep baseline promote` makes one of a run; `--board` names another"
             }
             CliError::Unfit { .. } => "`--force` promotes it all the same",
+            CliError::NoJobSummary { .. } => "leave --job-summary out; summary.md is in the run's folder",
             CliError::NoModel => "name it with --engine, --checkpoint or --synthetic",
             CliError::NoRun { .. } => "`sweep run` makes one",
             CliError::Knob { hint, .. } => hint,

@@ -1,8 +1,10 @@
 //! `sweep check` and `sweep report`: verdicts from records, on any machine, at any later time.
 
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::arguments::RecordArguments;
+use super::arguments::{RecordArguments, ReportArguments, ReportFormat};
 use super::{CliError, Printer};
 use crate::baseline::{Baseline, BaselineError, board_name};
 use crate::record::{BASELINE_FILE, Run};
@@ -21,13 +23,47 @@ pub(super) fn check(arguments: &RecordArguments, printer: &Printer) -> Result<Ex
 }
 
 /// Writes the report of a run again.
-pub(super) fn report(arguments: &RecordArguments, printer: &Printer) -> Result<ExitCode, CliError> {
-    let folder = find(arguments.run.as_deref(), &arguments.output)?;
-    if let Some(path) = &arguments.baseline {
+pub(super) fn report(arguments: &ReportArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+    let RecordArguments { run, json, output, baseline } = &arguments.record;
+    let folder = find(run.as_deref(), output)?;
+    if let Some(path) = baseline {
         keep(&Baseline::read(path)?, &folder)?;
     }
-    conclude(&folder, arguments.json, printer)?;
+    let outputs = write_outputs(&folder)?;
+    if arguments.job_summary {
+        append_summary(&outputs.summary)?;
+    }
+    let Some(format) = arguments.format else {
+        return show(&outputs.verdict, *json, printer).map(|_| ExitCode::Pass);
+    };
+    let path = match format {
+        ReportFormat::Html => outputs.html,
+        ReportFormat::Csv => outputs.csv,
+        ReportFormat::Json => outputs.json,
+        ReportFormat::Junit => outputs.junit,
+        ReportFormat::Sarif => outputs.sarif,
+        ReportFormat::Markdown => outputs.summary,
+    };
+    printer.text(&fs::read_to_string(path).map_err(of_output("read what was written"))?)?;
     Ok(ExitCode::Pass)
+}
+
+/// The variable by which a CI says where the summary of a job goes.
+const JOB_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+
+fn append_summary(summary: &Path) -> Result<(), CliError> {
+    let Some(path) = std::env::var_os(JOB_SUMMARY).filter(|path| !path.is_empty()) else {
+        return Err(CliError::NoJobSummary { variable: JOB_SUMMARY });
+    };
+    let append = || {
+        let text = fs::read(summary)?;
+        fs::OpenOptions::new().append(true).create(true).open(path)?.write_all(&text)
+    };
+    append().map_err(of_output("append to the job's summary"))
+}
+
+fn of_output(what: &'static str) -> impl Fn(io::Error) -> CliError {
+    move |source| CliError::Environment { what, source }
 }
 
 /// The run in `folder`, to be held against the baseline in `file`, or else against the one that it has itself.

@@ -26,6 +26,7 @@ pub fn keep(account: &Account, command: String, runs: &Path) -> io::Result<RunFo
             why: "What logs of other programs say of one machine and one runtime.".to_owned(),
             sha256: hex_sha256(command.as_bytes()),
             text: command,
+            file: None,
         },
         started_at: wall_clock(),
         finished_at: None,

@@ -1,5 +1,7 @@
 //! The head of a run folder: what was asked, where it ran, which trials there are.
 
+use std::path::{Component, Path};
+
 use ledger::{BufferClass, Bytes, Phase};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -99,6 +101,23 @@ pub struct ScenarioRecord {
     pub sha256: String,
     /// The file, word for word.
     pub text: String,
+    /// The file's path from where the program was started, or its name alone where it lies elsewhere. `None` in records of
+    /// earlier programs, and of imported runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+impl ScenarioRecord {
+    /// What a record says of the file at `path`: a record is passed on, so that folders above do not go into it.
+    pub fn file_of(path: &Path) -> Option<String> {
+        let is_below = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let kept = if is_below { path } else { Path::new(path.file_name()?) };
+        let parts = kept.components().filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+            _ => None,
+        });
+        Some(parts.collect::<Vec<String>>().join("/"))
+    }
 }
 
 /// A combination of axis values that was left out on purpose.

@@ -1,15 +1,21 @@
 //! Everything that people and programs read, computed from records alone: the same records give the same bytes.
 //!
 //! - [`write()`] puts all of it into a run folder.
-//! - [`mod@csv`] makes `cells.csv`.
+//! - [`mod@csv`] makes `cells.csv`, [`mod@junit`] `junit.xml`, [`mod@sarif`] `sarif.json`, [`mod@summary`] `summary.md`.
 //! - [`page`]: `report.html`, one file that needs nothing beside itself.
 //! - [`svg`]: its charts.
 //! - [`downsample`]: what is shown of many numbers.
+//! - [`redact`]: what is not shown of the machine. `text`: what becomes of a text on its way into a page.
 
 pub mod csv;
 pub mod downsample;
+pub mod junit;
 mod outputs;
 pub mod page;
+pub mod redact;
+pub mod sarif;
+pub mod summary;
 pub mod svg;
+mod text;
 
 pub use outputs::{Outputs, ReportError, write};

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::record::{Run, RunFolderError};
@@ -19,6 +20,12 @@ pub struct Outputs {
     pub csv: PathBuf,
     /// `verdict.json`.
     pub json: PathBuf,
+    /// `junit.xml`.
+    pub junit: PathBuf,
+    /// `sarif.json`.
+    pub sarif: PathBuf,
+    /// `summary.md`.
+    pub summary: PathBuf,
 }
 
 /// Why a report cannot be written.
@@ -30,6 +37,9 @@ pub enum ReportError {
     /// The table cannot be formed.
     #[error("failed to form cells.csv: {0}")]
     Csv(#[from] csv::Error),
+    /// The test cases cannot be formed.
+    #[error("failed to form junit.xml: {0}")]
+    Junit(#[from] quick_junit::SerializeError),
     /// The verdict cannot be formed.
     #[error("failed to form verdict.json: {0}")]
     Json(#[from] serde_json::Error),
@@ -46,19 +56,25 @@ pub enum ReportError {
     },
 }
 
-/// Judges the run in `folder` and writes `report.html`, `cells.csv` and `verdict.json` beside its records. The same
-/// records give the same bytes.
+/// Judges the run in `folder` and writes every output beside its records. The same records give the same bytes.
 pub fn write(folder: &Path) -> Result<Outputs, ReportError> {
     let run = Run::load(folder)?;
     let verdict = verdict::judge(&run);
-    let mut json = serde_json::to_vec_pretty(&verdict)?;
-    json.push(b'\n');
     Ok(Outputs {
         csv: put(folder, "cells.csv", &super::csv::cells(&verdict)?)?,
-        json: put(folder, "verdict.json", &json)?,
+        json: put(folder, "verdict.json", &json(&verdict)?)?,
+        junit: put(folder, "junit.xml", super::junit::junit(&verdict)?.as_bytes())?,
+        sarif: put(folder, "sarif.json", &json(&super::sarif::sarif(&run, &verdict))?)?,
+        summary: put(folder, "summary.md", super::summary::summary(&run, &verdict).as_bytes())?,
         html: put(folder, "report.html", super::page::render(&run, &verdict)?.as_bytes())?,
         verdict,
     })
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let mut json = serde_json::to_vec_pretty(value)?;
+    json.push(b'\n');
+    Ok(json)
 }
 
 /// Writes beside the old file first, so that whoever is reading never sees half of one.

@@ -141,6 +141,7 @@ impl Scenario {
             why: self.why.clone(),
             sha256: self.sha256.clone(),
             text: self.text.clone(),
+            file: ScenarioRecord::file_of(&self.path),
         }
     }
 

@@ -90,30 +90,39 @@ pub fn plan_mismatch(trial: &TrialRecord) -> Reading<Bytes> {
     if trial.outcome != Outcome::Completed {
         return unavailable("the trial did not run to its end");
     }
-    let longest = |tokens: fn(&RequestRecord) -> u32| {
-        Tokens(trial.requests.iter().map(tokens).max().unwrap_or_default())
-    };
-    let prompt = longest(|request| request.prompt_tokens.0);
-    let context = longest(|request| request.prompt_tokens.0.saturating_add(request.completion_tokens.0));
     let mut entries: BTreeMap<&str, &LedgerEntry> =
         ledger.entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();
     let mut mismatch = Bytes::ZERO;
     for buffer in &plan.buffers {
         let key = buffer.key();
         let allocated = entries.remove(key.as_str()).map_or(Bytes::ZERO, |entry| entry.peak);
-        let context = match buffer.lifetime {
-            Lifetime::PerPrefillChunk => prompt..=prompt,
-            // The last token of a sequence needs no place when nothing follows it, and a stream that is held open runs on.
-            _ => Tokens(context.0.saturating_sub(1))..=Tokens(context.0.saturating_add(HELD_TOKENS.0)),
+        let allowed = planned_range(trial, buffer);
+        mismatch += match allocated < *allowed.start() {
+            true => *allowed.start() - allocated,
+            false => allocated.saturating_sub(*allowed.end()),
         };
-        mismatch += distance(buffer, context, allocated);
     }
     mismatch += entries.values().map(|unplanned| unplanned.peak).sum();
     Reading::Measured(mismatch)
 }
 
-/// How far `allocated` lies outside what `buffer` needs for any of `contexts`.
-fn distance(buffer: &PlannedBuffer, contexts: RangeInclusive<Tokens>, allocated: Bytes) -> Bytes {
+/// The sizes that the plan allows `buffer` to reach in `trial`, from the least to the most.
+pub fn planned_range(trial: &TrialRecord, buffer: &PlannedBuffer) -> RangeInclusive<Bytes> {
+    let longest = |tokens: fn(&RequestRecord) -> u32| {
+        Tokens(trial.requests.iter().map(tokens).max().unwrap_or_default())
+    };
+    let contexts = match buffer.lifetime {
+        Lifetime::PerPrefillChunk => {
+            let prompt = longest(|request| request.prompt_tokens.0);
+            prompt..=prompt
+        }
+        // The last token of a sequence needs no place when nothing follows it, and a stream that is held open runs on.
+        _ => {
+            let context =
+                longest(|request| request.prompt_tokens.0.saturating_add(request.completion_tokens.0));
+            Tokens(context.0.saturating_sub(1))..=Tokens(context.0.saturating_add(HELD_TOKENS.0))
+        }
+    };
     let (least, most) = match &buffer.growth {
         // A step of no tokens cannot be divided by; the buffer then counts as committed at once.
         Some(growth) if growth.tokens.0 > 0 && buffer.lifetime == Lifetime::PerStep => {
@@ -126,7 +135,7 @@ fn distance(buffer: &PlannedBuffer, contexts: RangeInclusive<Tokens>, allocated:
         _ => (buffer.bytes, buffer.bytes),
     };
     let least = if buffer.sequence == 0 { least } else { Bytes::ZERO };
-    if allocated < least { least - allocated } else { allocated.saturating_sub(most) }
+    least..=most
 }
 
 /// What a phase edge leaves without an owner.

@@ -12,7 +12,7 @@
 //! - [`grown`]: a budget on growth, held against a cell.
 //! - `expected`: cells that are known not to run to their end.
 //! - [`growth`], [`transient`]: memory that only grows, and memory that came and went unseen.
-//! - [`responsible`]: the class behind an overage.
+//! - [`buffers`]: each buffer, planned and measured. [`responsible`]: the class and the buffer behind an overage.
 //! - [`levers`]: does each knob move what the plan says?
 //! - [`relative`]: the same cells, held against a baseline.
 //! - [`statistics`]: what that computes with.
@@ -21,6 +21,7 @@
 //! - `columns`, [`table`]: the verdict on a terminal.
 
 pub mod budget;
+pub mod buffers;
 pub mod cell;
 mod columns;
 pub mod device;
@@ -42,6 +43,7 @@ pub mod transient;
 pub mod word;
 
 pub use budget::{Budget, BudgetError};
+pub use buffers::{BufferGroup, buffer_groups};
 pub use cell::CellVerdict;
 pub use device::DeviceVerdict;
 pub use exit::ExitCode;

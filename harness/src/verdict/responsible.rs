@@ -1,18 +1,19 @@
-//! The class behind an overage: the one that exceeds its plan by most, else the largest.
+//! The class behind an overage, and the buffer: the one that exceeds its plan by most, else the largest.
 
-use ledger::{BufferClass, Bytes, MemoryKind, Phase};
+use ledger::{BufferClass, Bytes, MemoryKind, Phase, Role};
 use serde::Serialize;
 
+use super::buffers::{BufferGroup, buffer_groups};
 use super::device::DeviceEdge;
 use super::evidence;
-use crate::number::mib;
+use crate::number::{grouped, mib};
 use crate::record::{PhaseRecord, TrialRecord};
 
 /// Part of resident memory from which on an excess over the plan explains more than sheer size does.
 const TELLING_PART: u64 = 33;
 
 /// A class that a reader should look at first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Responsible {
     /// The class.
     pub class: BufferClass,
@@ -22,18 +23,70 @@ pub struct Responsible {
     pub over_plan_bytes: Option<i64>,
     /// The phase edge.
     pub phase: Phase,
+    /// The part of the overage that this excess explains, from 0 to 1. `None` where the class is as large as planned, or
+    /// nothing is over.
+    pub overage_share: Option<f64>,
+    /// The buffer of that class. `None` where neither plan nor ledger names one.
+    pub buffer: Option<ResponsibleBuffer>,
+}
+
+/// Buffers of one name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ResponsibleBuffer {
+    /// Target or draft.
+    pub role: Role,
+    /// Their name, with a star for the layer's number.
+    pub name: String,
+    /// The most that they held together.
+    pub bytes: Bytes,
+    /// By how much that is more than the plan allows, where there is a ledger.
+    pub over_plan_bytes: Option<i64>,
+    /// The size in words; `None` where nobody planned them.
+    pub formula: Option<String>,
+}
+
+impl ResponsibleBuffer {
+    /// The buffer of `class` that exceeds its plan by most, else the largest.
+    fn of(trial: &TrialRecord, class: BufferClass) -> Option<ResponsibleBuffer> {
+        let groups = buffer_groups(trial);
+        let of_class = || groups.iter().filter(|group| group.class == class);
+        let excess = |group: &&BufferGroup<'_>| group.over_plan().filter(|excess| *excess > 0);
+        let group = of_class()
+            .filter(|group| excess(group).is_some())
+            .max_by_key(excess)
+            .or_else(|| of_class().next())?;
+        Some(ResponsibleBuffer {
+            role: group.role,
+            name: group.name.clone(),
+            bytes: group.bytes(),
+            over_plan_bytes: group.over_plan(),
+            formula: group.planned.map(|planned| planned.formula.clone()),
+        })
+    }
 }
 
 impl Responsible {
     /// One line for people.
     pub fn sentence(&self) -> String {
         let size = format!("{} holds {} MiB after {}", self.class, mib(self.bytes), self.phase);
-        match self.over_plan_bytes {
-            Some(excess) if excess > 0 => {
-                format!("{size}, {} MiB more than planned", mib(Bytes(excess.unsigned_abs())))
+        match (self.over_plan_bytes, &self.buffer) {
+            (Some(excess), buffer) if excess > 0 => {
+                let size = format!("{size}, {} MiB more than planned", mib(Bytes(excess.unsigned_abs())));
+                match buffer {
+                    Some(buffer) if buffer.over_plan_bytes > Some(0) => {
+                        format!("{size}, in the buffer {}", buffer.name)
+                    }
+                    _ => size,
+                }
             }
             _ => size,
         }
+    }
+
+    /// What part of the overage this is, in words.
+    pub fn share_in_words(&self) -> Option<String> {
+        let share = self.overage_share?;
+        Some(format!("{} % of the overage", grouped(share * 100.0, 0)))
     }
 }
 
@@ -109,12 +162,20 @@ pub fn responsible(
         bytes,
         over_plan_bytes: over_plan(class, bytes),
         phase: edge.phase,
+        overage_share: None,
+        buffer: None,
     };
     let total: Bytes = classes.iter().map(|(_, bytes)| *bytes).sum();
     let telling = overage.min(Bytes(total.0 / TELLING_PART)).max(Bytes(1));
     let candidates = || classes.iter().copied().map(describe);
-    candidates()
+    let found = candidates()
         .filter(|one| one.over_plan_bytes.is_some_and(|excess| excess >= telling.0 as i64))
         .max_by_key(|one| one.over_plan_bytes)
-        .or_else(|| candidates().max_by_key(|one| one.bytes))
+        .or_else(|| candidates().max_by_key(|one| one.bytes))?;
+    let excess = found.over_plan_bytes.filter(|excess| *excess > 0 && overage > Bytes::ZERO);
+    Some(Responsible {
+        overage_share: excess.map(|excess| (excess as f64 / overage.0 as f64).min(1.0)),
+        buffer: ResponsibleBuffer::of(trial, found.class),
+        ..found
+    })
 }

@@ -98,6 +98,7 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
             why: "Both 4B models at three input lengths, small enough for a coffee break.".to_owned(),
             sha256: "5f2c7be8f1a0".to_owned(),
             text: SCENARIO.to_owned(),
+            file: Some("scenarios/quick.yaml".to_owned()),
         },
         started_at: "2026-05-27T09:30:00Z".to_owned(),
         finished_at: Some("2026-05-27T09:34:10Z".to_owned()),
@@ -167,7 +168,8 @@ fn machine() -> MachineCard {
 
 const SCENARIO: &str = "name: quick\nwhy: Both 4B models at three input lengths, small enough for a coffee break.\n\
 models:\n  qwen3-4b: {synthetic: Qwen3-4B, seed: 1}\n  qwen3.5-4b: {synthetic: Qwen3.5-4B, seed: 1}\n\
-axes:\n  maxInputLen: [1024, 4096, 8192]\ntrials: 2\n";
+axes:\n  maxInputLen: [1024, 4096, 8192]\ntrials: 2\nbudgets:\n  - id: qwen3-on-the-edge\n    total: {fail: 2900 MiB}\n\
+  - id: qwen3.5-on-the-edge\n    total: {fail: 2720 MiB}\n";
 
 /// Puts a run on disk, in the form that a sweep leaves behind.
 pub fn write(run: &Run, folder: &Path) {

@@ -56,7 +56,11 @@ fn text(run: &Run, cell: &CellVerdict) -> String {
             budget.id, budget.word, budget.subject
         );
         if let Some(behind) = &budget.responsible {
-            let _ = writeln!(text, "  {}", behind.sentence());
+            let share = behind.share_in_words().map_or_else(String::new, |share| format!(", {share}"));
+            let _ = writeln!(text, "  responsible: {}{share}: {}", behind.class, behind.sentence());
+            if let Some(formula) = behind.buffer.as_ref().and_then(|buffer| buffer.formula.as_ref()) {
+                let _ = writeln!(text, "  its size by the plan: {formula}");
+            }
         }
     }
     if let Some(comparison) = &cell.comparison {

@@ -93,6 +93,15 @@ impl Attribution {
         parts
     }
 
+    /// Bytes of `class`, `unaccounted` with its sign. `None` where it holds nothing, or is not known.
+    pub(super) fn of_class(&self, class: BufferClass) -> Option<i64> {
+        if class == BufferClass::Unaccounted {
+            return self.unaccounted;
+        }
+        let own = self.classes.iter().find(|(other, _)| *other == class);
+        own.map(|(_, bytes)| bytes.signed_difference(Bytes::ZERO))
+    }
+
     /// The largest class.
     pub(super) fn largest(&self) -> Option<(BufferClass, Bytes)> {
         self.classes.iter().copied().max_by_key(|(_, bytes)| *bytes)

@@ -4,20 +4,23 @@ use ledger::{Bytes, Micros};
 use serde::Serialize;
 
 use super::accounts::Accounts;
-use super::buffers::{self, BufferRow};
+use super::classes::{ClassRow, classes};
 use super::conditions::ConditionsTable;
 use super::device::{self, DeviceTimeline, against};
+use super::events::{Event, events};
 use super::falls::Falls;
+use super::interactive;
 use super::log::log_tail;
-use super::overview::{Badge, anchor, worst_trial};
+use super::overview::{Badge, anchor, needs_a_look, worst_trial};
+use super::worst::measured;
 use crate::number::{Shown, at_most, cell as shown, count, grouped, mib, peak_mib, signed_mib};
 use crate::record::{Outcome, Reading, RecordedTrial, Run, SamplerHealth};
-use crate::report::svg::intervals::intervals;
+use crate::report::svg::intervals::{bound_words, intervals};
 use crate::report::svg::series::{Line, series};
 use crate::verdict::budget::{Limit, Subject};
 use crate::verdict::evidence::{LowerBounds, lower_bound, sampled_peak};
 use crate::verdict::observe::ending;
-use crate::verdict::{BudgetResult, CellVerdict, Word};
+use crate::verdict::{BudgetResult, CellVerdict, LeverResult, LeverWord, Word};
 
 /// Requests that are shown.
 const REQUESTS: usize = 24;
@@ -52,13 +55,19 @@ pub(super) struct CellPage {
     waterfall: Option<Falls>,
     accounts: Option<(u32, Accounts)>,
     conditions: Option<(u32, ConditionsTable)>,
-    buffers: Vec<BufferRow>,
-    more_buffers: usize,
+    /// What it holds by class and buffer, and the trial of which that is said.
+    classes: Option<(u32, Vec<ClassRow>)>,
+    /// The levers that move its memory, in words.
+    knobs: Vec<String>,
+    /// False where only what decides is shown, for the page would be too large.
+    whole: bool,
     requests: Vec<RequestLine>,
     drafted: bool,
     more_requests: usize,
     sampler: Option<Sampler>,
     probes: Vec<(String, &'static str, Shown)>,
+    /// The cell, by anchor and label, whose probes are the same and are listed there.
+    probes_as_in: Option<(String, String)>,
     log: Option<(u32, Vec<String>)>,
 }
 
@@ -89,6 +98,10 @@ struct Timeline {
     svg: Option<String>,
     why: Option<String>,
     lower_bound: Option<String>,
+    /// The series for the script.
+    data: Option<String>,
+    /// What changed hands.
+    events: Vec<Event>,
     /// Phase, start, end, exact peak, highest sample, samples.
     rows: Vec<(&'static str, String, String, Shown, String, String)>,
 }
@@ -111,20 +124,28 @@ struct RequestLine {
 struct Sampler {
     trial: u32,
     svg: String,
+    /// Upper bound of an interval in milliseconds, and how many there were.
+    rows: Vec<(String, String)>,
     facts: Vec<(&'static str, String)>,
 }
 
 impl CellPage {
-    pub(super) fn of(run: &Run, cell: &CellVerdict, open: bool) -> CellPage {
+    /// Without `whole`, the charts, the accounts and the requests are left out: they stay in the records.
+    pub(super) fn of(
+        run: &Run,
+        levers: &[LeverResult],
+        cell: &CellVerdict,
+        open: bool,
+        whole: bool,
+    ) -> CellPage {
         let trials: Vec<&RecordedTrial> = run.trials_of(&cell.cell).collect();
         let worst = worst_trial(run, cell);
         let failed = trials.iter().copied().find(|trial| trial.record.outcome != Outcome::Completed);
         // A trial that did not end well says more than the one with the highest peak.
-        let drawn = failed.or(worst);
+        let drawn = failed.or(worst).filter(|_| whole);
         let record = run.record.cells.iter().find(|record| record.id == cell.cell);
-        let plan = worst.and_then(|trial| trial.record.plan.as_ref());
-        let (buffers, more_buffers) = plan.map(buffers::largest).unwrap_or_default();
-        let requests = || trials.iter().flat_map(|trial| request_lines(trial));
+        let timed = if whole { trials.as_slice() } else { &[] };
+        let requests = || timed.iter().flat_map(|trial| request_lines(trial));
         CellPage {
             anchor: anchor(cell),
             id: cell.cell.0.clone(),
@@ -151,20 +172,47 @@ impl CellPage {
             timeline: drawn.map(|trial| timeline(cell, trial)),
             device: cell.device.as_ref().map(device::description),
             device_timeline: drawn.and_then(|trial| DeviceTimeline::of(cell, trial)),
-            waterfall: worst.and_then(|trial| Falls::of(cell, trial)),
+            waterfall: worst.filter(|_| whole).and_then(|trial| Falls::of(cell, trial)),
             conditions: drawn
                 .and_then(|trial| Some((trial.record.trial, ConditionsTable::of(&trial.record)?))),
             accounts: drawn.map(|trial| (trial.record.trial, Accounts::of(trial))),
-            buffers,
-            more_buffers,
+            classes: worst
+                .map(|trial| (trial.record.trial, classes(cell, trial)))
+                .filter(|(_, rows)| !rows.is_empty()),
+            knobs: knobs(levers, cell),
+            whole,
             drafted: requests().any(|request| !request.rounds.is_empty()),
             requests: requests().take(REQUESTS).collect(),
             more_requests: requests().count().saturating_sub(REQUESTS),
             sampler: drawn.map(|trial| sampler(trial.record.trial, &trial.record.sampler)),
             probes: drawn.map(probes).unwrap_or_default(),
+            probes_as_in: None,
             log: failed.map(|trial| (trial.record.trial, log_tail(&trial.record.log_tail))),
         }
     }
+}
+
+/// Lists probes with the first cell that has them: most runs read every cell by the same ones.
+pub(super) fn say_probes_once(cells: &mut [CellPage]) {
+    let Some((first, others)) = cells.split_first_mut() else { return };
+    for cell in others.iter_mut().filter(|cell| !cell.probes.is_empty() && cell.probes == first.probes) {
+        cell.probes.clear();
+        cell.probes_as_in = Some((first.anchor.clone(), first.label.clone()));
+    }
+}
+
+/// What turning a knob did to the memory of cells of this model: the levers that work, those that save most first.
+fn knobs(levers: &[LeverResult], cell: &CellVerdict) -> Vec<String> {
+    let own =
+        levers.iter().filter(|lever| lever.word == LeverWord::Works && lever.group.starts_with(&cell.model));
+    let mut found: Vec<(i64, String)> = own
+        .filter_map(|lever| {
+            let moved = *lever.measured_bytes.measured()?;
+            Some((moved, format!("{}: {} MiB", lever.label(), signed_mib(moved))))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, words)| words).collect()
 }
 
 fn target(name: &str, trials: &[&RecordedTrial]) -> String {
@@ -227,15 +275,11 @@ fn stack_facts(cell: &CellVerdict) -> Vec<(String, Shown, &'static str)> {
 }
 
 fn budget_line(result: &BudgetResult) -> BudgetLine {
-    let is_share = matches!(result.decisive(), Some(Limit::ShareBillionths(_)));
     BudgetLine {
         badge: result.word.into(),
         id: result.id.clone(),
         subject: result.subject.to_string(),
-        measured: shown(&result.measured, |amount| match amount.share() {
-            Some(share) if is_share => format!("{} %", grouped(share * 100.0, 2)),
-            _ => format!("{} MiB", peak_mib(amount.bytes, result.is_lower_bound)),
-        }),
+        measured: measured(result),
         limit: result.decisive().map(|limit| limit.to_string()).unwrap_or_default(),
         margin: result.margin_bytes.map_or_else(
             || "–".to_owned(),
@@ -292,10 +336,13 @@ fn timeline(cell: &CellVerdict, trial: &RecordedTrial) -> Timeline {
         "Resident memory of {}, trial {}, over time: the {exact} is {peak}{against}.",
         cell.label, trial.record.trial
     );
+    let events = events(&trial.record);
     let seconds = |time: Micros| grouped(time.0 as f64 / 1e6, 2);
     let blind = sampled_peak(trial).blind_at;
     Timeline {
         trial: trial.record.trial,
+        data: interactive::data(trial, &lines, &events, needs_a_look(cell.word)),
+        events,
         svg: measured.map(|samples| series(samples, trial, &lines, &finding)),
         why: match &trial.series {
             Reading::Measured(_) => None,
@@ -366,6 +413,12 @@ fn sampler(trial: u32, health: &SamplerHealth) -> Sampler {
     Sampler {
         trial,
         svg: intervals(&health.interval_histogram, &finding),
+        rows: health
+            .interval_histogram
+            .iter()
+            .filter(|(_, ticks)| *ticks > 0)
+            .map(|(bound, ticks)| (bound_words(*bound), count(*ticks)))
+            .collect(),
         facts: vec![
             ("Interval asked for", format!("{} ms", grouped(health.interval_us.as_millis().0, 1))),
             ("Samples", count(health.samples)),

@@ -22,6 +22,41 @@ pub(super) struct Falls {
     edges: String,
     /// What is not attributed, in words.
     remainder: String,
+    /// The numbers of the chart.
+    rows: Vec<FallRow>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct FallRow {
+    name: String,
+    size: String,
+    /// What the parts so far come to.
+    reached: String,
+    /// True for what they all come to.
+    sum: bool,
+}
+
+fn rows(falls: &[Fall]) -> Vec<FallRow> {
+    let mut rows = Vec::new();
+    for fall in falls {
+        let mut reached = fall.from.signed_difference(Bytes::ZERO);
+        for step in &fall.steps {
+            reached += step.bytes;
+            let is_bound = fall.is_lower_bound && reached == fall.peak.signed_difference(Bytes::ZERO);
+            let level = peak_mib(Bytes(reached.max(0).unsigned_abs()), is_bound);
+            rows.push(FallRow {
+                name: step.name.clone(),
+                size: signed_mib(step.bytes),
+                reached: level,
+                sum: false,
+            });
+        }
+        let peak = peak_mib(fall.peak, fall.is_lower_bound);
+        let limit = fall.limit.map_or_else(String::new, |limit| format!(", budget {}", mib(limit)));
+        let name = format!("{}{limit}", fall.peak_name);
+        rows.push(FallRow { name, size: String::new(), reached: peak, sum: true });
+    }
+    rows
 }
 
 impl Falls {
@@ -65,6 +100,7 @@ impl Falls {
         }
         Some(Falls {
             trial: trial.record.trial,
+            rows: rows(&falls),
             svg: waterfall(&falls, &finding(cell, &bounds, &host, on_device.as_ref())),
             edges,
             remainder: match &on_device {

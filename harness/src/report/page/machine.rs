@@ -2,8 +2,8 @@
 
 use ledger::Bytes;
 
-use crate::number::{count, mib};
-use crate::record::{MachineCard, Reading, RunRecord};
+use crate::number::{count, grouped, mib};
+use crate::record::{MachineCard, Reading, Run, RunRecord};
 
 /// Name and value of each fact, in the order of the card.
 pub(super) fn facts(run: &RunRecord) -> Vec<(&'static str, String)> {
@@ -21,6 +21,49 @@ pub(super) fn facts(run: &RunRecord) -> Vec<(&'static str, String)> {
         let from = run.resumed_from.clone().unwrap_or_else(|| "nothing; every trial is new".to_owned());
         facts.push(("Taken over from", from));
     }
+    facts
+}
+
+/// The machine in short, the state that its trials were measured in, and how well they were sampled.
+pub(super) fn fingerprint(run: &Run) -> Vec<(&'static str, String)> {
+    let mut facts: Vec<(&'static str, String)> = Vec::new();
+    if let Some(machine) = &run.record.machine {
+        facts.push((
+            "Machine",
+            format!("{}, {} MiB, kernel {}", machine.cpu, mib(machine.memory_bytes), machine.kernel),
+        ));
+    }
+    let mut hashes: Vec<&str> = run
+        .trials
+        .iter()
+        .filter_map(|trial| Some(trial.record.environment.as_ref()?.sha256.as_str()))
+        .collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let short = |hash: &str| hash.chars().take(12).collect::<String>();
+    facts.push((
+        "Fingerprint",
+        match hashes.as_slice() {
+            [] => "not recorded".to_owned(),
+            [only] => format!("{}, the same in every trial", short(only)),
+            several => format!("{} different ones: trials cannot be compared", several.len()),
+        },
+    ));
+    let health = || run.trials.iter().map(|trial| &trial.record.sampler);
+    let samples: u64 = health().map(|one| one.samples).sum();
+    facts.push((
+        "Sampler",
+        match (samples, health().map(|one| one.longest_gap_us).max()) {
+            (0, _) | (_, None) => "no sample was taken".to_owned(),
+            (_, Some(gap)) => format!(
+                "{} samples, {} ticks missed, longest gap {} ms",
+                count(samples),
+                count(health().map(|one| one.missed_ticks).sum()),
+                grouped(gap.as_millis().0, 1)
+            ),
+        },
+    ));
+    facts.push(("sweep", run.record.program_version.clone()));
     facts
 }
 

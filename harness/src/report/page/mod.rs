@@ -1,6 +1,6 @@
-//! `report.html`: one file, no script, no network. Its text is `reports/template/`, its numbers are made here.
+//! `report.html`: one file, no network, whole without its script. Its text is `reports/template/`, its numbers are made here.
 //!
-//! - `overview`: the tables of cells and budgets. `class_chart`: the chart of all cells.
+//! - `worst`, `matrix`: the first screen. `overview`: the tables of cells and budgets. `class_chart`: the chart of all cells.
 //! - `levers`: what each knob moves, and at what price.
 //! - `cell`: one cell in depth.
 //! - `device`: the device of a cell, and its memory over time.
@@ -8,7 +8,8 @@
 //! - `accounts`: plan, ledger and kernel at each phase edge.
 //! - `conditions`: the machine before a trial and at its end.
 //! - `account`: what logs of other programs say.
-//! - `buffers`: the largest buffers of the plan.
+//! - `classes`: what a cell holds by class and buffer, expected and measured.
+//! - `events`: what changed hands during a trial. `interactive`: the series as data for the script.
 //! - `log`: the last words of a target.
 //! - `machine`: where it ran.
 //! - `policy`: what the page allows itself.
@@ -17,17 +18,21 @@
 mod account;
 mod accounts;
 mod attribution;
-mod buffers;
 mod cell;
 mod class_chart;
+mod classes;
 mod conditions;
 mod device;
+mod events;
 mod falls;
+mod interactive;
 mod levers;
 mod log;
 mod machine;
+mod matrix;
 mod overview;
 mod policy;
 mod render;
+mod worst;
 
 pub use render::render;

@@ -113,8 +113,13 @@ pub(super) fn axis_names(verdict: &RunVerdict, bases: &[(String, String)]) -> Ve
     names
 }
 
+/// True for a cell that a reader has to look at.
+pub(super) fn needs_a_look(word: Word) -> bool {
+    !matches!(word, Word::Pass | Word::NoBudget)
+}
+
 /// What a cell changes: its name and values, else its values alone.
-fn changed(cell: &CellVerdict, axes: &[String], bases: &[(String, String)]) -> (String, String) {
+pub(super) fn changed(cell: &CellVerdict, axes: &[String], bases: &[(String, String)]) -> (String, String) {
     let told = cell.axes.iter().filter(|axis| {
         let has_a_column = axis.0 == "model" || axes.contains(&axis.0);
         !has_a_column && !bases.contains(axis)
@@ -178,7 +183,7 @@ pub(super) fn cell_row(
         prefill: shown(&cell.prefill_tokens_per_second, |speed| grouped(*speed, 1)),
         decode: shown(&cell.decode_tokens_per_second, |speed| grouped(*speed, 2)),
         accepted: shown_too.drafts.then(|| shown(&cell.acceptance_length, |length| grouped(*length, 2))),
-        reason: cell.reason.clone().filter(|_| !matches!(cell.word, Word::Pass | Word::NoBudget)),
+        reason: cell.reason.clone().filter(|_| needs_a_look(cell.word)),
     }
 }
 

@@ -1,13 +1,17 @@
-//! The page's content security policy: nothing may be loaded or run, and only our own style sheet applies.
+//! The page's content security policy: nothing may be loaded, and only our own style sheet and script apply.
 
 use sha2::{Digest, Sha256};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// The policy for a page whose one style element holds `style`.
-pub(super) fn content_security_policy(style: &str) -> String {
-    let hash = base64(&Sha256::digest(style.as_bytes()));
-    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
+/// The policy for a page whose one style element holds `style` and whose one script holds `script`.
+pub(super) fn content_security_policy(style: &str, script: &str) -> String {
+    let hash = |text: &str| base64(&Sha256::digest(text.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        hash(style),
+        hash(script)
+    )
 }
 
 /// RFC 4648, section 4.

@@ -5,17 +5,27 @@ use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
 
 use super::account::AccountPage;
-use super::cell::CellPage;
+use super::cell::{self, CellPage};
 use super::class_chart::{ClassChart, class_chart};
 use super::levers::{LeverGroup, lever_groups};
-use super::overview::{Badge, BudgetRow, CellRow, Columns, axis_names, budget_row, cell_row};
+use super::matrix::Matrix;
+use super::overview::{Badge, BudgetRow, CellRow, Columns, axis_names, budget_row, cell_row, needs_a_look};
+use super::worst::Worst;
 use super::{machine, policy};
 use crate::record::{ExcludedCell, Run, ScenarioRecord};
 use crate::report::svg::icon::icon;
 use crate::report::svg::palette;
-use crate::verdict::{RunVerdict, Word};
+use crate::report::text;
+use crate::verdict::{CellVerdict, RunVerdict};
 
-const STYLE: &str = include_str!("../../../../reports/template/style.css");
+/// uPlot's own style goes first, so that ours has the last word.
+const STYLE: &str = concat!(
+    include_str!("../../../../reports/template/uplot-1.6.32/uPlot.min.css"),
+    include_str!("../../../../reports/template/style.css")
+);
+const UPLOT: &str = include_str!("../../../../reports/template/uplot-1.6.32/uPlot.iife.min.js");
+const UPLOT_LICENCE: &str = include_str!("../../../../reports/template/uplot-1.6.32/LICENSE");
+const SCRIPT: &str = include_str!("../../../../reports/template/page.js");
 const TEMPLATES: [(&str, &str); 3] = [
     ("report.html", include_str!("../../../../reports/template/report.html")),
     ("cell.html", include_str!("../../../../reports/template/cell.html")),
@@ -25,23 +35,34 @@ const TEMPLATES: [(&str, &str); 3] = [
 /// Up to so many cells are all unfolded; of more, only those that did not pass.
 const UNFOLDED_CELLS: usize = 8;
 
+/// So many cells, the worst first, are shown with their charts; of the others, what decides. That keeps a page of forty
+/// cells below 1.5 MB, and one of four hundred below 8 MB.
+const WHOLE_CELLS: usize = 32;
+
 /// The page as text. The same run gives the same bytes.
 pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_formatter(text::formatter);
+    environment.add_filter("whole", text::whole);
     for (name, text) in TEMPLATES {
         environment.add_template(name, text)?;
     }
     let axes = axis_names(verdict, &run.record.bases);
     let columns = Columns::of(verdict);
     let few = verdict.cells.len() <= UNFOLDED_CELLS;
-    let needs_a_look = |word: Word| !matches!(word, Word::Pass | Word::NoBudget);
-    let cells: Vec<CellPage> =
-        verdict.cells.iter().map(|cell| CellPage::of(run, cell, few || needs_a_look(cell.word))).collect();
+    let cell_page = |(place, cell): (usize, &CellVerdict)| {
+        let open = few || (needs_a_look(cell.word) && place < WHOLE_CELLS);
+        CellPage::of(run, &verdict.levers, cell, open, place < WHOLE_CELLS)
+    };
+    let mut cells: Vec<CellPage> = verdict.cells.iter().enumerate().map(cell_page).collect();
+    cell::say_probes_once(&mut cells);
+    let script = script();
     let record = &run.record;
     let page = Page {
-        policy: policy::content_security_policy(STYLE),
+        policy: policy::content_security_policy(STYLE, &script),
         style: STYLE,
+        script,
         patterns: palette::definitions(),
         scenario: &record.scenario,
         started_at: &record.started_at,
@@ -65,16 +86,26 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
             .filter_map(|lever| Some((lever.axis.as_str(), lever.why.as_deref()?)))
             .collect(),
         account: run.account.as_ref().map(AccountPage::of),
+        worst: Worst::of(run, verdict),
+        matrix: Matrix::of(run, verdict, &axes),
         axes,
         budgets: verdict.budgets.iter().map(budget_row).collect(),
         chart: class_chart(run, verdict),
         cells,
         excluded: &record.excluded,
         machine: machine::facts(record),
+        fingerprint: machine::fingerprint(run),
         trials_per_cell: record.trials_per_cell,
         run_name: run.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
     };
     environment.get_template("report.html")?.render(Value::from(Serde(&page)))
+}
+
+/// The one script: uPlot without the line that names its home, for a page must not look as if it loaded something, with its
+/// licence, and then ours.
+fn script() -> String {
+    let uplot = UPLOT.split_once('\n').map_or(UPLOT, |(_, code)| code);
+    format!("/* uPlot 1.6.32. {} */\n{uplot}\n{SCRIPT}", UPLOT_LICENCE.trim_end())
 }
 
 /// What the template is given.
@@ -82,6 +113,7 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
 struct Page<'a> {
     policy: String,
     style: &'static str,
+    script: String,
     patterns: String,
     scenario: &'a ScenarioRecord,
     started_at: &'a str,
@@ -95,6 +127,8 @@ struct Page<'a> {
     problems: &'a [String],
     /// What logs say, where the run was imported.
     account: Option<AccountPage>,
+    worst: Worst,
+    matrix: Matrix,
     axes: Vec<String>,
     rows: Vec<CellRow>,
     /// True where axes are tried one at a time.
@@ -110,6 +144,8 @@ struct Page<'a> {
     cells: Vec<CellPage>,
     excluded: &'a [ExcludedCell],
     machine: Vec<(&'static str, String)>,
+    /// What decides whether another run may be compared with this one, and how well it was sampled.
+    fingerprint: Vec<(&'static str, String)>,
     trials_per_cell: u32,
     run_name: String,
 }

@@ -1,6 +1,8 @@
-//! Elements of a drawing.
+//! Elements of a drawing. Names in it go the way of every text of a page: what must not be shown is cut.
 
 use std::fmt::Write;
+
+use crate::report::text::tame;
 
 /// Where a text stands relative to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +33,7 @@ impl Drawing {
             length(height),
             length(width),
             length(height),
-            escape(finding)
+            escape(&tame(&shortened(finding, 400)))
         );
         drawing
     }
@@ -94,7 +96,7 @@ impl Drawing {
             length(x),
             length(y),
             escape(class),
-            escape(text)
+            escape(&tame(text))
         );
     }
 

@@ -21,10 +21,9 @@ pub fn intervals(histogram: &[(Micros, u64)], finding: &str) -> String {
     let scale = Scale::new(most as f64, WIDTH - LEFT - RIGHT, 4);
     for (index, (bound, ticks)) in histogram.iter().enumerate() {
         let top = index as f64 * ROW + 2.0;
-        let bound = if bound.0 >= LONGEST_SHOWN_US {
-            "longer".to_owned()
-        } else {
-            format!("≤ {} ms", grouped(bound.as_millis().0, usize::from(bound.0 % 1000 != 0)))
+        let bound = match bound_words(*bound) {
+            words if bound.0 >= LONGEST_SHOWN_US => words,
+            words => format!("≤ {words} ms"),
         };
         drawing.text(LEFT - 8.0, top + 13.0, Anchor::End, "tick", &bound);
         if *ticks > 0 {
@@ -33,4 +32,12 @@ pub fn intervals(histogram: &[(Micros, u64)], finding: &str) -> String {
         drawing.text(WIDTH, top + 13.0, Anchor::End, "tick", &count(*ticks));
     }
     drawing.finish()
+}
+
+/// The upper bound of a bucket in milliseconds, without the unit.
+pub fn bound_words(bound: Micros) -> String {
+    match bound.0 >= LONGEST_SHOWN_US {
+        true => "longer".to_owned(),
+        false => grouped(bound.as_millis().0, usize::from(bound.0 % 1000 != 0)),
+    }
 }

@@ -71,16 +71,13 @@ impl Kind {
         }
     }
 
-    /// A small square of this look, for legends and tables.
+    /// A small square of this look, for legends and tables: one of those that [`definitions`] has.
     pub fn swatch(self) -> String {
-        let fill = self.fill();
-        format!(
-            "<svg class=\"swatch\" width=\"12\" height=\"12\" aria-hidden=\"true\"><rect width=\"12\" height=\"12\" rx=\"2\" {fill}/></svg>"
-        )
+        format!("<svg class=\"swatch\" aria-hidden=\"true\"><use href=\"#s-{}\"/></svg>", self.slug())
     }
 }
 
-/// The patterns that a page's charts refer to, once a page.
+/// The patterns and swatches that a page refers to, once a page.
 pub fn definitions() -> String {
     let mut out = String::from("<svg class=\"defs\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs>");
     for kind in Kind::all() {
@@ -92,6 +89,13 @@ pub fn definitions() -> String {
             out,
             "<pattern id=\"p-{slug}\" width=\"8\" height=\"8\" patternUnits=\"userSpaceOnUse\">\
              <rect width=\"8\" height=\"8\" class=\"k-{slug}\"/><path d=\"{path}\" class=\"pt pt-{slug}\"/></pattern>"
+        );
+    }
+    for kind in Kind::all() {
+        let (slug, fill) = (kind.slug(), kind.fill());
+        let _ = write!(
+            out,
+            "<symbol id=\"s-{slug}\"><rect width=\"12\" height=\"12\" rx=\"2\" {fill}/></symbol>"
         );
     }
     out.push_str("</defs></svg>");
