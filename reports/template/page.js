@@ -32,7 +32,7 @@ function around(plot, data) {
       ctx.fillRect(x(from / 1000), bbox.top, x(to / 1000) - x(from / 1000), bbox.height);
     })),
     above: () => clipped(() => {
-      ctx.font = `${12 * ratio}px system-ui, sans-serif`; ctx.textBaseline = "alphabetic";
+      ctx.font = `${12 * ratio}px system-ui, sans-serif`; ctx.textBaseline = "alphabetic"; ctx.textAlign = "left";
       let free = -Infinity;
       for (const [name, from, to, peak] of data.phases) {
         const start = Math.max(x(from / 1000), bbox.left), end = x(to / 1000);

@@ -118,7 +118,7 @@ fn behind(run: &Run, cell: &CellVerdict) -> Option<Behind> {
     if let Some(blamed) = blamed {
         let of_peak = || {
             let peak = cell.held_peak().measured().copied()?;
-            Some(part_of_peak(blamed.bytes, peak))
+            Some(format!("the largest, {}", part_of_peak(blamed.bytes, peak)))
         };
         return Some(Behind {
             swatch: Kind::Class(blamed.class).swatch(),
@@ -134,7 +134,7 @@ fn behind(run: &Run, cell: &CellVerdict) -> Option<Behind> {
         swatch: Kind::Class(class).swatch(),
         class: class.name(),
         anchor: class_anchor(cell, class),
-        share: part_of_peak(bytes, found.peak),
+        share: format!("the largest, {}", part_of_peak(bytes, found.peak)),
         buffer: None,
     })
 }
