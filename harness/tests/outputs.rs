@@ -8,9 +8,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use harness::baseline::Baseline;
 use harness::record::{BudgetLimit, Outcome, Reading, Run};
 use harness::report::page::render;
 use harness::report::{self, junit::junit, sarif::sarif, summary::summary};
+use harness::scenario::Condition;
 use harness::verdict::{Word, judge};
 use ledger::{BufferClass, Bytes, LedgerEntry, MemoryKind, Phase, Role};
 use sample_run::{Fate, Model, for_each_trial, run, run_of, write};
@@ -125,6 +127,41 @@ fn a_planted_growth_is_named_by_every_output() {
 }
 
 #[test]
+fn a_planted_growth_is_named_against_a_baseline_alone() {
+    let mut before =
+        run_of(&[(Model::Qwen35, 4096, Fate::Completes), (Model::Qwen35, 1024, Fate::Completes)]);
+    let mut run = planted();
+    for run in [&mut before, &mut run] {
+        run.record.budgets.clear();
+    }
+    let mut baseline = Baseline::new("a-board".to_owned());
+    baseline.take_up(&before);
+    run.baseline = Some(baseline);
+    let verdict = judge(&run);
+    assert_eq!((verdict.word, verdict.exit_code.code()), (Word::Regression, 3));
+    assert_eq!(verdict.cells[0].cell, run.record.cells[0].id);
+
+    let html = render(&run, &verdict).unwrap();
+    let (first, rest) = html.split_once("id=\"cells\"").unwrap();
+    let (_, first) = first.split_once("id=\"worst\"").unwrap();
+    for said in ["rollback</a>", "+64.0 MiB against the baseline", "update_log", "FAIL (regression)"] {
+        assert!(first.contains(said), "{said}: {first}");
+    }
+    let (_, body) = rest.split_once("--rollback\" class=\"blamed\">").unwrap();
+    assert!(body.split_once("</tbody>").unwrap().0.contains("<td class=\"over\">+64.0</td>"));
+    assert!(
+        junit(&verdict)
+            .unwrap()
+            .contains("responsible: target/rollback/3/update_log is new and takes 64.0 MiB")
+    );
+    let sarif = serde_json::to_string(&sarif(&run, &verdict)).unwrap();
+    assert!(sarif.contains("\"ruleId\":\"baseline\"") && sarif.contains("target/rollback/3/update_log"));
+    let summary = summary(&run, &verdict);
+    let row = "| `target/rollback/3/update_log` | rollback | – | 64.0 MiB | +64.0 MiB |";
+    assert!(summary.contains(row), "{summary}");
+}
+
+#[test]
 fn an_output_can_be_printed_and_a_job_gets_its_summary() {
     let folder = tempfile::tempdir().unwrap();
     write(&planted(), folder.path());
@@ -226,7 +263,7 @@ fn hostile_names_stay_names() {
     run.record.scenario.name = hostile.clone();
     run.record.scenario.text = format!("{hostile}\n/home/somebody/secret/place.yaml TOKEN=abc");
     run.record.budgets.iter_mut().for_each(|budget| {
-        budget.when.clear();
+        budget.when = Condition::default();
         budget.id = format!("{hostile}{}", budget.id);
         budget.why.clone_from(&hostile);
     });

@@ -3,7 +3,9 @@
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::text::tame;
-use crate::verdict::{BudgetResult, CellVerdict, LeverResult, LeverWord, RunVerdict, Word};
+use crate::verdict::{
+    BudgetResult, CellVerdict, Comparison, ExitCode, LeverResult, LeverWord, RunVerdict, Word,
+};
 
 /// The report as text. It has no times: the same verdict gives the same bytes.
 pub fn junit(verdict: &RunVerdict) -> Result<String, SerializeError> {
@@ -22,7 +24,26 @@ fn suite(cell: &CellVerdict) -> TestSuite {
     suite.add_property(("cell", cell.cell.0.as_str()));
     suite.add_test_case(trials(cell));
     suite.add_test_cases(cell.budgets.iter().map(|result| budget(cell, result)));
+    suite.add_test_cases(cell.comparison.iter().map(|comparison| baseline(cell, comparison)));
     suite
+}
+
+/// Whether the cell needs more than its baseline.
+fn baseline(cell: &CellVerdict, comparison: &Comparison) -> TestCase {
+    let reason = comparison.reason.as_deref().unwrap_or_default();
+    let status = match comparison.word {
+        None | Some(Word::Skipped) => TestCaseStatus::skipped(),
+        Some(word @ Word::Regression) => {
+            let mut status = not_passed(NonSuccessKind::Failure, word.text(), reason);
+            if let Some(responsible) = comparison.responsible() {
+                status.set_description(tame(&format!("responsible: {responsible}\n")));
+            }
+            status
+        }
+        Some(word) if word.exit_code() == ExitCode::Pass => TestCaseStatus::success(),
+        Some(word) => not_passed(NonSuccessKind::Error, word.text(), reason),
+    };
+    case("baseline", cell, status)
 }
 
 /// Whether the cell could be measured at all.

@@ -13,7 +13,8 @@ const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 pub fn sarif(run: &Run, verdict: &RunVerdict) -> Value {
     let of_cell = |cell: &CellVerdict| {
         let unmet = cell.budgets.iter().filter_map(|budget| Some((budget, level(budget.word)?)));
-        unmet.map(|(budget, level)| result(run, cell, budget, level)).collect::<Vec<Value>>()
+        let of_budgets = unmet.map(|(budget, level)| result(run, cell, budget, level));
+        of_budgets.chain(regression(run, cell)).collect::<Vec<Value>>()
     };
     json!({
         "$schema": SCHEMA,
@@ -22,7 +23,7 @@ pub fn sarif(run: &Run, verdict: &RunVerdict) -> Value {
             "tool": {"driver": {
                 "name": "sweep",
                 "version": run.record.program_version,
-                "rules": verdict.budgets.iter().map(rule).collect::<Vec<Value>>(),
+                "rules": verdict.budgets.iter().map(rule).chain([baseline_rule()]).collect::<Vec<Value>>(),
             }},
             "results": verdict.cells.iter().flat_map(of_cell).collect::<Vec<Value>>(),
         }],
@@ -46,21 +47,55 @@ fn rule(budget: &BudgetSummary) -> Value {
     })
 }
 
+fn baseline_rule() -> Value {
+    json!({
+        "id": BASELINE,
+        "shortDescription": {"text": "no more memory than the baseline"},
+        "fullDescription": {"text": "What a board is known to need is reviewed; more than that is a regression."},
+    })
+}
+
 fn result(run: &Run, cell: &CellVerdict, budget: &BudgetResult, level: &str) -> Value {
     let reason = budget.reason.as_deref().unwrap_or_default();
     let class = budget.responsible.as_ref().map_or("", |behind| behind.class.name());
+    let text = format!("{}: {}: {reason}", budget.word, cell.label);
+    let line = line_of(&run.record.scenario.text, &budget.id);
+    finding(run, cell, Finding { rule: &budget.id, level, text, class, line })
+}
+
+/// The rule of a cell that needs more than its baseline, which has no line of its own in the scenario.
+const BASELINE: &str = "baseline";
+
+fn regression(run: &Run, cell: &CellVerdict) -> Option<Value> {
+    let comparison = cell.comparison.as_ref().filter(|one| one.word == Some(Word::Regression))?;
+    let responsible = comparison.responsible().unwrap_or_default();
+    let reason = comparison.reason.as_deref().unwrap_or_default();
+    let text = format!("{}: {}: {reason}; {responsible}", Word::Regression, cell.label);
+    let class = comparison.buffers.first().map_or("", |change| change.class.name());
+    Some(finding(run, cell, Finding { rule: BASELINE, level: "error", text, class, line: 1 }))
+}
+
+/// What a result says, and of what.
+struct Finding<'a> {
+    rule: &'a str,
+    level: &'a str,
+    text: String,
+    class: &'a str,
+    line: usize,
+}
+
+fn finding(run: &Run, cell: &CellVerdict, found: Finding<'_>) -> Value {
+    let Finding { rule, level, text, class, line } = found;
+    let file = run.record.scenario.file.as_deref().unwrap_or("scenario.yaml");
     json!({
-        "ruleId": tame(&budget.id),
+        "ruleId": tame(rule),
         "level": level,
-        "message": {"text": tame(&format!("{}: {}: {reason}", budget.word, cell.label))},
+        "message": {"text": tame(&text)},
         "locations": [{
-            "physicalLocation": {
-                "artifactLocation": {"uri": uri(run.record.scenario.file.as_deref().unwrap_or("scenario.yaml"))},
-                "region": {"startLine": line_of(&run.record.scenario.text, &budget.id)},
-            },
+            "physicalLocation": {"artifactLocation": {"uri": uri(file)}, "region": {"startLine": line}},
             "logicalLocations": [{"name": tame(&cell.label), "fullyQualifiedName": format!("{}/{class}", cell.cell.0)}],
         }],
-        "partialFingerprints": {"cellAndBudget/v1": tame(&format!("{}/{}", cell.cell.0, budget.id))},
+        "partialFingerprints": {"cellAndBudget/v1": tame(&format!("{}/{rule}", cell.cell.0))},
     })
 }
 

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use ledger::Bytes;
+
 use super::svg::draw::shortened;
 use super::text::tame;
 use crate::number::{mib, peak_mib, signed_mib};
 use crate::record::{Reading, Run};
-use crate::verdict::{BudgetResult, CellVerdict, RunVerdict, Word, buffer_groups};
+use crate::verdict::{BudgetResult, BufferChange, CellVerdict, ExitCode, RunVerdict, Word, buffer_groups};
 
 /// Cells that are listed: the summary of a job may have 1 MiB, and a comment 65,536 letters.
 const CELLS: usize = 100;
@@ -27,9 +29,10 @@ pub fn summary(run: &Run, verdict: &RunVerdict) -> String {
     for problem in verdict.problems.iter().take(BUFFERS) {
         let _ = write!(out, "\n> {}\n", plain(problem));
     }
-    let bad = |cell: &&CellVerdict| !matches!(cell.word, Word::Pass | Word::NoBudget);
+    let bad = |cell: &&CellVerdict| cell.word.exit_code() != ExitCode::Pass || cell.word == Word::Warn;
     table(&mut out, "Worst first", verdict.cells.iter().filter(bad));
     buffers(&mut out, run, verdict);
+    grown(&mut out, verdict);
     if verdict.cells.iter().any(|cell| !bad(&cell)) {
         let total = verdict.cells.iter().filter(|cell| !bad(cell)).count();
         let _ = write!(out, "\n<details><summary>{total} within budget</summary>\n");
@@ -71,12 +74,14 @@ fn row(cell: &CellVerdict) -> String {
     let over = lead
         .and_then(|result| result.margin_bytes)
         .map_or_else(|| "–".to_owned(), |margin| format!("{} MiB", signed_mib(-margin)));
-    let behind = match lead.and_then(|result| result.responsible.as_ref()) {
-        Some(behind) => {
+    let grown = cell.comparison.as_ref().filter(|_| cell.word == Word::Regression);
+    let behind = match (lead.and_then(|result| result.responsible.as_ref()), grown) {
+        (None, Some(comparison)) => plain(&comparison.responsible().unwrap_or_default()),
+        (Some(behind), _) => {
             let share = behind.share_in_words().map_or_else(String::new, |share| format!(", {share}"));
             format!("**{}**{share}", plain(behind.class.name()))
         }
-        None => plain(cell.reason.as_deref().filter(|_| cell.word > Word::Pass).unwrap_or_default()),
+        (None, None) => plain(cell.reason.as_deref().filter(|_| cell.word > Word::Pass).unwrap_or_default()),
     };
     format!(
         "| {} {} | {} | {} | {size} | {limit} | {over} | {behind} |\n",
@@ -123,6 +128,40 @@ fn buffers(out: &mut String, run: &Run, verdict: &RunVerdict) {
     }
 }
 
+/// The buffers that grew most against the baseline, over all cells.
+fn grown(out: &mut String, verdict: &RunVerdict) {
+    let mut changes: Vec<(&CellVerdict, &BufferChange)> = verdict
+        .cells
+        .iter()
+        .flat_map(|cell| {
+            cell.comparison.iter().flat_map(move |one| one.buffers.iter().map(move |it| (cell, it)))
+        })
+        .collect();
+    if changes.is_empty() {
+        return;
+    }
+    // Those that grew alike stay in the order of the cells.
+    changes.sort_by_key(|(_, change)| std::cmp::Reverse(change.growth_bytes()));
+    out.push_str("\n### Buffers against the baseline\n\n| Cell | Buffer | Class | Before | Now | Change |\n|---|---|---|--:|--:|--:|\n");
+    let size =
+        |bytes: Option<Bytes>| bytes.map_or_else(|| "–".to_owned(), |bytes| format!("{} MiB", mib(bytes)));
+    for (cell, change) in changes.iter().take(BUFFERS) {
+        let _ = writeln!(
+            out,
+            "| {} | `{}` | {} | {} | {} | {} MiB |",
+            plain(&cell.label),
+            code(&change.buffer),
+            plain(change.class.name()),
+            size(change.before_bytes),
+            size(change.after_bytes),
+            signed_mib(change.growth_bytes())
+        );
+    }
+    if changes.len() > BUFFERS {
+        let _ = write!(out, "\nand {} more, in the report\n", changes.len() - BUFFERS);
+    }
+}
+
 fn levers(out: &mut String, verdict: &RunVerdict) {
     if verdict.levers.is_empty() {
         return;
@@ -149,9 +188,9 @@ fn levers(out: &mut String, verdict: &RunVerdict) {
 
 fn sign(word: Word) -> &'static str {
     match word {
-        Word::Pass => "✅",
-        Word::NoBudget => "➖",
-        Word::Warn | Word::Inconclusive | Word::Interrupted => "⚠️",
+        Word::Pass | Word::Improved | Word::Expected => "✅",
+        Word::NoBudget | Word::Skipped => "➖",
+        Word::Warn | Word::Inconclusive | Word::Incomparable | Word::Interrupted => "⚠️",
         _ => "❌",
     }
 }

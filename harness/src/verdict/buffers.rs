@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{BufferClass, Bytes, LedgerEntry, Lifetime, PlannedBuffer, Role, buffer_key};
+use ledger::{BufferClass, Bytes, LedgerEntry, Lifetime, PlannedBuffer, Role};
 
 use super::evidence;
 use crate::record::TrialRecord;
@@ -91,7 +91,7 @@ pub fn buffer_groups(trial: &TrialRecord) -> Vec<BufferGroup<'_>> {
         group.measured = group.measured.map(|measured| measured + held);
     }
     for entry in entries.into_values() {
-        let name = without_layer(name_of(entry), entry.layer);
+        let name = group_name(&entry.key);
         let is_same = |group: &&mut BufferGroup<'_>| {
             group.planned.is_none()
                 && (group.role, group.class, group.name.as_str()) == (entry.role, entry.class, name.as_str())
@@ -116,14 +116,20 @@ pub fn buffer_groups(trial: &TrialRecord) -> Vec<BufferGroup<'_>> {
     groups
 }
 
-/// The buffer's own name, from the key under which the ledger keeps it.
-fn name_of(entry: &LedgerEntry) -> &str {
-    let before = buffer_key(entry.role, entry.class, entry.layer, "", 0);
-    let name = entry.key.strip_prefix(&before).unwrap_or(&entry.key);
-    match name.rsplit_once('#') {
-        Some((name, sequence)) if sequence.bytes().all(|digit| digit.is_ascii_digit()) => name,
+/// The name of the group that the buffer with the ledger's key `key` is in: `target/kv_cache/3/keys#1` is one of `keys`.
+pub fn group_name(key: &str) -> String {
+    // Role and class.
+    let name = key.splitn(3, '/').nth(2).unwrap_or(key);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    let (layer, name) = match name.split_once('/') {
+        Some((layer, name)) if is_number(layer) => (layer.parse().ok(), name),
+        _ => (None, name),
+    };
+    let name = match name.rsplit_once('#') {
+        Some((name, sequence)) if is_number(sequence) => name,
         _ => name,
-    }
+    };
+    without_layer(name, layer)
 }
 
 /// The name with the layer's number replaced.
@@ -132,4 +138,25 @@ fn without_layer(name: &str, layer: Option<u32>) -> String {
     let number = layer.to_string();
     let parts = name.split('.').map(|part| if part == number { "*" } else { part });
     parts.collect::<Vec<&str>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_leads_to_its_group() {
+        for (key, name) in [
+            ("target/rollback/3/updates", "updates"),
+            ("draft/kv_cache/0/keys#12", "keys"),
+            (
+                "target/weights.linear/7/model.layers.7.mlp.up_proj.weight",
+                "model.layers.*.mlp.up_proj.weight",
+            ),
+            ("target/logits/scores", "scores"),
+            ("odd", "odd"),
+        ] {
+            assert_eq!(group_name(key), name);
+        }
+    }
 }

@@ -43,7 +43,7 @@ pub mod transient;
 pub mod word;
 
 pub use budget::{Budget, BudgetError};
-pub use buffers::{BufferGroup, buffer_groups};
+pub use buffers::{BufferGroup, buffer_groups, group_name};
 pub use cell::CellVerdict;
 pub use device::DeviceVerdict;
 pub use exit::ExitCode;

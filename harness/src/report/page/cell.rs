@@ -4,6 +4,7 @@ use ledger::{Bytes, Micros};
 use serde::Serialize;
 
 use super::accounts::Accounts;
+use super::baseline::Against;
 use super::classes::{ClassRow, classes};
 use super::conditions::ConditionsTable;
 use super::device::{self, DeviceTimeline, against};
@@ -57,6 +58,8 @@ pub(super) struct CellPage {
     conditions: Option<(u32, ConditionsTable)>,
     /// What it holds by class and buffer, and the trial of which that is said.
     classes: Option<(u32, Vec<ClassRow>)>,
+    /// What it came to against the baseline, where there is one.
+    against: Option<Against>,
     /// The levers that move its memory, in words.
     knobs: Vec<String>,
     /// False where only what decides is shown, for the page would be too large.
@@ -179,6 +182,7 @@ impl CellPage {
             classes: worst
                 .map(|trial| (trial.record.trial, classes(cell, trial)))
                 .filter(|(_, rows)| !rows.is_empty()),
+            against: cell.comparison.as_ref().map(Against::of),
             knobs: knobs(levers, cell),
             whole,
             drafted: requests().any(|request| !request.rounds.is_empty()),

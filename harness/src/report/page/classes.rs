@@ -1,11 +1,13 @@
 //! What a cell holds by class, and within each class by buffer: expected, measured, and how it grows.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use ledger::{Backing, BufferClass, Bytes, ElementType, Lifetime, MemoryKind, Role};
 use serde::Serialize;
 
 use super::attribution::Attribution;
+use super::baseline::{blamed, changes};
 use super::overview::{anchor, needs_a_look};
 use crate::number::{count, mib, signed_mib};
 use crate::record::RecordedTrial;
@@ -29,6 +31,9 @@ pub(super) struct ClassRow {
     measured: String,
     over: String,
     is_over: bool,
+    /// By how much its buffers changed against the baseline.
+    change: String,
+    grew: bool,
     slope: String,
     buffers: Vec<BufferRow>,
     /// How many buffers more there are, and what they hold together.
@@ -44,6 +49,8 @@ struct BufferRow {
     measured: String,
     over: String,
     is_over: bool,
+    change: String,
+    grew: bool,
     slope: String,
     formula: String,
     /// Shape, element type, and where and how long it is held.
@@ -58,7 +65,8 @@ pub(super) fn class_anchor(cell: &CellVerdict, class: BufferClass) -> String {
 /// Every class of `trial`: that behind an overage first, then by what is over the plan, then by size.
 pub(super) fn classes(cell: &CellVerdict, trial: &RecordedTrial) -> Vec<ClassRow> {
     let groups = buffer_groups(&trial.record);
-    let blamed = cell.leading_budget().and_then(|result| Some(result.responsible.as_ref()?.class));
+    let blamed = blamed(cell);
+    let changes = changes(cell);
     let peak = Attribution::of(trial, MemoryKind::Host);
     let mut found: Vec<(Reverse<(bool, i64, i64)>, ClassRow)> = Vec::new();
     for class in BufferClass::ALL.iter().copied() {
@@ -76,8 +84,13 @@ pub(super) fn classes(cell: &CellVerdict, trial: &RecordedTrial) -> Vec<ClassRow
             (false, true) => MOST,
             (false, false) => MOST_OF_PASSED,
         };
-        // Those over their plan first, for a long list hides them.
-        own.sort_by_key(|group| Reverse((group.over_plan().unwrap_or_default().max(0), group.bytes())));
+        // Those over their plan first, then those that grew, for a long list hides them.
+        own.sort_by_key(|group| {
+            let grown = change_of(&changes, group).max(0);
+            Reverse((group.over_plan().unwrap_or_default().max(0), grown, group.bytes()))
+        });
+        let of_class = changes.iter().filter(|((other, _), _)| *other == class);
+        let change: i64 = of_class.map(|(_, change)| *change).sum();
         let rest: Bytes = own.iter().skip(most).map(|group| group.bytes()).sum();
         let row = ClassRow {
             name: class.name(),
@@ -95,8 +108,14 @@ pub(super) fn classes(cell: &CellVerdict, trial: &RecordedTrial) -> Vec<ClassRow
             },
             over: over.map_or_else(|| "–".to_owned(), signed_mib),
             is_over: over.is_some_and(|over| over > 0),
+            change: signed_mib(change),
+            grew: change > 0,
             slope: slope_of_all(&own),
-            buffers: own.iter().take(most).map(|group| buffer_row(group)).collect(),
+            buffers: own
+                .iter()
+                .take(most)
+                .map(|group| buffer_row(group, change_of(&changes, group)))
+                .collect(),
             more: (own.len() > most).then(|| (own.len() - most, mib(rest))),
         };
         let bytes =
@@ -127,7 +146,11 @@ fn slope_words(slope: Option<(Bytes, &'static str)>) -> String {
     slope.map_or_else(|| "–".to_owned(), |(bytes, of)| format!("{} B a {of}", count(bytes.0)))
 }
 
-fn buffer_row(group: &BufferGroup<'_>) -> BufferRow {
+fn change_of(changes: &BTreeMap<(BufferClass, String), i64>, group: &BufferGroup<'_>) -> i64 {
+    changes.get(&(group.class, group.name.clone())).copied().unwrap_or_default()
+}
+
+fn buffer_row(group: &BufferGroup<'_>, change: i64) -> BufferRow {
     let kind = group.planned.map_or_else(
         || "not in the plan".to_owned(),
         |planned| {
@@ -162,6 +185,8 @@ fn buffer_row(group: &BufferGroup<'_>) -> BufferRow {
         measured: group.measured.map_or_else(|| "n/a".to_owned(), mib),
         over: group.over_plan().map_or_else(|| "–".to_owned(), signed_mib),
         is_over: group.over_plan().is_some_and(|over| over > 0),
+        change: signed_mib(change),
+        grew: change > 0,
         slope: slope_words(group.slope()),
         formula: group.planned.map(|planned| planned.formula.clone()).unwrap_or_default(),
         kind,

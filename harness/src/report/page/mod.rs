@@ -5,6 +5,7 @@
 //! - `cell`: one cell in depth.
 //! - `device`: the device of a cell, and its memory over time.
 //! - `attribution`: which classes stand behind a peak. `falls`: how they add up to it.
+//! - `baseline`: a cell against its baseline.
 //! - `accounts`: plan, ledger and kernel at each phase edge.
 //! - `conditions`: the machine before a trial and at its end.
 //! - `account`: what logs of other programs say.
@@ -18,6 +19,7 @@
 mod account;
 mod accounts;
 mod attribution;
+mod baseline;
 mod cell;
 mod class_chart;
 mod classes;

@@ -8,7 +8,7 @@ use crate::record::{RecordedTrial, Run};
 use crate::report::svg::gauge::gauge;
 use crate::report::svg::icon::icon;
 use crate::verdict::budget::Subject;
-use crate::verdict::{BudgetSummary, CellVerdict, LeverWord, RunVerdict, Word};
+use crate::verdict::{BudgetSummary, CellVerdict, ExitCode, LeverWord, RunVerdict, Word};
 
 /// A verdict's word with its looks.
 #[derive(Debug, Clone, Serialize)]
@@ -115,7 +115,7 @@ pub(super) fn axis_names(verdict: &RunVerdict, bases: &[(String, String)]) -> Ve
 
 /// True for a cell that a reader has to look at.
 pub(super) fn needs_a_look(word: Word) -> bool {
-    !matches!(word, Word::Pass | Word::NoBudget)
+    word.exit_code() != ExitCode::Pass || word == Word::Warn
 }
 
 /// What a cell changes: its name and values, else its values alone.

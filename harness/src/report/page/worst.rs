@@ -4,13 +4,14 @@ use ledger::{Bytes, MemoryKind};
 use serde::Serialize;
 
 use super::attribution::Attribution;
+use super::baseline::grown_most;
 use super::classes::class_anchor;
 use super::overview::{Badge, anchor, needs_a_look, worst_trial};
 use crate::number::{Shown, at_least, cell as shown, grouped, mib, peak_mib, signed_mib};
 use crate::record::Run;
 use crate::report::svg::palette::Kind;
 use crate::verdict::budget::Limit;
-use crate::verdict::{BudgetResult, CellVerdict, RunVerdict};
+use crate::verdict::{BudgetResult, CellVerdict, RunVerdict, Word};
 
 /// Cells that are shown, where so many need a look.
 const MOST: usize = 5;
@@ -73,6 +74,9 @@ fn row(run: &Run, cell: &CellVerdict) -> WorstRow {
     let lead = cell.leading_budget();
     let margin = lead.and_then(|result| result.margin_bytes);
     let is_over = margin.is_some_and(|margin| margin < 0);
+    if let Some(row) = against_baseline(cell) {
+        return row;
+    }
     // The numbers say that it is over, by how much, and what is behind it.
     let is_said = is_over && lead.is_some_and(|result| result.word == cell.word);
     WorstRow {
@@ -102,6 +106,50 @@ fn row(run: &Run, cell: &CellVerdict) -> WorstRow {
         behind: behind(run, cell),
         reason: cell.reason.clone().filter(|_| needs_a_look(cell.word) && !is_said),
     }
+}
+
+/// The row of a cell that needs more than its baseline, and is within its budgets.
+fn against_baseline(cell: &CellVerdict) -> Option<WorstRow> {
+    let comparison = cell.comparison.as_ref().filter(|_| cell.word == Word::Regression)?;
+    let declared = comparison.declared.filter(|total| total.after_bytes > total.before_bytes);
+    let shift = || comparison.shifts.iter().find(|shift| shift.word == Some(Word::Regression));
+    let size = |bytes: f64, is_time: bool| match is_time {
+        true => format!("{} ms", grouped(bytes, 1)),
+        false => format!("{} MiB", grouped(bytes / f64::from(1 << 20), 1)),
+    };
+    let (metric, after, before, over) = match (declared, shift()) {
+        (Some(total), _) => (
+            "declared bytes, against the baseline".to_owned(),
+            format!("{} MiB", mib(total.after_bytes)),
+            format!("{} MiB", mib(total.before_bytes)),
+            format!("{} MiB", signed_mib(total.after_bytes.signed_difference(total.before_bytes))),
+        ),
+        (None, Some(shift)) => {
+            let is_time = shift.metric.is_time();
+            let metric = format!("{}, against the baseline", shift.metric);
+            (metric, size(shift.after, is_time), size(shift.before, is_time), shift.words())
+        }
+        (None, None) => return None,
+    };
+    let behind = grown_most(comparison).map(|(class, buffer, growth)| Behind {
+        swatch: Kind::Class(class).swatch(),
+        class: class.name(),
+        anchor: class_anchor(cell, class),
+        share: format!("{} MiB against the baseline", signed_mib(growth)),
+        buffer,
+    });
+    Some(WorstRow {
+        badge: cell.word.into(),
+        label: cell.label.clone(),
+        anchor: anchor(cell),
+        metric,
+        measured: Shown::plain(after),
+        limit: before,
+        over,
+        is_over: true,
+        behind,
+        reason: None,
+    })
 }
 
 pub(super) fn measured(result: &BudgetResult) -> Shown {
