@@ -73,7 +73,7 @@ function draw(figure) {
   fixed.after(box, said);
   figure.classList.add("live");
   let plot;
-  const phase = (seconds) => (data.phases.find(([, from, to]) => seconds * 1000 >= from && seconds * 1000 <= to) || [""])[0];
+  const phase = (seconds) => (data.phases.find(([, from, to]) => seconds * 1000 >= from && seconds * 1000 <= to) || ["between phases"])[0];
   const tell = (at) => {
     const [t, total, owned, anonymous] = columns.map((column) => column[at]);
     if (total == null) return;

@@ -25,7 +25,7 @@ pub fn summary(run: &Run, verdict: &RunVerdict) -> String {
     let _ =
         write!(out, "## {} {}\n\n{}", sign(verdict.word), plain(&verdict.headline), plain(&verdict.compared));
     let code = verdict.exit_code;
-    let _ = write!(out, " Exit code {}, {}.\n", code.code(), code.meaning());
+    let _ = writeln!(out, " Exit code {}, {}.", code.code(), code.meaning());
     for problem in verdict.problems.iter().take(BUFFERS) {
         let _ = write!(out, "\n> {}\n", plain(problem));
     }
@@ -173,9 +173,9 @@ fn levers(out: &mut String, verdict: &RunVerdict) {
         "\n### Levers\n\n| | Of | Change | Expected | Measured | Price |\n|---|---|---|--:|--:|---|\n",
     );
     for lever in verdict.levers.iter().take(CELLS) {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {} | {} | {} | {} |",
             lever.word,
             plain(&lever.group),
             plain(&lever.label()),

@@ -62,13 +62,16 @@ pub(super) fn class_anchor(cell: &CellVerdict, class: BufferClass) -> String {
     format!("{}--{}", anchor(cell), Kind::Class(class).slug())
 }
 
+/// Where a class stands: whether it is behind the overage, bytes over the plan, bytes.
+type Order = Reverse<(bool, i64, i64)>;
+
 /// Every class of `trial`: that behind an overage first, then by what is over the plan, then by size.
 pub(super) fn classes(cell: &CellVerdict, trial: &RecordedTrial) -> Vec<ClassRow> {
     let groups = buffer_groups(&trial.record);
     let blamed = blamed(cell);
     let changes = changes(cell);
     let peak = Attribution::of(trial, MemoryKind::Host);
-    let mut found: Vec<(Reverse<(bool, i64, i64)>, ClassRow)> = Vec::new();
+    let mut found: Vec<(Order, ClassRow)> = Vec::new();
     for class in BufferClass::ALL.iter().copied() {
         let mut own: Vec<&BufferGroup<'_>> = groups.iter().filter(|group| group.class == class).collect();
         let measured = peak.as_ref().and_then(|peak| peak.of_class(class));

@@ -38,6 +38,6 @@ pub fn intervals(histogram: &[(Micros, u64)], finding: &str) -> String {
 pub fn bound_words(bound: Micros) -> String {
     match bound.0 >= LONGEST_SHOWN_US {
         true => "longer".to_owned(),
-        false => grouped(bound.as_millis().0, usize::from(bound.0 % 1000 != 0)),
+        false => grouped(bound.as_millis().0, usize::from(!bound.0.is_multiple_of(1000))),
     }
 }
