@@ -37,7 +37,7 @@ const UNFOLDED_CELLS: usize = 8;
 
 /// So many cells, the worst first, are shown with their charts; of the others, what decides. That keeps a page of forty
 /// cells below 1.5 MB, and one of four hundred below 8 MB.
-const WHOLE_CELLS: usize = 32;
+const WHOLE_CELLS: usize = 30;
 
 /// The page as text. The same run gives the same bytes.
 pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Error> {
