@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{Bytes, Phase};
@@ -27,12 +27,42 @@ pub(super) struct Screen<'a> {
     terminal: bool,
     bar: RefCell<Option<ProgressBar>>,
     cell: RefCell<String>,
+    pace: RefCell<Pace>,
+}
+
+/// How fast trials go by: those that are left take as long as those that were run, on average.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When the run began.
+    begun: Option<Instant>,
+    /// Trials of the run, those that are over, and those of them that were run and not taken over.
+    trials: u32,
+    over: u32,
+    ran: u32,
+}
+
+impl Pace {
+    /// What is left, as the end of a line; nothing before a trial was run, or after the last.
+    fn left(&self, now: Instant) -> String {
+        let rest = self.trials.saturating_sub(self.over);
+        match self.begun {
+            Some(begun) if self.ran > 0 && rest > 0 => {
+                let seconds = now.duration_since(begun).as_secs_f64() / f64::from(self.ran) * f64::from(rest);
+                match seconds < 90.0 {
+                    true => format!(", about {seconds:.0} s left"),
+                    false => format!(", about {:.0} min left", seconds / 60.0),
+                }
+            }
+            _ => String::new(),
+        }
+    }
 }
 
 impl<'a> Screen<'a> {
     pub(super) fn new(printer: Printer, interrupt: &'a Interrupt) -> Screen<'a> {
         let terminal = std::io::stderr().is_terminal();
-        Screen { printer, interrupt, terminal, bar: RefCell::new(None), cell: RefCell::new(String::new()) }
+        let (bar, cell, pace) = Default::default();
+        Screen { printer, interrupt, terminal, bar, cell, pace }
     }
 
     fn show(&self, bar: ProgressBar) {
@@ -87,6 +117,8 @@ impl Progress for Screen<'_> {
 
 impl Observer for Screen<'_> {
     fn run_begins(&self, folder: &Path, cells: usize, trials: u32, resumed_from: Option<&str>) {
+        let all = u32::try_from(cells).unwrap_or(u32::MAX).saturating_mul(trials);
+        *self.pace.borrow_mut() = Pace { begun: Some(Instant::now()), trials: all, over: 0, ran: 0 };
         self.line(&format!("{cells} cells, {trials} trial(s) each, into {}", folder.display()));
         if let Some(earlier) = resumed_from {
             self.line(&format!(
@@ -104,13 +136,17 @@ impl Observer for Screen<'_> {
 
     fn phase_begins(&self, phase: Phase) {
         if self.terminal {
-            self.begin(&format!("{} {phase}", self.cell.borrow()), None);
+            let left = self.pace.borrow().left(Instant::now());
+            self.begin(&format!("{} {phase}{left}", self.cell.borrow()), None);
         }
     }
 
     fn trial_ends(&self, record: &TrialRecord, taken_over: bool) {
         let how = if taken_over { "RESUMED " } else { "" };
-        let line = format!("{how}{}", summary(record));
+        let mut pace = self.pace.borrow_mut();
+        pace.over += 1;
+        pace.ran += u32::from(!taken_over);
+        let line = format!("{how}{}{}", summary(record), pace.left(Instant::now()));
         if self.terminal {
             self.line(&format!("{}: {line}", self.cell.borrow()));
         } else {
@@ -170,4 +206,24 @@ fn summary(record: &TrialRecord) -> String {
         parts.extend(speeds);
     }
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_follows_from_what_was_run() {
+        let begun = Instant::now();
+        let pace = |over, ran| Pace { begun: Some(begun), trials: 10, over, ran };
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        assert_eq!(pace(0, 0).left(after(60)), "");
+        assert_eq!(pace(2, 2).left(after(20)), ", about 80 s left");
+        assert_eq!(
+            pace(6, 2).left(after(120)),
+            ", about 4 min left",
+            "trials that were taken over took no time"
+        );
+        assert_eq!(pace(10, 10).left(after(120)), "");
+    }
 }
