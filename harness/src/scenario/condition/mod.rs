@@ -154,7 +154,7 @@ impl fmt::Display for Condition {
                     };
                 }
                 Condition::Compared { name, order, bound } => {
-                    return write!(f, "{name} {} {bound}", order.sign());
+                    return write!(f, "{name} {} {}", order.sign(), Quoted(bound));
                 }
             };
             let brackets = own < outer && tests.len() > 1;
