@@ -11,6 +11,7 @@ pub mod clock;
 pub mod doctor;
 pub mod engines;
 pub mod fit;
+pub mod history;
 pub mod import;
 pub mod interrupt;
 pub mod number;

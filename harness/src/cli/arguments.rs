@@ -9,9 +9,10 @@ use runtime::plan::{DeviceChoice, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
 use super::import::GivenPart;
-use super::{BASELINES, RUNS, SCENARIOS};
+use super::{BASELINES, HISTORY, HISTORY_PAGE, RUNS, SCENARIOS};
 use crate::engines::CACHE;
 use crate::fit::Keep;
+use crate::history::SeriesMetric;
 use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, Vocab, WeightPlacement};
 
 /// Measures the memory of LLM runtimes, buffer by buffer, and decides pass or fail
@@ -45,6 +46,9 @@ pub(super) enum Verb {
     Baseline(BaselineVerb),
     /// Hold one run against another, or two builds of this program against each other, live
     Compare(CompareArguments),
+    /// Show how what was measured moved from run to run
+    #[command(subcommand)]
+    History(HistoryVerb),
     /// List scenarios and runs
     List(ListArguments),
     /// Pack a checkpoint into an engine directory
@@ -321,6 +325,48 @@ pub(super) struct CompareArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// `sweep history`.
+#[derive(Debug, Subcommand)]
+pub(super) enum HistoryVerb {
+    /// Make the index anew from run folders
+    Rebuild(HistoryArguments),
+    /// Show series of runs, and where they went to another level; runs that are new are read first
+    Trend(TrendArguments),
+}
+
+/// What every verb of `sweep history` takes.
+#[derive(Debug, Args)]
+pub(super) struct HistoryArguments {
+    /// The index; it can be deleted at any time
+    #[arg(long, value_name = "FILE", default_value = HISTORY)]
+    pub(super) index: PathBuf,
+    /// Folder in which run folders are looked for
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(super) output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep history trend`.
+#[derive(Debug, Args)]
+pub(super) struct TrendArguments {
+    /// Only cells that have this in their name, as a baseline writes it: `qwen3.5-4b maxInputLen=4096`
+    pub(super) cell: Option<String>,
+    /// Only this metric: planned, planned CLASS, class CLASS, peak, device, load_time, ttft, decode_rate or prefill_rate; without
+    /// it, all of them, and of classes those that moved
+    #[arg(long, value_name = "METRIC")]
+    pub(super) metric: Option<SeriesMetric>,
+    /// Only this scenario, by its name
+    #[arg(long, value_name = "NAME")]
+    pub(super) scenario: Option<String>,
+    /// Write a page with a chart of each series, too
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = HISTORY_PAGE)]
+    pub(super) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) history: HistoryArguments,
 }
 
 /// `sweep list`.

@@ -5,6 +5,7 @@ use std::io;
 use crate::baseline::BaselineError;
 use crate::engines::{EngineError, EngineErrorKind};
 use crate::fit::KeepError;
+use crate::history::HistoryError;
 use crate::record::RunFolderError;
 use crate::scenario::ScenarioError;
 use crate::sweep::SweepError;
@@ -102,6 +103,17 @@ pub enum CliError {
     /// A recorded machine cannot be read.
     #[error(transparent)]
     Recorded(#[from] crate::probe::RecordedTreeError),
+    /// The history cannot be read or written.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// Nothing was measured of what is asked for.
+    #[error("no finished run in {folder} measured such a cell{}", if cell.is_empty() { String::new() } else { format!(": `{cell}`") })]
+    NoSeries {
+        /// What was asked for.
+        cell: String,
+        /// Where runs were looked for.
+        folder: String,
+    },
     /// There is no run to look at.
     #[error("there is no run in {folder}")]
     NoRun {
@@ -137,6 +149,7 @@ impl CliError {
             CliError::Scenario(_)
             | CliError::Run(_)
             | CliError::NoRun { .. }
+            | CliError::NoSeries { .. }
             | CliError::Baseline(
                 BaselineError::Unreadable { .. }
                 | BaselineError::Malformed { .. }
@@ -171,6 +184,7 @@ impl CliError {
             | CliError::NoNvrtc(_)
             | CliError::Kernels(_)
             | CliError::Environment { .. }
+            | CliError::History(_)
             | CliError::Baseline(BaselineError::Unwritable { .. })
             | CliError::Sweep(_) => ExitCode::EnvironmentRefused,
             CliError::Output(_) => ExitCode::Internal,
@@ -205,6 +219,12 @@ impl CliError {
             CliError::NoJobSummary { .. } => "leave --job-summary out; summary.md is in the run's folder",
             CliError::NoModel => "name it with --engine, --checkpoint or --synthetic",
             CliError::NoRun { .. } => "`sweep run` makes one",
+            CliError::History(HistoryError::Index { .. } | HistoryError::Malformed { .. }) => {
+                "`sweep history rebuild` makes it anew from run folders"
+            }
+            CliError::NoSeries { .. } => {
+                "`sweep history trend` without a cell shows all of them; `sweep list` shows the runs"
+            }
             CliError::Knob { hint, .. } => hint,
             CliError::Sweep(SweepError::Folder { .. }) => "`--output DIR` puts it somewhere else",
             _ => return None,

@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `baseline`, `compare`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
+//! - `run`, `baseline`, `compare`, `history`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
@@ -13,6 +13,7 @@ mod doctor;
 mod error;
 mod explain;
 mod fit;
+mod history;
 mod hold;
 mod import;
 mod judge;
@@ -83,6 +84,7 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::Check(arguments) => judge::check(&arguments, printer),
         Verb::Baseline(verb) => baseline::baseline(&verb, printer),
         Verb::Compare(arguments) => compare::compare(&arguments, engines, printer),
+        Verb::History(verb) => history::history(&verb, printer),
         Verb::List(arguments) => list::list(&arguments, printer),
         Verb::Build(arguments) => build::build(&arguments, printer),
         Verb::Serve(arguments) => serve::serve(&arguments, printer),
@@ -107,6 +109,12 @@ const RUNS: &str = "reports/runs";
 
 /// Where the baselines of boards are, from the repository's root.
 const BASELINES: &str = "reports/baselines";
+
+/// The index of the history, from the repository's root.
+const HISTORY: &str = "reports/history.sqlite";
+
+/// The page of the history.
+const HISTORY_PAGE: &str = "reports/history.html";
 
 /// The file that `named` means: a path, or the name of a committed scenario.
 fn scenario_path(named: &Path) -> std::path::PathBuf {

@@ -3,7 +3,8 @@
 //! - [`write()`] puts all of it into a run folder.
 //! - [`mod@csv`] makes `cells.csv`, [`mod@junit`] `junit.xml`, [`mod@sarif`] `sarif.json`, [`mod@summary`] `summary.md`.
 //! - [`page`]: `report.html`, one file that needs nothing beside itself.
-//! - [`svg`]: its charts.
+//! - [`trends`]: `history.html`, how measurements moved from run to run.
+//! - [`svg`]: the charts of both.
 //! - [`downsample`]: what is shown of many numbers.
 //! - [`redact`]: what is not shown of the machine. `text`: what becomes of a text on its way into a page.
 
@@ -17,5 +18,6 @@ pub mod sarif;
 pub mod summary;
 pub mod svg;
 mod text;
+pub mod trends;
 
 pub use outputs::{Outputs, ReportError, write};

@@ -37,4 +37,6 @@ mod policy;
 mod render;
 mod worst;
 
+pub(in crate::report) use policy::content_security_policy;
 pub use render::render;
+pub(in crate::report) use render::{HISTORY_STYLE, environment};

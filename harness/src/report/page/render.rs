@@ -23,12 +23,18 @@ const STYLE: &str = concat!(
     include_str!("../../../../reports/template/uplot-1.6.32/uPlot.min.css"),
     include_str!("../../../../reports/template/style.css")
 );
+/// The style of the page of the history, which has no scripts.
+pub(in crate::report) const HISTORY_STYLE: &str = concat!(
+    include_str!("../../../../reports/template/style.css"),
+    include_str!("../../../../reports/template/history.css")
+);
 const UPLOT: &str = include_str!("../../../../reports/template/uplot-1.6.32/uPlot.iife.min.js");
 const UPLOT_LICENCE: &str = include_str!("../../../../reports/template/uplot-1.6.32/LICENSE");
 const SCRIPT: &str = include_str!("../../../../reports/template/page.js");
-const TEMPLATES: [(&str, &str); 3] = [
+const TEMPLATES: [(&str, &str); 4] = [
     ("report.html", include_str!("../../../../reports/template/report.html")),
     ("cell.html", include_str!("../../../../reports/template/cell.html")),
+    ("history.html", include_str!("../../../../reports/template/history.html")),
     ("macros.html", include_str!("../../../../reports/template/macros.html")),
 ];
 
@@ -39,8 +45,8 @@ const UNFOLDED_CELLS: usize = 8;
 /// cells below 1.5 MB, and one of four hundred below 8 MB.
 const WHOLE_CELLS: usize = 30;
 
-/// The page as text. The same run gives the same bytes.
-pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Error> {
+/// Every template, with what becomes of a text on its way into a page.
+pub(in crate::report) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_formatter(text::formatter);
@@ -48,6 +54,12 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
     for (name, text) in TEMPLATES {
         environment.add_template(name, text)?;
     }
+    Ok(environment)
+}
+
+/// The page as text. The same run gives the same bytes.
+pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Error> {
+    let environment = environment()?;
     let axes = axis_names(verdict, &run.record.bases);
     let columns = Columns::of(verdict);
     let few = verdict.cells.len() <= UNFOLDED_CELLS;

@@ -11,6 +11,7 @@
 //! - [`intervals`]: how evenly the sampler ticked.
 //! - [`gauge`]: a peak within its budget, as wide as a word.
 //! - [`lever`]: a change that was promised, and what came of it, as wide as a word.
+//! - [`trend`]: one metric over runs.
 //! - [`icon`]: a sign for each verdict.
 
 pub mod class_bars;
@@ -23,4 +24,5 @@ pub mod lever;
 pub mod palette;
 pub mod scale;
 pub mod series;
+pub mod trend;
 pub mod waterfall;

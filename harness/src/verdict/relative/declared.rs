@@ -58,7 +58,7 @@ fn change(key: &str, before_bytes: Option<Bytes>, after_bytes: Option<Bytes>) ->
 }
 
 /// The class of a ledger's key. One that this program does not know is owned by nobody that it could name.
-pub(super) fn class_of(key: &str) -> BufferClass {
+pub(crate) fn class_of(key: &str) -> BufferClass {
     owner_of(key).1.parse().unwrap_or(BufferClass::Unaccounted)
 }
 
