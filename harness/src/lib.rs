@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod baseline;
+pub mod bisect;
 pub mod cli;
 pub mod clock;
 pub mod doctor;

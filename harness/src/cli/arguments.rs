@@ -9,7 +9,7 @@ use runtime::plan::{DeviceChoice, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
 use super::import::GivenPart;
-use super::{BASELINES, HISTORY, HISTORY_PAGE, RUNS, SCENARIOS};
+use super::{BASELINES, BISECT, HISTORY, HISTORY_PAGE, RUNS, SCENARIOS};
 use crate::engines::CACHE;
 use crate::fit::Keep;
 use crate::history::SeriesMetric;
@@ -46,6 +46,8 @@ pub(super) enum Verb {
     Baseline(BaselineVerb),
     /// Hold one run against another, or two builds of this program against each other, live
     Compare(CompareArguments),
+    /// Find the commit of this program that moved a measurement, by building and measuring
+    Bisect(BisectArguments),
     /// Show how what was measured moved from run to run
     #[command(subcommand)]
     History(HistoryVerb),
@@ -322,6 +324,40 @@ pub(super) struct CompareArguments {
     /// Folder in which run folders are looked for and made
     #[arg(long, value_name = "DIR", default_value = RUNS)]
     pub(super) output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep bisect`.
+#[derive(Debug, Args)]
+pub(super) struct BisectArguments {
+    /// A commit before the change
+    pub(super) good: String,
+    /// A commit after it
+    pub(super) bad: String,
+    /// A scenario file, or the name of one in scenarios/; it is the same for all builds
+    #[arg(default_value = "quick")]
+    pub(super) scenario: PathBuf,
+    /// What moved: planned or planned CLASS, which take seconds a build; class CLASS, peak, device, load_time, ttft, decode_rate or
+    /// prefill_rate, for which each build runs the scenario
+    #[arg(long, value_name = "METRIC", default_value = "planned")]
+    pub(super) metric: SeriesMetric,
+    /// Only a cell that has this in its name, as a baseline writes it; without it, the one that moved most
+    #[arg(long, value_name = "CELL")]
+    pub(super) cell: Option<String>,
+    /// The repository
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) repo: PathBuf,
+    /// The command that builds a commit
+    #[arg(long, value_name = "COMMAND", default_value = "cargo build --release --bin sweep")]
+    pub(super) build: String,
+    /// What it makes, from the root of the repository
+    #[arg(long, value_name = "FILE", default_value = "target/release/sweep")]
+    pub(super) program: PathBuf,
+    /// Folder for a worktree and for what is known so far: the same command goes on where it was interrupted
+    #[arg(long, value_name = "DIR", default_value = BISECT)]
+    pub(super) work: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::baseline::BaselineError;
+use crate::bisect::BisectError;
 use crate::engines::{EngineError, EngineErrorKind};
 use crate::fit::KeepError;
 use crate::history::HistoryError;
@@ -103,6 +104,9 @@ pub enum CliError {
     /// A recorded machine cannot be read.
     #[error(transparent)]
     Recorded(#[from] crate::probe::RecordedTreeError),
+    /// The commit that moved something was not found.
+    #[error(transparent)]
+    Bisect(#[from] BisectError),
     /// The history cannot be read or written.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -150,6 +154,7 @@ impl CliError {
             | CliError::Run(_)
             | CliError::NoRun { .. }
             | CliError::NoSeries { .. }
+            | CliError::Bisect(BisectError::NoRange { .. } | BisectError::NoDifference { .. })
             | CliError::Baseline(
                 BaselineError::Unreadable { .. }
                 | BaselineError::Malformed { .. }
@@ -185,6 +190,7 @@ impl CliError {
             | CliError::Kernels(_)
             | CliError::Environment { .. }
             | CliError::History(_)
+            | CliError::Bisect(_)
             | CliError::Baseline(BaselineError::Unwritable { .. })
             | CliError::Sweep(_) => ExitCode::EnvironmentRefused,
             CliError::Output(_) => ExitCode::Internal,
@@ -221,6 +227,12 @@ impl CliError {
             CliError::NoRun { .. } => "`sweep run` makes one",
             CliError::History(HistoryError::Index { .. } | HistoryError::Malformed { .. }) => {
                 "`sweep history rebuild` makes it anew from run folders"
+            }
+            CliError::Bisect(BisectError::NoDifference { .. }) => {
+                "`--metric` names another one, `--cell` another cell; `sweep history trend` shows what moved"
+            }
+            CliError::Bisect(BisectError::NoRange { .. }) => {
+                "the good commit must be an ancestor of the bad one"
             }
             CliError::NoSeries { .. } => {
                 "`sweep history trend` without a cell shows all of them; `sweep list` shows the runs"

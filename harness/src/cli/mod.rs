@@ -1,12 +1,13 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `baseline`, `compare`, `history`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
+//! - `run`, `baseline`, `bisect`, `compare`, `history`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
 mod arguments;
 mod baseline;
+mod bisect;
 mod build;
 mod compare;
 mod doctor;
@@ -84,6 +85,7 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::Check(arguments) => judge::check(&arguments, printer),
         Verb::Baseline(verb) => baseline::baseline(&verb, printer),
         Verb::Compare(arguments) => compare::compare(&arguments, engines, printer),
+        Verb::Bisect(arguments) => bisect::bisect(&arguments, printer),
         Verb::History(verb) => history::history(&verb, printer),
         Verb::List(arguments) => list::list(&arguments, printer),
         Verb::Build(arguments) => build::build(&arguments, printer),
@@ -109,6 +111,9 @@ const RUNS: &str = "reports/runs";
 
 /// Where the baselines of boards are, from the repository's root.
 const BASELINES: &str = "reports/baselines";
+
+/// Where worktree and state of `sweep bisect` are.
+const BISECT: &str = ".cache/bisect";
 
 /// The index of the history, from the repository's root.
 const HISTORY: &str = "reports/history.sqlite";

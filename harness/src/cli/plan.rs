@@ -58,6 +58,8 @@ struct PlannedCell {
     context_tokens: Tokens,
     by_class_bytes: BTreeMap<BufferClass, Bytes>,
     total_bytes: Bytes,
+    /// Every buffer by the ledger's key, fully committed: not all of them are held at once.
+    buffer_bytes: BTreeMap<String, Bytes>,
     /// What is not in it, because the target does not say it before it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<&'static str>,
@@ -154,6 +156,7 @@ fn planned(scenario: &Scenario, cell: &Cell, forecast: Forecast) -> PlannedCell 
         left_out: forecast.left_out,
         device_bytes: (peak.on_device > Bytes::ZERO).then_some(peak.on_device),
         by_class_bytes: peak.by_class,
+        buffer_bytes: forecast.plan.buffers.iter().map(|buffer| (buffer.key(), buffer.bytes)).collect(),
         streaming: forecast.streaming,
         budget_bytes: fails.min(),
         trial_ms: forecast

@@ -11,7 +11,7 @@ pub(super) const GRANULE: Bytes = Bytes(ledger::plan::PAGE);
 
 /// Every buffer whose bytes changed, the largest growth first. A buffer that is gone and a new one of its class and size are
 /// one buffer under a new name, and no change.
-pub(super) fn changes(
+pub(crate) fn changes(
     before: &BTreeMap<String, Bytes>,
     after: &BTreeMap<String, Bytes>,
 ) -> Vec<BufferChange> {

@@ -22,6 +22,6 @@ pub mod run;
 mod table;
 
 pub use comparison::{BufferChange, Comparison, DeclaredChange, Metric, Shift, signed_size, size};
-pub(crate) use declared::class_of;
+pub(crate) use declared::{changes as buffer_changes, class_of};
 pub use run::{ComparedCell, RunComparison, compare, compare_runs};
 pub use table::{changes_table, comparison_table};
