@@ -52,7 +52,7 @@ fn trial_of(scenario: &Scenario) -> TrialRecord {
         gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),
         interrupt: &Interrupt::never(),
     };
-    run_trial(plan, &mut RunFloor::default(), None, &mut |_| {}).expect("the harness itself works")
+    run_trial(plan, &mut RunFloor::default(), None, &mut |_, _| {}).expect("the harness itself works")
 }
 
 /// Processes with these words on their command line.

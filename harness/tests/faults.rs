@@ -8,7 +8,7 @@ use std::path::Path;
 use fake::{FakeEngines, FakeTarget, PLANTED, SPIKE, copied_board, scenario};
 use harness::engines::Progress;
 use harness::interrupt::Interrupt;
-use harness::probe::SystemRoot;
+use harness::probe::{LiveMemory, SystemRoot};
 use harness::record::{Reading, Run, TrialRecord};
 use harness::scenario::{Cell, Scenario};
 use harness::sweep::{Observer, Sweep, run};
@@ -36,7 +36,7 @@ impl<F: FnMut(Moment)> Progress for Planter<F> {
 impl<F: FnMut(Moment)> Observer for Planter<F> {
     fn run_begins(&self, _: &Path, _: usize, _: u32, _: Option<&str>) {}
     fn cell_begins(&self, _: &Cell, _: usize, _: usize) {}
-    fn phase_begins(&self, phase: Phase) {
+    fn phase_begins(&self, phase: Phase, _: &LiveMemory) {
         (self.0.borrow_mut())(Moment::Enters(phase));
     }
     fn trial_ends(&self, record: &TrialRecord, _: bool) {

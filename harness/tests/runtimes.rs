@@ -9,7 +9,7 @@ use fake::program::install;
 use fake::{FakeEngines, FakeTarget, edge_llm, llama_server, still_machine};
 use harness::engines::{Engine, Progress, engine_of};
 use harness::interrupt::Interrupt;
-use harness::probe::{Gpu, SystemRoot};
+use harness::probe::{Gpu, LiveMemory, SystemRoot};
 use harness::record::{Outcome, Question, Reading, Run, TrialFile, TrialPaths, TrialRecord};
 use harness::scenario::{Cell, Scenario};
 use harness::sweep::{Observer, Sweep, SweepError, run};
@@ -88,7 +88,7 @@ fn trial_on(target: &dyn Target, scenario: &Scenario) -> TrialRecord {
         gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),
         interrupt: &Interrupt::never(),
     };
-    run_trial(plan, &mut RunFloor::default(), None, &mut |_| {}).expect("the harness itself works")
+    run_trial(plan, &mut RunFloor::default(), None, &mut |_, _| {}).expect("the harness itself works")
 }
 
 fn trial(scenario: &Scenario) -> TrialRecord {
@@ -309,7 +309,7 @@ impl Progress for Quiet {
 impl Observer for Quiet {
     fn run_begins(&self, _: &Path, _: usize, _: u32, _: Option<&str>) {}
     fn cell_begins(&self, _: &Cell, _: usize, _: usize) {}
-    fn phase_begins(&self, _: Phase) {}
+    fn phase_begins(&self, _: Phase, _: &LiveMemory) {}
     fn trial_ends(&self, _: &TrialRecord, _: bool) {}
 }
 

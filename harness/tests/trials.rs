@@ -44,7 +44,8 @@ fn trial_on(
         gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),
         interrupt: &Interrupt::never(),
     };
-    let record = run_trial(plan, &mut RunFloor::default(), None, entered).expect("the harness itself works");
+    let record = run_trial(plan, &mut RunFloor::default(), None, &mut |phase, _| entered(phase))
+        .expect("the harness itself works");
     assert!(recover(&paths.journal).expect("whole") == record, "the journal tells something else");
     assert!(!Path::new(&paths.log.with_extension("port")).exists());
     let text = std::fs::read_to_string(&paths.samples).expect("a series");

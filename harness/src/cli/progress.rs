@@ -1,17 +1,19 @@
 //! What a run shows while it works: a bar on a terminal, plain lines elsewhere.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use ledger::{Bytes, Phase};
 
 use super::Printer;
 use crate::engines::Progress;
 use crate::interrupt::Interrupt;
-use crate::number::at_least;
+use crate::number::{at_least, mib};
+use crate::probe::LiveMemory;
 use crate::record::{Outcome, TrialRecord};
 use crate::scenario::Cell;
 use crate::sweep::Observer;
@@ -39,6 +41,10 @@ struct Pace {
     trials: u32,
     over: u32,
     ran: u32,
+    /// Time in which engines were built: it is over when the trials of a cell begin, and comes once.
+    built: Duration,
+    /// Since when one is being built.
+    building: Option<Instant>,
 }
 
 impl Pace {
@@ -47,7 +53,8 @@ impl Pace {
         let rest = self.trials.saturating_sub(self.over);
         match self.begun {
             Some(begun) if self.ran > 0 && rest > 0 => {
-                let seconds = now.duration_since(begun).as_secs_f64() / f64::from(self.ran) * f64::from(rest);
+                let trials = now.duration_since(begun).saturating_sub(self.built);
+                let seconds = trials.as_secs_f64() / f64::from(self.ran) * f64::from(rest);
                 match seconds < 90.0 {
                     true => format!(", about {seconds:.0} s left"),
                     false => format!(", about {:.0} min left", seconds / 60.0),
@@ -77,6 +84,19 @@ impl<'a> Screen<'a> {
         }
     }
 
+    /// A bar for `what`, that ends with what `live` sees, where there is something to see.
+    fn spin(&self, what: String, live: &LiveMemory) {
+        let live = live.clone();
+        let resident = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+            if let Some(bytes) = live.resident() {
+                let _ = write!(out, ", {} MiB resident", mib(bytes));
+            }
+        };
+        let style = ProgressStyle::with_template("{spinner} {msg}{resident}, {elapsed}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("resident", resident);
+        self.show(ProgressBar::new_spinner().with_style(style).with_message(what));
+    }
+
     fn line(&self, line: &str) {
         self.clear();
         self.printer.note(line);
@@ -85,6 +105,7 @@ impl<'a> Screen<'a> {
 
 impl Progress for Screen<'_> {
     fn begin(&self, what: &str, total: Option<Bytes>) {
+        self.pace.borrow_mut().building.get_or_insert_with(Instant::now);
         if !self.terminal {
             return self.line(what);
         }
@@ -107,6 +128,10 @@ impl Progress for Screen<'_> {
     }
 
     fn end(&self) {
+        let mut pace = self.pace.borrow_mut();
+        if let Some(since) = pace.building.take() {
+            pace.built += since.elapsed();
+        }
         self.clear();
     }
 
@@ -118,7 +143,7 @@ impl Progress for Screen<'_> {
 impl Observer for Screen<'_> {
     fn run_begins(&self, folder: &Path, cells: usize, trials: u32, resumed_from: Option<&str>) {
         let all = u32::try_from(cells).unwrap_or(u32::MAX).saturating_mul(trials);
-        *self.pace.borrow_mut() = Pace { begun: Some(Instant::now()), trials: all, over: 0, ran: 0 };
+        *self.pace.borrow_mut() = Pace { begun: Some(Instant::now()), trials: all, ..Pace::default() };
         self.line(&format!("{cells} cells, {trials} trial(s) each, into {}", folder.display()));
         if let Some(earlier) = resumed_from {
             self.line(&format!(
@@ -134,10 +159,10 @@ impl Observer for Screen<'_> {
         }
     }
 
-    fn phase_begins(&self, phase: Phase) {
+    fn phase_begins(&self, phase: Phase, live: &LiveMemory) {
         if self.terminal {
             let left = self.pace.borrow().left(Instant::now());
-            self.begin(&format!("{} {phase}{left}", self.cell.borrow()), None);
+            self.spin(format!("{} {phase}{left}", self.cell.borrow()), live);
         }
     }
 
@@ -215,7 +240,7 @@ mod tests {
     #[test]
     fn what_is_left_follows_from_what_was_run() {
         let begun = Instant::now();
-        let pace = |over, ran| Pace { begun: Some(begun), trials: 10, over, ran };
+        let pace = |over, ran| Pace { begun: Some(begun), trials: 10, over, ran, ..Pace::default() };
         let after = |seconds| begun + Duration::from_secs(seconds);
         assert_eq!(pace(0, 0).left(after(60)), "");
         assert_eq!(pace(2, 2).left(after(20)), ", about 80 s left");
@@ -225,5 +250,7 @@ mod tests {
             "trials that were taken over took no time"
         );
         assert_eq!(pace(10, 10).left(after(120)), "");
+        let built = Pace { built: Duration::from_secs(100), ..pace(2, 2) };
+        assert_eq!(built.left(after(120)), ", about 80 s left", "engines are built once");
     }
 }

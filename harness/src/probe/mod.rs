@@ -9,7 +9,7 @@
 //! - `nvmap`, `tegrastats`, `board`: what Jetson boards say in other ways; power, temperatures, clocks.
 //! - `conditions`: the state of the machine at a phase edge; `catalogue`: every probe there is.
 //! - `environment`: the facts by which two measurements can be held against each other.
-//! - `sampler`, `ring`, `health`: the 10 ms series and how far it can be trusted; `memory_guard`: what it ends a trial for.
+//! - `sampler`, `ring`, `health`: the 10 ms series and how far it can be trusted; `live`: what the last sample saw; `memory_guard`: what it ends a trial for.
 //! - `sys`: the one unsafe call, between `fork` and `exec`.
 
 pub mod board;
@@ -19,6 +19,7 @@ mod environment;
 mod gpu;
 mod gpu_series;
 mod health;
+mod live;
 mod machine;
 mod mark;
 mod meminfo;
@@ -45,6 +46,7 @@ pub use environment::environment;
 pub use gpu::{Gpu, GpuAnswers, GpuCadence, GpuMemory, GpuWitness, Nvml, gpu_card};
 pub use gpu_series::GpuSeries;
 pub use health::IntervalHistogram;
+pub use live::LiveMemory;
 pub use machine::machine_card;
 pub use mark::{MARK, Mark};
 pub use meminfo::MemInfo;

@@ -15,6 +15,7 @@ use rustix::time::{
 };
 
 use super::health::IntervalHistogram;
+use super::live::LiveMemory;
 use super::memory_guard::MemoryGuard;
 use super::nvmap::NvmapPool;
 use super::process::ProcessMemory;
@@ -58,6 +59,7 @@ struct Shared {
     complete: AtomicBool,
     /// The highest high-water mark that was seen since the last phase began, for targets that die before it can be read.
     high_water: AtomicU64,
+    live: LiveMemory,
     ring: Ring,
 }
 
@@ -82,6 +84,7 @@ impl Sampler {
             stop: AtomicBool::new(false),
             complete: AtomicBool::new(false),
             high_water: AtomicU64::new(0),
+            live: LiveMemory::default(),
             ring: Ring::with_capacity(RING_CAPACITY),
         });
         let sampling = {
@@ -103,6 +106,11 @@ impl Sampler {
     pub fn take_high_water(&self) -> Option<Bytes> {
         let seen = self.shared.high_water.swap(0, Ordering::Relaxed);
         (seen > 0).then_some(Bytes(seen))
+    }
+
+    /// What the last sample saw, for a screen.
+    pub fn live(&self) -> &LiveMemory {
+        &self.shared.live
     }
 
     /// The processes that are sampled.
@@ -136,7 +144,7 @@ fn sample(options: &SamplerOptions, timer: &OwnedFd, shared: &Shared) -> Sampler
     let mut missed = 0;
     while !shared.stop.load(Ordering::Acquire) {
         let at = options.clock.now();
-        let sample = take(options, at, &mut buffer, &shared.high_water);
+        let sample = take(options, at, &mut buffer, shared);
         histogram.record(at, missed);
         if !shared.ring.push(sample) {
             histogram.lose();
@@ -150,9 +158,10 @@ fn take(
     options: &SamplerOptions,
     at: Micros,
     buffer: &mut [u8; TEXT_BYTES],
-    high_water: &AtomicU64,
+    shared: &Shared,
 ) -> [u64; super::COLUMNS] {
     let tree = options.process.read(buffer);
+    shared.live.saw(tree.as_ref().map(|tree| tree.resident.total()));
     let machine = options.system.read(buffer);
     let available = machine.and_then(|info| info.available);
     options.guard.look(available);
@@ -164,7 +173,7 @@ fn take(
     let of_machine = [available, unaccounted, nvmap, beside(options, buffer)];
     match tree {
         Some(tree) => {
-            high_water.fetch_max(tree.high_water.0, Ordering::Relaxed);
+            shared.high_water.fetch_max(tree.high_water.0, Ordering::Relaxed);
             let resident = tree.resident;
             let (anonymous, file) = (resident.anonymous_bytes.0, resident.file_bytes.0);
             columns([at.0, anonymous, file, resident.shared_bytes.0, tree.swapped.0], of_machine)

@@ -9,7 +9,7 @@ use ledger::Phase;
 use super::run::{Sweep, SweepError};
 use crate::clock::wall_clock;
 use crate::engines::Engine;
-use crate::probe::Gpu;
+use crate::probe::{Gpu, LiveMemory};
 use crate::record::{Journal, Outcome, RunFolder, TrialEvent, TrialFile, TrialPaths, TrialRecord};
 use crate::scenario::Cell;
 use crate::target::{Guardian, Target};
@@ -54,7 +54,7 @@ impl Bench {
                     gpu: &self.gpu,
                     interrupt: sweep.interrupt,
                 };
-                let entered = &mut |phase| sweep.observer.phase_begins(phase);
+                let entered = &mut |phase, live: &LiveMemory| sweep.observer.phase_begins(phase, live);
                 run_trial(plan, &mut self.floor, self.guardian.as_mut(), entered)?
             }
             Err(why) => no_engine(&paths, cell, trial, why).map_err(unwritable)?,

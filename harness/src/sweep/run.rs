@@ -13,7 +13,7 @@ use crate::clock::wall_clock;
 use crate::doctor::{Diagnosis, DiskCheck, NeedState, check_needs};
 use crate::engines::{CACHE, Engine, EngineError, EngineErrorKind, EngineProvider, Progress, engine_of};
 use crate::interrupt::Interrupt;
-use crate::probe::{Gpu, SystemRoot, environment, machine_card};
+use crate::probe::{Gpu, LiveMemory, SystemRoot, environment, machine_card};
 use crate::record::{
     CellRecord, ExcludedCell, FORMAT_VERSION, LeverRecord, Outcome, RunFolder, RunRecord, TrialRecord,
 };
@@ -27,8 +27,8 @@ pub trait Observer: Progress {
     fn run_begins(&self, folder: &Path, cells: usize, trials: u32, resumed_from: Option<&str>);
     /// Trials of a cell begin, of number `at` of `of`; a cell may begin again.
     fn cell_begins(&self, cell: &Cell, at: usize, of: usize);
-    /// A trial enters a phase.
-    fn phase_begins(&self, phase: Phase);
+    /// A trial enters a phase, in which `live` shows what is resident.
+    fn phase_begins(&self, phase: Phase, live: &LiveMemory);
     /// A trial is over; `taken_over` where an earlier run has done it.
     fn trial_ends(&self, record: &TrialRecord, taken_over: bool);
 }

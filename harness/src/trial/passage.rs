@@ -11,7 +11,7 @@ use super::outcome::Stop;
 use super::phases::{Deadline, Session};
 use super::start::SeriesOfTrial;
 use crate::clock::TrialClock;
-use crate::probe::{Conditions, SystemMemory};
+use crate::probe::{Conditions, LiveMemory, SystemMemory};
 use crate::record::{ConditionsReading, Disturbance, EdgeReading, Journal, PhaseRecord, Reading, TrialEvent};
 use crate::target::ProcessAbility;
 
@@ -34,7 +34,7 @@ impl Trial<'_> {
     pub(super) async fn phases(
         &mut self,
         waits_for_go: bool,
-        entered: &mut dyn FnMut(Phase),
+        entered: &mut dyn FnMut(Phase, &LiveMemory),
     ) -> io::Result<Option<(Phase, Stop)>> {
         let phases = self.plan.scenario.phases;
         for phase in phases.listed() {
@@ -44,7 +44,7 @@ impl Trial<'_> {
             if phase == Phase::Unload && self.session.abilities.process != ProcessAbility::Started {
                 continue;
             }
-            entered(phase);
+            entered(phase, self.series.sampler.live());
             let started = self.begin(phase)?;
             let mut result = self.work(phase).await;
             let ended = self.clock.now();

@@ -17,7 +17,9 @@ use super::start::{Held, Started, sample, start};
 use crate::clock::{TrialClock, wall_clock};
 use crate::engines::Engine;
 use crate::interrupt::Interrupt;
-use crate::probe::{Conditions, Gpu, MemoryGuard, Probe, ProcRoot, SystemMemory, SystemRoot, environment};
+use crate::probe::{
+    Conditions, Gpu, LiveMemory, MemoryGuard, Probe, ProcRoot, SystemMemory, SystemRoot, environment,
+};
 use crate::record::{
     Disturbance, DisturbanceCause, FloorRecord, Journal, Outcome, TrialEvent, TrialPaths, TrialRecord,
 };
@@ -65,12 +67,13 @@ pub enum TrialError {
     Prepare(io::Error),
 }
 
-/// Runs one trial, once the machine is at the `floor` of its run. `entered` is told of every phase as it begins.
+/// Runs one trial, once the machine is at the `floor` of its run. `entered` is told of every phase as it begins, and where to see
+/// what is resident in it.
 pub fn run_trial(
     plan: TrialPlan<'_>,
     floor: &mut RunFloor,
     guardian: Option<&mut Guardian>,
-    entered: &mut dyn FnMut(Phase),
+    entered: &mut dyn FnMut(Phase, &LiveMemory),
 ) -> Result<TrialRecord, TrialError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(TrialError::Prepare)?;
@@ -83,7 +86,7 @@ async fn run(
     plan: TrialPlan<'_>,
     floor: &mut RunFloor,
     mut guardian: Option<&mut Guardian>,
-    entered: &mut dyn FnMut(Phase),
+    entered: &mut dyn FnMut(Phase, &LiveMemory),
 ) -> Result<TrialRecord, TrialError> {
     let root = ProcRoot::default();
     let system = SystemMemory::open(plan.machine);

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use harness::engines::Progress;
 use harness::interrupt::Interrupt;
-use harness::probe::SystemRoot;
+use harness::probe::{LiveMemory, SystemRoot};
 use harness::record::TrialRecord;
 use harness::scenario::{Cell, Scenario};
 use harness::sweep::{Observer, Sweep, SweepEnd, SweepError, run};
@@ -35,7 +35,7 @@ impl Observer for Notes {
             .push(format!("{cells} cells, {trials} trials, resumed: {}", resumed_from.is_some()));
     }
     fn cell_begins(&self, _: &Cell, _: usize, _: usize) {}
-    fn phase_begins(&self, _: Phase) {}
+    fn phase_begins(&self, _: Phase, _: &LiveMemory) {}
     fn trial_ends(&self, record: &TrialRecord, taken_over: bool) {
         let how = if taken_over { "taken over" } else { "run" };
         self.0.borrow_mut().push(format!("{}-{} {how}", record.cell.model, record.trial));
