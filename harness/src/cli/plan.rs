@@ -368,6 +368,7 @@ mod tests {
             },
             peak_phase: Phase::Load,
             context_tokens: Tokens(1),
+            buffer_bytes: BTreeMap::new(),
             by_class_bytes: BTreeMap::new(),
             total_bytes: Bytes::ZERO,
             left_out: None,

@@ -119,6 +119,8 @@ fn merged(values: &[f64], mut cuts: Vec<usize>, magnitude: f64) -> Vec<usize> {
 mod tests {
     use super::*;
 
+    const NONE: [usize; 0] = [];
+
     /// Values about a level, scattered evenly within the part `noise` of it to either side.
     fn noisy(random: &mut SplitMix64, level: f64, noise: f64, count: usize) -> Vec<f64> {
         let part = |word: u64| (word >> 11) as f64 / (1_u64 << 53) as f64 * 2.0 - 1.0;
@@ -143,21 +145,21 @@ mod tests {
         let mut random = SplitMix64::new(2);
         let mut values = noisy(&mut random, 100.0, 0.01, 60);
         values[30] *= 2.0;
-        assert_eq!(changes(&values, 0.01), []);
+        assert_eq!(changes(&values, 0.01), NONE);
         values[31] *= 2.0;
-        assert_eq!(changes(&values, 0.01), [], "two are none, either");
+        assert_eq!(changes(&values, 0.01), NONE, "two are none, either");
     }
 
     #[test]
     fn constants_and_short_series_have_none() {
-        assert_eq!(changes(&[7.0; 80], 0.01), []);
-        assert_eq!(changes(&[0.0; 80], 0.01), []);
+        assert_eq!(changes(&[7.0; 80], 0.01), NONE);
+        assert_eq!(changes(&[0.0; 80], 0.01), NONE);
         let step: Vec<f64> = [vec![7.0; 20], vec![8.0; 20]].concat();
         assert_eq!(changes(&step, 0.01), [20], "without any scatter");
         let from_nothing: Vec<f64> = [vec![0.0; 20], vec![8.0; 20]].concat();
         assert_eq!(changes(&from_nothing, 0.01), [20]);
         for count in 0..6 {
-            assert_eq!(changes(&step[..count], 0.01), []);
+            assert_eq!(changes(&step[..count], 0.01), NONE);
         }
     }
 
@@ -166,7 +168,7 @@ mod tests {
         let mut random = SplitMix64::new(3);
         let mut values = noisy(&mut random, 100.0, 0.001, 25);
         values.extend(noisy(&mut random, 102.0, 0.001, 25));
-        assert_eq!(changes(&values, 0.03), []);
+        assert_eq!(changes(&values, 0.03), NONE);
         assert_eq!(changes(&values, 0.01), [25]);
     }
 
