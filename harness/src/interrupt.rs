@@ -24,7 +24,7 @@ pub enum Request {
 /// Whether someone has asked this process to stop.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
-    asked: watch::Receiver<Request>,
+    asked: watch::Sender<Request>,
     groups: Arc<Mutex<Vec<u32>>>,
 }
 
@@ -32,7 +32,8 @@ impl Interrupt {
     /// Listens for signals from now on, on a thread of its own, so that a busy program still hears them. `heard` is told what a
     /// signal was understood as, on that thread.
     pub fn listen(heard: impl Fn(Request) + Send + 'static) -> io::Result<Interrupt> {
-        let (sender, asked) = watch::channel(Request::None);
+        let asked = watch::Sender::new(Request::None);
+        let sender = asked.clone();
         let groups = Arc::new(Mutex::new(Vec::new()));
         let interrupt = Interrupt { asked, groups: Arc::clone(&groups) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -65,7 +66,7 @@ impl Interrupt {
 
     /// Nobody ever asks: for programs that handle signals themselves.
     pub fn never() -> Interrupt {
-        Interrupt { asked: watch::channel(Request::None).1, groups: Arc::default() }
+        Interrupt { asked: watch::Sender::new(Request::None), groups: Arc::default() }
     }
 
     /// True once someone has asked for anything.
@@ -78,9 +79,14 @@ impl Interrupt {
         *self.asked.borrow() == Request::Now
     }
 
+    /// Whatever was asked has been done: the next Ctrl-C is a first one again.
+    pub fn forget(&self) {
+        self.asked.send_replace(Request::None);
+    }
+
     /// Ends when someone asks to stop the trial that runs.
     pub async fn asked_now(&self) {
-        if self.asked.clone().wait_for(|asked| *asked == Request::Now).await.is_err() {
+        if self.asked.subscribe().wait_for(|asked| *asked == Request::Now).await.is_err() {
             // The listener is gone, so nobody can ask any more.
             pending::<()>().await;
         }

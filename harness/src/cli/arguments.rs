@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use ledger::Bytes;
+use ledger::{Bytes, Tokens};
 use runtime::backend::cuda::kernels::Architecture;
+use runtime::engine_dir::MANIFEST;
 use runtime::plan::{DeviceChoice, DraftVocab, RuntimeOptions, WeightStreaming};
 use runtime::vocabulary::{RowCount, VOCAB_MAP};
 
@@ -13,7 +14,7 @@ use super::{BASELINES, BISECT, HISTORY, HISTORY_PAGE, RUNS, SCENARIOS};
 use crate::engines::CACHE;
 use crate::fit::Keep;
 use crate::history::SeriesMetric;
-use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Threads, Vocab, WeightPlacement};
+use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Settings, Threads, Vocab, WeightPlacement};
 
 /// Measures the memory of LLM runtimes, buffer by buffer, and decides pass or fail
 #[derive(Debug, Parser)]
@@ -55,10 +56,14 @@ pub(super) enum Verb {
     List(ListArguments),
     /// Pack a checkpoint into an engine directory
     Build(BuildArguments),
+    /// Talk with a model: a conversation, or one answer with --prompt
+    Chat(ChatArguments),
     /// Serve an engine over HTTP, in the shape of the OpenAI interface
     Serve(ServeArguments),
     /// Print the scores of a model, to hold them against another implementation
     Logits(LogitsArguments),
+    /// Hold an engine against the exact path of its checkpoint over a text: perplexity, KL divergence, agreement
+    Score(ScoreArguments),
     /// Show what a cell failed by and which buffer is to blame, or what each value of a knob takes and costs in quality
     Explain(ExplainArguments),
     /// Choose the rows of a table that a corpus uses most, and write them as a vocabulary map
@@ -474,28 +479,47 @@ pub(super) struct BuildArguments {
     pub(super) json: bool,
 }
 
-/// `sweep serve`.
+/// `sweep chat`.
 #[derive(Debug, Args)]
-pub(super) struct ServeArguments {
-    #[command(flatten)]
-    pub(super) source: SourceArguments,
-    #[command(flatten)]
-    pub(super) pack: PackArguments,
+pub(super) struct ChatArguments {
+    /// A folder that `sweep build` made, or a checkpoint's folder in Hugging Face layout, whose engine is built first and kept
+    #[arg(value_name = "ENGINE|CHECKPOINT")]
+    pub(super) model: PathBuf,
+    /// Answer this alone, and end
+    #[arg(long, value_name = "TEXT")]
+    pub(super) prompt: Option<String>,
+    /// The most tokens of an answer
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) max_tokens: u32,
+    /// How freely tokens are chosen; 0 takes the likeliest one, always
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub(super) temperature: f32,
+    /// Decides the choice of tokens, where the temperature leaves one
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Let the MTP head draft tokens
+    #[arg(long)]
+    pub(super) mtp: bool,
+    /// The most tokens of the whole conversation
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) context: u32,
     /// Where it runs: auto (a GPU where one can be used, else the CPU), cpu, cuda, or a GPU by its number such as cuda:1
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(super) device: DeviceChoice,
-    /// Address to listen on
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    pub(super) host: std::net::IpAddr,
-    /// Port to listen on; 0 lets the system choose
-    #[arg(long, default_value_t = 8080)]
-    pub(super) port: u16,
-    /// File that receives the address once it is bound
-    #[arg(long, value_name = "FILE")]
-    pub(super) port_file: Option<PathBuf>,
-    /// Name under which requests ask for the model; without it, the folder's name
-    #[arg(long, value_name = "NAME")]
-    pub(super) model_id: Option<String>,
+    /// Worker threads: a number, or auto for the processors of this machine
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub(super) threads: Threads,
+    /// Folder in which built engines are kept
+    #[arg(long, value_name = "DIR", default_value = CACHE)]
+    pub(super) engines: PathBuf,
+}
+
+/// How an engine runs.
+#[derive(Debug, Args)]
+pub(super) struct SettingsArguments {
+    /// Where it runs: auto (a GPU where one can be used, else the CPU), cpu, cuda, or a GPU by its number such as cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(super) device: DeviceChoice,
     /// Longest prompt that is accepted, in tokens
     #[arg(long, value_name = "TOKENS", default_value_t = 4096)]
     pub(super) max_input_len: u32,
@@ -529,6 +553,29 @@ pub(super) struct ServeArguments {
     /// Sequences that are decoded together, 1 to 8
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) max_batch_size: u32,
+}
+
+/// `sweep serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    pub(super) source: SourceArguments,
+    #[command(flatten)]
+    pub(super) pack: PackArguments,
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(super) host: std::net::IpAddr,
+    /// Port to listen on; 0 lets the system choose
+    #[arg(long, default_value_t = 8080)]
+    pub(super) port: u16,
+    /// File that receives the address once it is bound
+    #[arg(long, value_name = "FILE")]
+    pub(super) port_file: Option<PathBuf>,
+    /// Name under which requests ask for the model; without it, the folder's name
+    #[arg(long, value_name = "NAME")]
+    pub(super) model_id: Option<String>,
+    #[command(flatten)]
+    pub(super) settings: SettingsArguments,
     /// Wait for a line on standard input before loading
     #[arg(long, hide = true)]
     pub(super) load_on_stdin: bool,
@@ -569,6 +616,31 @@ pub(super) struct LogitsArguments {
     #[arg(long, value_name = "N", default_value = "auto")]
     pub(super) threads: Threads,
     /// Print every score as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep score`.
+#[derive(Debug, Args)]
+pub(super) struct ScoreArguments {
+    /// A folder that `sweep build` made: the engine that is scored
+    #[arg(long, value_name = "DIR")]
+    pub(super) engine: PathBuf,
+    /// The engine whose exact path it is held against: the same checkpoint, built with `--lm-head f16`; without it, the engine itself
+    #[arg(long, value_name = "DIR")]
+    pub(super) reference: Option<PathBuf>,
+    /// The text that both read, in UTF-8
+    #[arg(long, value_name = "FILE")]
+    pub(super) text: PathBuf,
+    /// Tokens of the text that are scored, from its beginning
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(2..=1_048_576))]
+    pub(super) tokens: u32,
+    /// Greedy continuations that are compared
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=1024))]
+    pub(super) continuations: u32,
+    #[command(flatten)]
+    pub(super) settings: SettingsArguments,
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -698,6 +770,38 @@ impl SourceArguments {
         match &self.engine {
             Some(path) => ModelSource::Engine(path.to_string_lossy().into_owned()),
             None => checkpoint_source(self.checkpoint.as_deref(), self.synthetic.as_deref(), seed),
+        }
+    }
+}
+
+impl SettingsArguments {
+    /// The settings that were typed.
+    pub(super) fn settings(&self) -> Settings {
+        let default_capacity = self.max_input_len.saturating_add(RuntimeOptions::DEFAULT_OUTPUT_ROOM);
+        Settings {
+            device: self.device,
+            max_input_len: Tokens(self.max_input_len),
+            max_kv_cache_capacity: Tokens(self.max_kv_cache_capacity.unwrap_or(default_capacity)),
+            gdn_prefill_max_seq: Tokens(self.gdn_prefill_max_seq),
+            threads: self.threads,
+            kv_cache_type: self.kv_cache_type,
+            weights: self.weights,
+            mtp: self.mtp,
+            max_verify_tree_size: self.max_verify_tree_size,
+            draft_vocab: self.draft_vocab,
+            weight_streaming_budget: self.weight_streaming_budget,
+            max_batch_size: self.max_batch_size,
+        }
+    }
+}
+
+impl ChatArguments {
+    /// An engine where the folder is one, else a checkpoint.
+    pub(super) fn model_source(&self) -> ModelSource {
+        let path = self.model.to_string_lossy().into_owned();
+        match self.model.join(MANIFEST).exists() {
+            true => ModelSource::Engine(path),
+            false => ModelSource::Checkpoint(path),
         }
     }
 }

@@ -39,16 +39,25 @@ pub(super) fn engine(
     printer: &Printer,
 ) -> Result<PathBuf, CliError> {
     let source = source.model_source(pack.seed);
-    match &source {
+    ensure(&source, &options(pack, lm_head), &pack.engines, &interrupt()?, printer)
+}
+
+/// The engine of `source` under `build` in the folder `engines`, made unless it is there.
+pub(super) fn ensure(
+    source: &ModelSource,
+    build: &BuildOptions,
+    engines: &Path,
+    interrupt: &Interrupt,
+    printer: &Printer,
+) -> Result<PathBuf, CliError> {
+    match source {
         ModelSource::Engine(folder) => return Ok(PathBuf::from(folder)),
         // A checkpoint that has been damaged since its engine was built is still worth a word.
-        ModelSource::Checkpoint(_) => drop(open_source(&source)?),
+        ModelSource::Checkpoint(_) => drop(open_source(source)?),
         ModelSource::Synthetic { .. } => {}
     }
-    let interrupt = interrupt()?;
-    let screen = Screen::new(*printer, &interrupt);
-    let engines = BuiltinEngines::new(&pack.engines);
-    Ok(engines.ensure(&source, &options(pack, lm_head), &screen)?.folder)
+    let screen = Screen::new(*printer, interrupt);
+    Ok(BuiltinEngines::new(engines).ensure(source, build, &screen)?.folder)
 }
 
 fn interrupt() -> Result<Interrupt, CliError> {

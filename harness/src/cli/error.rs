@@ -4,7 +4,7 @@ use std::io;
 
 use crate::baseline::BaselineError;
 use crate::bisect::BisectError;
-use crate::engines::{EngineError, EngineErrorKind};
+use crate::engines::{EngineError, EngineErrorKind, ScoreError};
 use crate::fit::KeepError;
 use crate::history::HistoryError;
 use crate::record::RunFolderError;
@@ -75,6 +75,28 @@ pub enum CliError {
     /// The prompt, or what should follow it, does not fit the model.
     #[error(transparent)]
     Prompt(runtime::engine::SequenceError),
+    /// An engine cannot be scored.
+    #[error("{0}")]
+    Score(ScoreError),
+    /// Tokens cannot be chosen as it was asked.
+    #[error(transparent)]
+    Sampling(#[from] runtime::generate::sample::SamplingError),
+    /// A model that has no words.
+    #[error("the engine in {folder} has no {what}, so nobody can talk with it")]
+    NoSpeech {
+        /// What it lacks.
+        what: &'static str,
+        /// Where it is.
+        folder: String,
+    },
+    /// A conversation that does not fit.
+    #[error("the conversation has {tokens} tokens, and the context is {context}", context = context.0)]
+    ConversationTooLong {
+        /// Tokens of all that was said, with the template's own.
+        tokens: usize,
+        /// The most that fits, the answer included.
+        context: ledger::Tokens,
+    },
     /// A knob cannot be varied as it was asked.
     #[error("{what}")]
     Knob {
@@ -175,6 +197,9 @@ impl CliError {
             | CliError::Vocabulary(_)
             | CliError::Prompt(_)
             | CliError::Knob { .. }
+            | CliError::Sampling(_)
+            | CliError::NoSpeech { .. }
+            | CliError::ConversationTooLong { .. }
             | CliError::Sweep(SweepError::UnknownCell { .. } | SweepError::Unanswerable { .. }) => {
                 ExitCode::Usage
             }
@@ -183,7 +208,12 @@ impl CliError {
                 EngineErrorKind::Environment => ExitCode::EnvironmentRefused,
                 EngineErrorKind::Interrupted => ExitCode::Interrupted,
             },
-            CliError::Device(_)
+            CliError::Score(ScoreError::Interrupted) => ExitCode::Interrupted,
+            CliError::Score(
+                ScoreError::TooShort { .. } | ScoreError::Encode(_) | ScoreError::NoTokenizer,
+            ) => ExitCode::Usage,
+            CliError::Score(_)
+            | CliError::Device(_)
             | CliError::Runtime(_)
             | CliError::Serve(_)
             | CliError::NoNvrtc(_)
@@ -223,6 +253,11 @@ impl CliError {
             }
             CliError::Unfit { .. } => "`--force` promotes it all the same",
             CliError::NoJobSummary { .. } => "leave --job-summary out; summary.md is in the run's folder",
+            CliError::NoSpeech { .. } => {
+                "tokenizer.json and a chat template belong into the checkpoint's folder; build the engine again then. `sweep logits` \
+                 takes token ids"
+            }
+            CliError::ConversationTooLong { .. } => "`--context TOKENS` makes room for more",
             CliError::NoModel => "name it with --engine, --checkpoint or --synthetic",
             CliError::NoRun { .. } => "`sweep run` makes one",
             CliError::History(HistoryError::Index { .. } | HistoryError::Malformed { .. }) => {

@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `baseline`, `bisect`, `compare`, `history`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `serve`, `logits`, `explain`, `trim`, `kernels`: one file a verb.
+//! - `run`, `baseline`, `bisect`, `compare`, `history`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `chat`, `serve`, `logits`, `score`, `explain`, `trim`, `kernels`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
@@ -9,6 +9,7 @@ mod arguments;
 mod baseline;
 mod bisect;
 mod build;
+mod chat;
 mod compare;
 mod doctor;
 mod error;
@@ -25,6 +26,7 @@ mod plan;
 mod print;
 mod progress;
 mod run;
+mod score;
 mod serve;
 mod trim;
 
@@ -89,8 +91,10 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::History(verb) => history::history(&verb, printer),
         Verb::List(arguments) => list::list(&arguments, printer),
         Verb::Build(arguments) => build::build(&arguments, printer),
+        Verb::Chat(arguments) => chat::chat(&arguments, printer),
         Verb::Serve(arguments) => serve::serve(&arguments, printer),
         Verb::Logits(arguments) => logits::logits(&arguments, printer),
+        Verb::Score(arguments) => score::score(&arguments, printer),
         Verb::Explain(arguments) => explain::explain(&arguments, printer),
         Verb::Trim(arguments) => trim::trim(&arguments, printer),
         Verb::Kernels(verb) => kernels::kernels(&verb, printer),

@@ -4,7 +4,6 @@ use std::io::BufRead;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use ledger::Tokens;
 use runtime::backend;
 use runtime::engine_dir::EngineDir;
 use runtime::plan::{RuntimeOptions, Streaming};
@@ -15,7 +14,7 @@ use server::builtin::{self, BuiltinError};
 use super::arguments::ServeArguments;
 use super::{CliError, Printer, build};
 use crate::engines::runtime_options;
-use crate::scenario::{LmHead, Settings};
+use crate::scenario::LmHead;
 use crate::verdict::ExitCode;
 
 /// Serves until it is told to stop.
@@ -25,9 +24,9 @@ pub(super) fn serve(arguments: &ServeArguments, printer: &Printer) -> Result<Exi
         std::fs::File::create(unfinished(file))
             .map_err(|source| CliError::Environment { what: "write the port file", source })?;
     }
-    let device = backend::resolve(arguments.device)?;
+    let device = backend::resolve(arguments.settings.device)?;
     let engine = build::engine(&arguments.source, &arguments.pack, LmHead::Int8, printer)?;
-    let options = RuntimeOptions { device, ..runtime_options(&settings(arguments)) };
+    let options = RuntimeOptions { device, ..runtime_options(&arguments.settings.settings()) };
     // What cannot be loaded is known before anything listens.
     let directory = EngineDir::open(&engine)?;
     options.check(&directory.manifest().config)?;
@@ -72,22 +71,4 @@ fn announce(file: &Path, address: SocketAddr) -> std::io::Result<()> {
 /// Where the port file is written before it gets its name.
 fn unfinished(file: &Path) -> PathBuf {
     file.with_extension("new")
-}
-
-fn settings(arguments: &ServeArguments) -> Settings {
-    let default_capacity = arguments.max_input_len.saturating_add(RuntimeOptions::DEFAULT_OUTPUT_ROOM);
-    Settings {
-        device: arguments.device,
-        max_input_len: Tokens(arguments.max_input_len),
-        max_kv_cache_capacity: Tokens(arguments.max_kv_cache_capacity.unwrap_or(default_capacity)),
-        gdn_prefill_max_seq: Tokens(arguments.gdn_prefill_max_seq),
-        threads: arguments.threads,
-        kv_cache_type: arguments.kv_cache_type,
-        weights: arguments.weights,
-        mtp: arguments.mtp,
-        max_verify_tree_size: arguments.max_verify_tree_size,
-        draft_vocab: arguments.draft_vocab,
-        weight_streaming_budget: arguments.weight_streaming_budget,
-        max_batch_size: arguments.max_batch_size,
-    }
 }

@@ -30,11 +30,30 @@ impl Divergence {
     /// When the scores cannot be compared; nothing is taken in then.
     pub fn add(&mut self, expected: &[f32], found: &[f32]) -> Result<(), Incomparable> {
         let divergence = kl_divergence(expected, found)?;
+        self.take_in(divergence, argmax(expected) == argmax(found));
+        Ok(())
+    }
+
+    /// Takes in one position of a model whose rows are those of the ids `kept`: the divergence over these rows, and `-ln` of the
+    /// probability that `expected` gives to them.
+    ///
+    /// # Errors
+    /// As [`Divergence::add`].
+    pub fn add_trimmed(&mut self, expected: &[f32], kept: &[u32], found: &[f32]) -> Result<(), Incomparable> {
+        let left = kept.iter().map(|id| expected.get(*id as usize).copied().ok_or(Incomparable));
+        let left = left.collect::<Result<Vec<f32>, Incomparable>>()?;
+        let trimmed_away = (log_sum_exp(expected)? - log_sum_exp(&left)?).max(0.0);
+        let divergence = kl_divergence(&left, found)? + trimmed_away;
+        let same = kept[argmax(found) as usize] == argmax(expected);
+        self.take_in(divergence, same);
+        Ok(())
+    }
+
+    fn take_in(&mut self, divergence: f64, same_top1: bool) {
         self.positions += 1;
         self.sum += divergence;
         self.largest = self.largest.max(divergence);
-        self.agreed += usize::from(argmax(expected) == argmax(found));
-        Ok(())
+        self.agreed += usize::from(same_top1);
     }
 
     /// Mean over the positions, in nats. `None` without any.
@@ -68,6 +87,15 @@ pub fn kl_divergence(expected: &[f32], found: &[f32]) -> Result<f64, Incomparabl
     });
     // It is never negative; what rounding leaves below zero is zero.
     Ok(terms.sum::<f64>().max(0.0))
+}
+
+/// `ln` of the probability of `row` under `softmax(scores)`.
+///
+/// # Errors
+/// When a score is not finite, or there is no such row.
+pub(super) fn log_likelihood(scores: &[f32], row: usize) -> Result<f64, Incomparable> {
+    let score = scores.get(row).ok_or(Incomparable)?;
+    Ok(f64::from(*score) - log_sum_exp(scores)?)
 }
 
 /// `ln sum exp(scores)`.
@@ -131,6 +159,32 @@ mod tests {
         let mut divergence = Divergence::default();
         assert_eq!(divergence.add(&[f32::NAN], &[0.0]), Err(Incomparable));
         assert_eq!((divergence.mean(), divergence.largest(), divergence.agreement()), (None, None, None));
+    }
+
+    #[test]
+    fn a_trimmed_model_pays_for_what_it_cannot_say() {
+        // Two of four equally likely rows are left, and scored alike: ln 2, for the half that is gone.
+        let mut divergence = Divergence::default();
+        divergence.add_trimmed(&[0.0; 4], &[0, 2], &[5.0, 5.0]).unwrap();
+        assert_near(divergence.mean().unwrap(), 2f64.ln());
+        assert_eq!(divergence.agreement(), Some(1.0));
+        // The likeliest row is gone.
+        divergence.add_trimmed(&[0.0, 9.0, 0.0, 0.0], &[0, 2], &[5.0, 5.0]).unwrap();
+        assert_eq!(divergence.agreement(), Some(0.5));
+        assert_eq!(divergence.add_trimmed(&[0.0; 2], &[2], &[0.0]), Err(Incomparable));
+        // Nothing is gone: as without trimming.
+        let (a, b) = ([1.0, 2.0, 3.0], [3.0, 1.0, 2.0]);
+        let mut whole = Divergence::default();
+        whole.add_trimmed(&a, &[0, 1, 2], &b).unwrap();
+        assert_near(whole.mean().unwrap(), kl_divergence(&a, &b).unwrap());
+    }
+
+    #[test]
+    fn a_likelihood_is_a_probability() {
+        let scores = [0.0, 3f32.ln()];
+        assert_near(log_likelihood(&scores, 0).unwrap(), 0.25f64.ln());
+        assert_eq!(log_likelihood(&scores, 2), Err(Incomparable));
+        assert_eq!(log_likelihood(&[f32::NAN, 0.0], 1), Err(Incomparable));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod builtin;
 mod divergence;
 mod form;
 mod quality;
+mod score;
 mod shape;
 mod tensorrt;
 mod text;
@@ -20,6 +21,7 @@ pub use builtin::{BuiltinEngines, CACHE, build_engine, build_options, open_sourc
 pub use divergence::{Divergence, Incomparable, kl_divergence};
 pub use form::{engine_of, forecast_of};
 pub use quality::{QUALITY, QualityRecord};
+pub use score::{ScoreError, ScoreRequest, WINDOW, feed, score};
 pub use shape::{EngineShape, PROGRAM};
 pub(crate) use shape::{rates, runtime_options};
 pub use tensorrt::TensorrtEngine;

@@ -1,5 +1,7 @@
 //! What the kernel says of a process, tried on the harness itself before there is a target.
 
+use ledger::Bytes;
+
 use super::process::{PROCESS, PROCESS_COST, PROCESS_NAME};
 use super::procfs::{ProcessStatus, parse_pss};
 use super::root::{SystemRoot, reading};
@@ -15,6 +17,15 @@ impl OwnProcess {
     /// Of the machine at `root`.
     pub fn new(root: &SystemRoot) -> OwnProcess {
         OwnProcess { root: root.clone() }
+    }
+
+    /// Resident memory of this process now, and the most that it ever was, by the kernel's own mark.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn resident() -> Result<(Bytes, Bytes), String> {
+        let status = OwnProcess::new(&SystemRoot::live()).status()?;
+        Ok((status.anonymous + status.file + status.shared, status.high_water))
     }
 
     fn status(&self) -> Result<ProcessStatus, String> {
@@ -71,7 +82,7 @@ impl Probe for OwnProcess {
     fn sample(&self) -> Reading<String> {
         reading(self.status()).map(|status| {
             let resident = status.anonymous.0.saturating_add(status.file.0).saturating_add(status.shared.0);
-            format!("{} resident in this process", ledger::Bytes(resident))
+            format!("{} resident in this process", Bytes(resident))
         })
     }
 

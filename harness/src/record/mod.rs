@@ -19,6 +19,7 @@ mod folder;
 mod gate;
 mod journal;
 mod lever;
+mod quality;
 mod run;
 mod run_folder;
 mod series;
@@ -39,6 +40,7 @@ pub use gate::{Allowance, Gate, GateMetric, NoMetric};
 pub use journal::{Journal, JournalError, recover};
 pub use ledger::Reading;
 pub use lever::{LeverMetric, LeverRecord};
+pub use quality::{QualityBudget, QualityMetric, QualityReading, QualityTrial};
 pub use run::{
     BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, GrowthOf, GrowthPer, MachineCard, PairRecord,
     PairSide, RunRecord, ScenarioRecord, TrialFile,

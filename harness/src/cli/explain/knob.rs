@@ -9,7 +9,7 @@ use ledger::{BufferClass, Bytes, MemoryPlan, Phase, Tokens};
 use runtime::backend::cpu::CpuDevice;
 use runtime::backend::cuda::CudaDevice;
 use runtime::backend::{self, Backend};
-use runtime::engine::{self, Engine, Flow, Sequence, SequenceError};
+use runtime::engine::{self, Engine, SequenceError};
 use runtime::engine_dir::EngineDir;
 use runtime::plan::{Device, DeviceChoice, Precision, RuntimeOptions};
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::cli::print::table;
 use crate::cli::progress::Screen;
 use crate::cli::{CliError, Printer, build};
 use crate::engines::{
-    BuiltinEngines, Divergence, EngineError, EngineErrorKind, EngineProvider, QualityRecord,
+    BuiltinEngines, Divergence, EngineError, EngineErrorKind, EngineProvider, QualityRecord, feed,
 };
 use crate::interrupt::Interrupt;
 use crate::scenario::{BuildOptions, KvCacheType, LmHead, ModelSource, Threads};
@@ -227,14 +227,6 @@ fn measure<B: Backend>(
         divergence.add(&expected, &found).map_err(|error| CliError::Runtime(error.to_string()))?;
     }
     Ok(divergence)
-}
-
-/// Feeds one token, the first as a prompt.
-fn feed<B: Backend>(engine: &Engine<B>, sequence: &mut Sequence<B>, id: u32) -> Result<(), SequenceError> {
-    match sequence.length() {
-        0 => engine.prefill(sequence, &[id], &mut || Flow::Continue).map(drop),
-        _ => engine.decode(sequence, id).map(drop),
-    }
 }
 
 fn said(error: SequenceError) -> CliError {
