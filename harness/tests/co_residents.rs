@@ -46,6 +46,7 @@ fn trial_of(scenario: &Scenario) -> TrialRecord {
         cell,
         trial: 0,
         engine: &Engine { folder: "nowhere".into(), vocab_size: 1000, kept: None },
+        reference: None,
         target: &FakeTarget { can_wait: true },
         paths: &paths,
         machine: &still_machine(),

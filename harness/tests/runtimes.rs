@@ -82,6 +82,7 @@ fn trial_on(target: &dyn Target, scenario: &Scenario) -> TrialRecord {
         cell,
         trial: 0,
         engine: &engine,
+        reference: None,
         target,
         paths: &TrialPaths::of(folder.path(), &TrialFile::new(&cell.id, 0)),
         machine: &SystemRoot::live(),

@@ -38,6 +38,7 @@ fn trial_on(
         cell,
         trial: 0,
         engine: &Engine { folder: "nowhere".into(), vocab_size: 1000, kept: None },
+        reference: None,
         target: &FakeTarget { can_wait },
         paths: &paths,
         machine,

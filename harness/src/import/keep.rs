@@ -38,6 +38,7 @@ pub fn keep(account: &Account, command: String, runs: &Path) -> io::Result<RunFo
         levers: Vec::new(),
         trials_per_cell: 0,
         budgets: Vec::new(),
+        quality_budgets: Vec::new(),
         gates: Vec::new(),
         expectations: Vec::new(),
         trials: Vec::new(),

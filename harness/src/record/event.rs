@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CellRecord, CgroupReading, Disturbance, EnvironmentRecord, FloorRecord, Outcome, PhaseRecord, ProbeCard,
-    Reading, RequestRecord, SamplerHealth, TargetRecord,
+    QualityReading, Reading, RequestRecord, SamplerHealth, TargetRecord,
 };
 
 /// One line of `trials/<cell>-<trial>.jsonl`.
@@ -59,6 +59,8 @@ pub enum TrialEvent {
     Disturbed(Disturbance),
     /// What the kernel counted in the trial's own memory cgroup, where it has one.
     Cgroup(CgroupReading),
+    /// What the configuration costs in quality, measured after its phases.
+    Quality(Reading<QualityReading>),
     /// The sampler has stopped.
     Sampler(SamplerHealth),
     /// Always the last line.

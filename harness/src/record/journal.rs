@@ -144,6 +144,7 @@ fn begin(cell: CellRecord, trial: u32, started_at: String) -> TrialRecord {
         target: None,
         floor: None,
         cgroup: None,
+        quality: None,
         resumed_from: None,
     }
 }
@@ -162,6 +163,7 @@ fn apply(record: &mut TrialRecord, event: TrialEvent) {
         TrialEvent::Floor(floor) => record.floor = Some(*floor),
         TrialEvent::Disturbed(disturbance) => record.disturbances.push(disturbance),
         TrialEvent::Cgroup(cgroup) => record.cgroup = Some(cgroup),
+        TrialEvent::Quality(quality) => record.quality = Some(quality),
         TrialEvent::Sampler(health) => record.sampler = health,
         TrialEvent::Ended { outcome, log_tail } => {
             record.outcome = outcome;
@@ -203,7 +205,7 @@ mod tests {
         assert_eq!(journal(1, word).unwrap().warnings, ["w"]);
         assert_eq!(journal(FORMAT_VERSION, word).unwrap().warnings, ["w"]);
         let refused = journal(FORMAT_VERSION + 1, word).unwrap_err().to_string();
-        assert!(refused.contains("its format version is 3, which"), "{refused}");
+        assert!(refused.contains("its format version is 4, which"), "{refused}");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use gate::{Allowance, Gate, GateMetric, NoMetric};
 pub use journal::{Journal, JournalError, recover};
 pub use ledger::Reading;
 pub use lever::{LeverMetric, LeverRecord};
-pub use quality::{QualityBudget, QualityMetric, QualityReading, QualityTrial};
+pub use quality::{QualityBudget, QualityMetric, QualityReading};
 pub use run::{
     BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, GrowthOf, GrowthPer, MachineCard, PairRecord,
     PairSide, RunRecord, ScenarioRecord, TrialFile,
@@ -54,5 +54,6 @@ pub use trial::{
 };
 
 /// Version of the record forms. It grows with every change that an older reader could misread: a field that changes its meaning or
-/// goes away, and a kind of event that verdicts depend on. Version 2 brought `environment`, `floor` and `disturbed`.
-pub const FORMAT_VERSION: u32 = 2;
+/// goes away, and a kind of event that verdicts depend on. Version 2 brought `environment`, `floor` and `disturbed`, version 3
+/// `quality`.
+pub const FORMAT_VERSION: u32 = 3;

@@ -6,6 +6,7 @@ use ledger::Tokens;
 use serde::{Deserialize, Serialize};
 
 use super::Reading;
+use crate::scenario::Condition;
 
 /// An engine under its settings, held against the exact path of the same checkpoint: f32 arithmetic from the dequantised weights,
 /// the whole table as the checkpoint stores it, the KV cache in f32.
@@ -70,6 +71,8 @@ impl fmt::Display for QualityMetric {
 pub struct QualityBudget {
     /// Its name.
     pub id: String,
+    /// The cells that it is for.
+    pub when: Condition,
     /// What it limits.
     pub metric: QualityMetric,
     /// The largest value that passes, or the smallest one.
@@ -102,16 +105,6 @@ impl QualityBudget {
     }
 }
 
-/// The quality of one trial's cell, and the limits that are for it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct QualityTrial {
-    /// What was measured after the phases, in a process of its own.
-    pub reading: Reading<QualityReading>,
-    /// What it is held against.
-    #[serde(default)]
-    pub budgets: Vec<QualityBudget>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +125,13 @@ mod tests {
     }
 
     fn held(metric: QualityMetric, limit: f64, reading: &Reading<QualityReading>) -> Result<bool, String> {
-        let budget = QualityBudget { id: "b".to_owned(), metric, limit, why: "w".to_owned() };
+        let budget = QualityBudget {
+            id: "b".to_owned(),
+            when: Condition::default(),
+            metric,
+            limit,
+            why: "w".to_owned(),
+        };
         budget.exceeded_by(reading).map(|said| said.is_some())
     }
 

@@ -6,7 +6,7 @@ use ledger::{BufferClass, Bytes, Phase};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CellId, CellRecord, Expectation, Gate, LeverRecord, Reading};
+use super::{CellId, CellRecord, Expectation, Gate, LeverRecord, QualityBudget, Reading};
 use crate::scenario::Condition;
 
 /// `run.json`: everything about a run that is not one trial's own.
@@ -45,6 +45,9 @@ pub struct RunRecord {
     pub trials_per_cell: u32,
     /// What the measurements are held against.
     pub budgets: Vec<BudgetRecord>,
+    /// What quality is held against.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quality_budgets: Vec<QualityBudget>,
     /// What decides against a baseline, beyond what a comparison looks at by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CgroupReading, CoResidentReading, ConditionsReading, Disturbance, EnvironmentRecord, FloorRecord,
-    Question, TargetRecord,
+    QualityReading, Question, TargetRecord,
 };
 
 /// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
@@ -361,6 +361,9 @@ pub struct TrialRecord {
     /// What the kernel counted in the trial's own memory cgroup. `None` where it had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupReading>,
+    /// What the configuration costs in quality. `None` where that was not asked, or the phases did not come to their end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Reading<QualityReading>>,
     /// Name of the run that this trial was taken over from, where it was not run anew.
     pub resumed_from: Option<String>,
 }

@@ -218,6 +218,9 @@ impl Scenario {
         if !self.co_residents.is_empty() {
             identity["co_residents"] = format!("{:?}", self.co_residents).into();
         }
+        if let Some(quality) = &self.quality {
+            identity["quality"] = quality.identity().into();
+        }
         let hash = hex_sha256(identity.to_string().as_bytes());
         Some(Cell {
             id: CellId(hash[..12].to_owned()),

@@ -74,6 +74,8 @@ pub(super) struct ScenarioFile {
     pub(super) floor: FloorFile,
     /// What happens in a trial, in this order: idle, load, prefill, decode, settle, unload. Only `load` must be there.
     pub(super) phases: Located<Vec<Located<PhaseFile>>>,
+    /// What quality is measured on, after the phases, and what it may cost.
+    pub(super) quality: Option<Located<QualityFile>>,
     /// What the measurements are held against.
     #[serde(default)]
     pub(super) budgets: Vec<Located<BudgetFile>>,
@@ -420,6 +422,45 @@ pub(super) struct ExpectFile {
     /// The last day on which that is accepted, for example `2027-01-31`.
     pub(super) until: Located<Scalar>,
     /// Why it is accepted until then.
+    pub(super) why: String,
+}
+
+/// How quality is measured: over a text, against the exact path of the same checkpoint.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QualityFile {
+    /// A text in UTF-8.
+    pub(super) text: String,
+    /// The checkpoint whose exact path every engine is held against. Left out: its own.
+    pub(super) reference: Option<String>,
+    /// Tokens of it that are scored. Default: 2048.
+    pub(super) tokens: Option<Located<u32>>,
+    /// Greedy continuations that are compared. Default: 4.
+    pub(super) continuations: Option<u32>,
+    /// When to give up.
+    pub(super) timeout: Period,
+    /// What quality is held against. What could not be measured does not pass.
+    #[serde(default)]
+    pub(super) budgets: Vec<Located<QualityBudgetFile>>,
+}
+
+/// One limit on quality: exactly one of the four.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QualityBudgetFile {
+    /// Its name, unique among these.
+    pub(super) id: Located<String>,
+    /// The cells that it holds for. Left out: every cell.
+    pub(super) when: Option<Located<WhenFile>>,
+    /// Mean KL divergence from the exact path, in nats, at most.
+    pub(super) max_kl: Option<f64>,
+    /// By how much perplexity may be larger than the exact path's.
+    pub(super) max_ppl_increase: Option<Share>,
+    /// Part of the positions with the same likeliest token, at least.
+    pub(super) min_top1: Option<Share>,
+    /// Part of greedily continued tokens before the first that differs, at least.
+    pub(super) min_token_match: Option<Share>,
+    /// Why this limit.
     pub(super) why: String,
 }
 

@@ -23,6 +23,7 @@ mod needs;
 mod order;
 mod phases;
 mod place;
+mod quality;
 mod schema;
 mod settings;
 mod target;
@@ -48,6 +49,7 @@ pub use needs::Needs;
 pub use order::RunOrder;
 pub use phases::{Decode, Phases, Prefill, PromptTokens, Wait};
 pub use place::{Place, PlaceError};
+pub use quality::Quality;
 pub use runtime::vocabulary::Vocab;
 pub use schema::schema_text;
 pub use settings::{
@@ -112,6 +114,8 @@ pub struct Scenario {
     pub floor: Floor,
     /// What happens in a trial.
     pub phases: Phases,
+    /// How quality is measured after them; `None` where it is not.
+    pub quality: Option<Quality>,
     /// What is expected of the axes.
     pub levers: Vec<LeverRecord>,
     /// What the measurements are held against.

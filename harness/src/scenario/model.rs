@@ -55,6 +55,11 @@ pub enum ModelSource {
 }
 
 impl ModelSource {
+    /// True for an engine, whose build options were decided when it was built.
+    pub fn is_engine(&self) -> bool {
+        matches!(self, ModelSource::Engine(_))
+    }
+
     /// In words, for tables and records.
     pub fn describe(&self) -> String {
         match self {

@@ -161,6 +161,11 @@ impl Default for BuildOptions {
 }
 
 impl BuildOptions {
+    /// Everything as the checkpoint stores it: what quality is held against.
+    pub fn exact() -> BuildOptions {
+        BuildOptions { lm_head: LmHead::F16, linears: Linears::Keep, vocab: Vocab::Full }
+    }
+
     /// The names, as scenario files spell them.
     pub const NAMES: [&'static str; 3] = ["lmHead", "linears", "vocab"];
 

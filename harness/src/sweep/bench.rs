@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use ledger::Phase;
 
-use super::run::{Sweep, SweepError};
+use super::run::{CellEngine, Sweep, SweepError};
 use crate::clock::wall_clock;
-use crate::engines::Engine;
 use crate::probe::{Gpu, LiveMemory};
 use crate::record::{Journal, Outcome, RunFolder, TrialEvent, TrialFile, TrialPaths, TrialRecord};
 use crate::scenario::Cell;
@@ -35,19 +34,20 @@ impl Bench {
         sweep: &Sweep<'_>,
         run: &mut RunFolder,
         (cell, trial): (&Cell, u32),
-        engine: &Result<Engine, String>,
+        engine: &Result<CellEngine, String>,
         target: &dyn Target,
     ) -> Result<Outcome, SweepError> {
         let folder = run.path().to_owned();
         let unwritable = |source| SweepError::Folder { folder: folder.clone(), source };
         let paths = run.begin_trial(TrialFile::new(&cell.id, trial)).map_err(unwritable)?;
         let record = match engine {
-            Ok(engine) => {
+            Ok(CellEngine { engine, reference }) => {
                 let plan = TrialPlan {
                     scenario: sweep.scenario,
                     cell,
                     trial,
                     engine,
+                    reference: reference.as_ref(),
                     target,
                     paths: &paths,
                     machine: sweep.machine,

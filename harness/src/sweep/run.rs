@@ -17,7 +17,7 @@ use crate::probe::{Gpu, LiveMemory, SystemRoot, environment, machine_card};
 use crate::record::{
     CellRecord, ExcludedCell, FORMAT_VERSION, LeverRecord, Outcome, RunFolder, RunRecord, TrialRecord,
 };
-use crate::scenario::{Cell, Condition, Expansion, ModelForm, Scenario, hex_sha256};
+use crate::scenario::{BuildOptions, Cell, Condition, Expansion, ModelForm, Scenario, hex_sha256};
 use crate::target::{Target, unanswerable};
 use crate::trial::TrialError;
 
@@ -124,13 +124,39 @@ pub enum SweepError {
     Trial(#[from] TrialError),
 }
 
+/// What a cell runs, and what its quality is held against.
+pub(super) struct CellEngine {
+    pub(super) engine: Engine,
+    /// The same checkpoint with everything as it is stored there, or why it cannot be built. `None` where nobody asks, and where an
+    /// engine is all there is.
+    pub(super) reference: Option<Result<PathBuf, String>>,
+}
+
 impl Sweep<'_> {
     pub(super) fn target_of(&self, cell: &Cell) -> Option<&dyn Target> {
         let found = self.targets.iter().find(|(name, _)| *name == cell.target);
         found.map(|(_, target)| target.as_ref())
     }
 
-    pub(super) fn engine_of(&self, cell: &Cell) -> Result<Engine, EngineError> {
+    pub(super) fn engine_of(&self, cell: &Cell) -> Result<CellEngine, EngineError> {
+        let engine = self.tried_engine(cell)?;
+        let given = self.scenario.quality.as_ref().map(|quality| quality.reference.as_ref());
+        let source = match (given, &cell.form) {
+            (Some(Some(given)), _) => Some(given),
+            (Some(None), ModelForm::Builtin(source)) if !source.is_engine() => Some(source),
+            _ => None,
+        };
+        let reference = match source {
+            Some(source) => match self.engines.ensure(source, &BuildOptions::exact(), self.observer) {
+                Err(error) if error.kind == EngineErrorKind::Interrupted => return Err(error),
+                built => Some(built.map(|engine| engine.folder).map_err(|error| error.to_string())),
+            },
+            None => None,
+        };
+        Ok(CellEngine { engine, reference })
+    }
+
+    fn tried_engine(&self, cell: &Cell) -> Result<Engine, EngineError> {
         match (&cell.form, engine_of(&cell.form)) {
             (_, Some(found)) => found,
             (ModelForm::Builtin(source), None) => self.engines.ensure(source, &cell.build, self.observer),
@@ -181,7 +207,7 @@ pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
     let resumed_from = run.record().resumed_from.clone();
     sweep.observer.run_begins(&folder, cells.len(), sweep.scenario.trials, resumed_from.as_deref());
     let mut bench = Bench::new(sweep.guardian.take(), gpu);
-    let mut engines: Vec<Option<Result<Engine, String>>> = cells.iter().map(|_| None).collect();
+    let mut engines: Vec<Option<Result<CellEngine, String>>> = cells.iter().map(|_| None).collect();
     let mut before = None;
     for (at, trial) in sweep.scenario.visits(&cells) {
         let (cell, engine) = (&cells[at], &mut engines[at]);
@@ -221,6 +247,7 @@ pub(super) fn head(
     gpu: &Gpu,
 ) -> Result<RunRecord, SweepError> {
     let (budgets, gates) = (sweep.scenario.budgets.iter(), sweep.scenario.gates.iter());
+    let quality = sweep.scenario.quality.iter().flat_map(|quality| &quality.budgets);
     let expectations = sweep.scenario.expectations.iter();
     let is_for_some =
         |when: &Condition| sweep.only.is_empty() || cells.iter().any(|cell| cell.record().matches(when));
@@ -240,6 +267,7 @@ pub(super) fn head(
         trials_per_cell: sweep.scenario.trials,
         // A run of chosen cells is not judged by budgets for the others.
         budgets: budgets.filter(|budget| is_for_some(&budget.when)).cloned().collect(),
+        quality_budgets: quality.filter(|budget| is_for_some(&budget.when)).cloned().collect(),
         gates: gates.filter(|gate| is_for_some(&gate.when)).cloned().collect(),
         expectations: expectations.filter(|expectation| is_for_some(&expectation.when)).cloned().collect(),
         trials: Vec::new(),

@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Abilities, AccountSource, Address, Interface, Launch, ProcessAbility, Start, Target};
-use crate::scenario::Cell;
+use super::{Abilities, AccountSource, Address, Interface, Launch, ProcessAbility, ScoreJob, Start, Target};
+use crate::scenario::{Cell, Settings};
 
 /// `sweep serve`.
 #[derive(Debug, Clone)]
@@ -44,6 +44,17 @@ impl Target for Builtin {
         runtime::backend::resolve(cell.settings.device).err().map(|refusal| refusal.to_string())
     }
 
+    fn score(&self, job: &ScoreJob<'_>) -> Option<Command> {
+        let mut command = Command::new(&self.program);
+        command.arg("score").arg("--engine").arg(job.engine).arg("--reference").arg(job.reference);
+        command.arg("--text").arg(&job.quality.text);
+        command.arg("--tokens").arg(job.quality.tokens.0.to_string());
+        command.arg("--continuations").arg(job.quality.continuations.to_string());
+        add_settings(&mut command, job.settings);
+        command.arg("--json");
+        Some(command)
+    }
+
     fn start(&self, launch: &Launch<'_>) -> io::Result<Start> {
         let command = self.command(launch);
         Ok(Start::Process { command, address: Address::PortFile, interface: Interface::Completions })
@@ -52,31 +63,36 @@ impl Target for Builtin {
 
 impl Builtin {
     fn command(&self, launch: &Launch<'_>) -> Command {
-        let settings = launch.settings.to_map();
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--engine").arg(launch.engine);
         command.args(["--port", "0"]).arg("--port-file").arg(launch.port_file);
         command.args(["--model-id", launch.model]);
-        for (flag, setting) in [
-            ("--device", "device"),
-            ("--max-input-len", "maxInputLen"),
-            ("--max-kv-cache-capacity", "maxKVCacheCapacity"),
-            ("--gdn-prefill-max-seq", "gdnPrefillMaxSeq"),
-            ("--threads", "threads"),
-            ("--kv-cache-type", "kvCacheType"),
-            ("--weights", "weights"),
-            ("--mtp", "mtp"),
-            ("--max-verify-tree-size", "maxVerifyTreeSize"),
-            ("--draft-vocab", "draftVocab"),
-            ("--weight-streaming-budget", "weightStreamingBudget"),
-            ("--max-batch-size", "maxBatchSize"),
-        ] {
-            command.arg(flag).arg(&settings[setting]);
-        }
+        add_settings(&mut command, launch.settings);
         if launch.waits_for_go {
             command.arg("--load-on-stdin");
         }
         command
+    }
+}
+
+/// Every setting, as the command line spells it.
+fn add_settings(command: &mut Command, settings: &Settings) {
+    let settings = settings.to_map();
+    for (flag, setting) in [
+        ("--device", "device"),
+        ("--max-input-len", "maxInputLen"),
+        ("--max-kv-cache-capacity", "maxKVCacheCapacity"),
+        ("--gdn-prefill-max-seq", "gdnPrefillMaxSeq"),
+        ("--threads", "threads"),
+        ("--kv-cache-type", "kvCacheType"),
+        ("--weights", "weights"),
+        ("--mtp", "mtp"),
+        ("--max-verify-tree-size", "maxVerifyTreeSize"),
+        ("--draft-vocab", "draftVocab"),
+        ("--weight-streaming-budget", "weightStreamingBudget"),
+        ("--max-batch-size", "maxBatchSize"),
+    ] {
+        command.arg(flag).arg(&settings[setting]);
     }
 }
 

@@ -41,7 +41,20 @@ pub use tensorrt::TensorrtEdgeLlm;
 pub use token_counter::TokenCounter;
 
 use crate::engines::TextCounter;
-use crate::scenario::{Cell, Settings, TargetKind};
+use crate::scenario::{Cell, Quality, Settings, TargetKind};
+
+/// What an engine is scored with.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreJob<'a> {
+    /// The engine's folder.
+    pub engine: &'a Path,
+    /// The engine whose exact path it is held against.
+    pub reference: &'a Path,
+    /// The cell's settings.
+    pub settings: &'a Settings,
+    /// The text, and how much of it.
+    pub quality: &'a Quality,
+}
 
 /// What a target is started with.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +127,11 @@ pub trait Target {
 
     /// Why this machine cannot run `cell` on it; asked before anything is started.
     fn refusal(&self, _cell: &Cell) -> Option<String> {
+        None
+    }
+
+    /// The command that prints a [`crate::record::QualityReading`] as JSON. `None` where it cannot score a text.
+    fn score(&self, _job: &ScoreJob<'_>) -> Option<Command> {
         None
     }
 

@@ -7,6 +7,7 @@
 //! - `co_residents`: what runs beside the target.
 //! - `arrivals`: when tokens come.
 //! - `edge`: what is read where a phase ends.
+//! - `quality`: what the configuration costs, measured after its phases.
 //! - `outcome`: what an end means.
 //! - `prompt`: what is said to the target; `log_tail`: its last words.
 
@@ -20,6 +21,7 @@ mod outcome;
 mod passage;
 mod phases;
 mod prompt;
+mod quality;
 mod run;
 mod start;
 

@@ -13,6 +13,7 @@ use super::log_tail::log_tail;
 use super::outcome::{MemoryEvidence, Stop, outcome};
 use super::passage::Trial;
 use super::phases::Session;
+use super::quality::quality_of;
 use super::start::{Held, Started, sample, start};
 use crate::clock::{TrialClock, wall_clock};
 use crate::engines::Engine;
@@ -39,6 +40,8 @@ pub struct TrialPlan<'a> {
     pub trial: u32,
     /// The cell's engine.
     pub engine: &'a Engine,
+    /// The engine whose exact path its quality is held against, or why there is none. `None`: the cell's own.
+    pub reference: Option<&'a Result<PathBuf, String>>,
     /// What runs it.
     pub target: &'a dyn Target,
     /// Where the record goes.
@@ -240,7 +243,13 @@ async fn run(
         guardian.watch(Wards::default());
     }
     let log_tail = log_tail(&plan.paths.log);
+    if stopped.is_none()
+        && let Some(quality) = quality_of(&plan, &mut guardian).await
+    {
+        journal.append(TrialEvent::Quality(quality)).map_err(failed)?;
+    }
     let outcome = match stopped {
+        None if plan.interrupt.is_asked_now() => Outcome::Interrupted,
         None => Outcome::Completed,
         Some((phase, stop)) => {
             let stop = match (stop, ending) {

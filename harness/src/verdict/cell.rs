@@ -18,7 +18,8 @@ use super::stack::StackVerdict;
 use super::statistics::median;
 use super::{ExitCode, Word};
 use crate::record::{
-    CellId, CellRecord, Expectation, Outcome, Reading, RecordedTrial, RequestRecord, Run, TargetRecord,
+    CellId, CellRecord, Expectation, Outcome, QualityBudget, QualityReading, Reading, RecordedTrial,
+    RequestRecord, Run, TargetRecord,
 };
 
 /// What a cell came to, over all of its trials.
@@ -78,6 +79,9 @@ pub struct CellVerdict {
     pub decode_tokens_per_second: Reading<f64>,
     /// Tokens that a round of speculative decoding committed, the target's own included, over the requests of all trials.
     pub acceptance_length: Reading<f64>,
+    /// What it costs in quality, of the trial with the largest divergence. `None` where nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Reading<QualityReading>>,
     /// Trials that something disturbed. No budget is held against them.
     pub inconclusive_trials: Vec<InconclusiveTrial>,
     /// Memory that grows without being asked for more, by trial.
@@ -240,6 +244,7 @@ pub fn judge_cell(
             RequestRecord::decode_tokens_per_second,
         ),
         acceptance_length: acceptance_length(&trials),
+        quality: quality(&trials),
         inconclusive_trials: trials.iter().filter_map(|trial| InconclusiveTrial::of(trial)).collect(),
         growth,
         budgets,
@@ -253,13 +258,16 @@ pub fn judge_cell(
         exit_codes: Vec::new(),
     };
     let expectation = run.record.expectations.iter().find(|expectation| cell.matches(&expectation.when));
-    decide(&mut verdict, &trials, expectation, &run.record.started_at);
+    let quality_budgets = run.record.quality_budgets.iter().filter(|budget| cell.matches(&budget.when));
+    let quality_budgets: Vec<&QualityBudget> = quality_budgets.collect();
+    decide(&mut verdict, &trials, &quality_budgets, expectation, &run.record.started_at);
     verdict
 }
 
 fn decide(
     verdict: &mut CellVerdict,
     trials: &[&RecordedTrial],
+    quality_budgets: &[&QualityBudget],
     expectation: Option<&Expectation>,
     started_at: &str,
 ) {
@@ -270,6 +278,21 @@ fn decide(
         }
         if let Some(why) = trial.record.inconclusive() {
             said.push((Word::Inconclusive, format!("trial {} {why}", trial.record.trial)));
+        }
+    }
+    for trial in trials.iter().filter(|trial| trial.record.outcome == Outcome::Completed) {
+        let number = trial.record.trial;
+        let missing = || Reading::Unavailable("its record does not have it".to_owned());
+        let reading = trial.record.quality.clone().unwrap_or_else(missing);
+        for budget in quality_budgets {
+            match budget.exceeded_by(&reading) {
+                Ok(None) => {}
+                Ok(Some(how)) => said.push((Word::Fail, format!("{}: trial {number}: {how}", budget.id))),
+                Err(why) => {
+                    let what = format!("{}: trial {number}: quality was not measured: {why}", budget.id);
+                    said.push((Word::Inconclusive, what));
+                }
+            }
         }
     }
     for (trial, growth) in verdict.growth.measured().into_iter().flatten() {
@@ -319,6 +342,15 @@ fn lower_bounds(trials: &[&RecordedTrial]) -> LowerBounds {
         all.device.extend(device.into_iter().map(of_trial));
     }
     all
+}
+
+/// The reading with the largest divergence; one that is missing in any trial goes before all.
+fn quality(trials: &[&RecordedTrial]) -> Option<Reading<QualityReading>> {
+    let readings = trials.iter().filter_map(|trial| trial.record.quality.as_ref());
+    let divergence = |reading: &&Reading<QualityReading>| {
+        reading.measured().map_or(f64::INFINITY, |reading| reading.mean_kl_nats)
+    };
+    readings.max_by(|a, b| divergence(a).total_cmp(&divergence(b))).cloned()
 }
 
 /// What grows in any trial. Unavailable where none of them was seen for long enough to tell.

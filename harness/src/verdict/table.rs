@@ -8,7 +8,7 @@ use super::relative::changes_table;
 use super::run::shown;
 use super::{BudgetResult, CellVerdict, LeverResult, LeverWord, RunVerdict, Word};
 use crate::number::{at_least, at_most};
-use crate::record::Reading;
+use crate::record::{QualityReading, Reading};
 
 const COLUMNS: [Column; 9] = [
     ("verdict", false),
@@ -28,6 +28,9 @@ const DEVICE: Column = ("device MiB", true);
 /// Stands after the others where a cell has one.
 const ACCEPTANCE: Column = ("accept. length", true);
 
+/// Stands after the others where a cell was scored.
+const DIVERGENCE: Column = ("KL nats", true);
+
 const LEVER_COLUMNS: [Column; 8] = [
     ("lever", false),
     ("of", false),
@@ -43,21 +46,31 @@ const LEVER_COLUMNS: [Column; 8] = [
 pub fn table(verdict: &RunVerdict) -> String {
     let drafted = verdict.cells.iter().any(|cell| cell.acceptance_length.measured().is_some());
     let on_device = verdict.cells.iter().any(|cell| cell.device.is_some());
+    let scored = verdict.cells.iter().any(|cell| cell.quality.is_some());
     let further = on_device.then_some(DEVICE).into_iter().chain(drafted.then_some(ACCEPTANCE));
+    let further = further.chain(scored.then_some(DIVERGENCE));
     let columns: Vec<Column> = COLUMNS.into_iter().chain(further).collect();
     let rows: Vec<Vec<String>> = verdict
         .cells
         .iter()
         .map(|cell| {
             let further = on_device.then(|| held_on_device(cell)).into_iter();
-            row(cell).into_iter().chain(further).chain(drafted.then(|| accepted(cell))).collect()
+            row(cell)
+                .into_iter()
+                .chain(further)
+                .chain(drafted.then(|| accepted(cell)))
+                .chain(scored.then(|| divergence(cell)))
+                .collect()
         })
         .collect();
     let mut text = if rows.is_empty() { String::new() } else { aligned(&columns, &rows) };
     if !verdict.levers.is_empty() {
-        let rows: Vec<Vec<String>> = verdict.levers.iter().map(|lever| lever_row(lever).into()).collect();
+        let columns: Vec<Column> = LEVER_COLUMNS.into_iter().chain(scored.then_some(DIVERGENCE)).collect();
+        let row =
+            |lever| lever_row(lever).into_iter().chain(scored.then(|| lever_divergence(lever))).collect();
+        let rows: Vec<Vec<String>> = verdict.levers.iter().map(row).collect();
         text.push('\n');
-        text.push_str(&aligned(&LEVER_COLUMNS, &rows));
+        text.push_str(&aligned(&columns, &rows));
     }
 
     let mut said = |lines: Vec<String>| {
@@ -158,6 +171,21 @@ fn lever_row(lever: &LeverResult) -> [String; LEVER_COLUMNS.len()] {
         speeds(&lever.decode_tokens_per_second, 2),
         lever.price.words(),
     ]
+}
+
+fn divergence(cell: &CellVerdict) -> String {
+    let nats =
+        |reading: &Reading<QualityReading>| shown(reading, |quality| format!("{:.5}", quality.mean_kl_nats));
+    cell.quality.as_ref().map_or_else(|| "-".to_owned(), nats)
+}
+
+fn lever_divergence(lever: &LeverResult) -> String {
+    let nats = |reading| shown(reading, |nats| format!("{nats:.5}"));
+    let change = lever.mean_kl_nats.as_ref();
+    change.map_or_else(
+        || "-".to_owned(),
+        |change| format!("{} → {}", nats(&change.before), nats(&change.after)),
+    )
 }
 
 /// Why a lever does not work; an inert one was expected to be so, and its two sizes say it.

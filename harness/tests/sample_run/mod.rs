@@ -135,6 +135,7 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
                 )
             },
         ],
+        quality_budgets: Vec::new(),
         gates: Vec::new(),
         expectations: Vec::new(),
         trials: files,

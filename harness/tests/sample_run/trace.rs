@@ -121,6 +121,7 @@ pub fn trial(model: Model, max_input_len: u32, number: u32, fate: Fate) -> Recor
         environment: None,
         target: None,
         cgroup: None,
+        quality: None,
         resumed_from: (fate == Fate::Resumed).then(|| "2026-05-26T21-02-11Z".to_owned()),
     };
     RecordedTrial {

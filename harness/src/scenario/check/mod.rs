@@ -12,6 +12,7 @@ mod levers;
 mod models;
 mod needs;
 mod phases;
+mod quality;
 mod targets;
 
 use std::ops::Range;
@@ -29,6 +30,7 @@ use levers::levers_of;
 use models::models_of;
 use needs::needs_of;
 use phases::phases_of;
+use quality::quality_of;
 use targets::targets_of;
 
 use super::diagnostic::Diagnostic;
@@ -73,6 +75,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
     let budgets = budgets_of(file, &names, phases.as_ref(), &mut mistakes);
     let gates = gates_of(file, &names, phases.as_ref(), &mut mistakes);
     let expectations = expectations_of(file, &names, &mut mistakes);
+    let quality = file.quality.as_ref().map(|quality| quality_of(quality, &names, &mut mistakes));
     let cooldown = file.cooldown.as_ref().and_then(|cooldown| cooldown_of(cooldown, &mut mistakes));
     match phases {
         Some(phases) if mistakes.is_empty() => {
@@ -105,6 +108,7 @@ pub(in crate::scenario) fn check(file: &ScenarioFile) -> Result<Scenario, Mistak
                     timeout: file.floor.timeout.map_or(Floor::TIMEOUT, |period| period.0),
                 },
                 phases,
+                quality,
                 levers,
                 budgets,
                 gates,

@@ -52,6 +52,9 @@ pub struct LeverResult {
     pub prefill_tokens_per_second: Change,
     /// Output tokens per second.
     pub decode_tokens_per_second: Change,
+    /// Mean KL divergence from the exact path, in nats. `None` where neither cell was scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_kl_nats: Option<Change>,
     /// What memory was exchanged for.
     pub price: Price,
     /// True where a number depends on synthetic weights.
@@ -182,6 +185,12 @@ fn judge_pair(run: &Run, cells: &[CellVerdict], pair: Pair<'_>) -> LeverResult {
         }
         None => (nothing(), nothing()),
     };
+    let divergence = |side: Option<&Side<'_>>| match side.and_then(|side| side.verdict?.quality.as_ref()) {
+        Some(quality) => quality.clone().map(|reading| reading.mean_kl_nats),
+        None => Reading::Unavailable("the cell was not scored".to_owned()),
+    };
+    let scored = Change { before: divergence(before.as_ref()), after: divergence(Some(&after)) };
+    let is_scored = scored.before.measured().or(scored.after.measured()).is_some();
     let decode = change(|verdict| &verdict.decode_tokens_per_second);
     let (word, reason) = match &before {
         None => (LeverWord::Inconclusive, Some(missing_base(pair))),
@@ -193,6 +202,7 @@ fn judge_pair(run: &Run, cells: &[CellVerdict], pair: Pair<'_>) -> LeverResult {
         base: lever.base.clone(),
         value: cell.value(&lever.axis).unwrap_or_default().to_owned(),
         metric: lever.metric,
+        mean_kl_nats: is_scored.then_some(scored),
         why: lever.why.clone(),
         cell: cell.id.clone(),
         base_cell: base.map(|base| base.id.clone()),
