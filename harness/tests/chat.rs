@@ -97,7 +97,7 @@ fn a_model_is_scored_against_its_exact_path() {
         let common = ["score", "--engine", engine, "--reference", "exact", "--text", "text.txt"];
         let limits =
             ["--tokens", "80", "--continuations", "2", "--device", "cpu", "--threads", "1", "--json"];
-        let output = sweep(&[&common, &limits, more].concat(), "", folder.path());
+        let output = sweep(&[&common[..], &limits[..], more].concat(), "", folder.path());
         assert!(output.status.success(), "{}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     };
