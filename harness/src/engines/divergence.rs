@@ -181,9 +181,10 @@ mod tests {
 
     #[test]
     fn a_likelihood_is_a_probability() {
-        let scores = [0.0, 3f32.ln()];
+        let scores = [2.0; 4];
         assert_near(log_likelihood(&scores, 0).unwrap(), 0.25f64.ln());
-        assert_eq!(log_likelihood(&scores, 2), Err(Incomparable));
+        assert_near(log_likelihood(&[1.0, 0.0], 1).unwrap(), -1.0 - (-1f64).exp().ln_1p());
+        assert_eq!(log_likelihood(&scores, 4), Err(Incomparable));
         assert_eq!(log_likelihood(&[f32::NAN, 0.0], 1), Err(Incomparable));
     }
 
