@@ -1,6 +1,6 @@
 //! What the relative verdicts compute with. Every result is held against SciPy's (`fixtures/statistics.py`).
 //!
-//! - [`median`]: the middle, and how far values lie from it.
+//! - [`mod@median`]: the middle, and how far values lie from it.
 //! - [`rank_sum`]: two samples, by ranks (Mann and Whitney).
 //! - [`hodges_lehmann`]: by how much one sample is shifted against another, with its interval.
 //! - [`signed_rank`]: pairs, by the ranks of their differences (Wilcoxon).
