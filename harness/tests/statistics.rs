@@ -1,4 +1,4 @@
-//! What verdicts compute with, held against SciPy: `fixtures/statistics.py` makes the file.
+//! What verdicts compute with, held against SciPy: `fixtures/scipy_statistics.py` makes the file.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
