@@ -2,16 +2,12 @@
 
 mod fake;
 
-use std::sync::Arc;
-
 use fake::sweep::sweep;
+use fake::trial::{first_trial, no_engine};
 use fake::{FakeTarget, scenario, still_machine};
-use harness::engines::Engine;
-use harness::interrupt::Interrupt;
-use harness::probe::{Gpu, ProcRoot};
-use harness::record::{Outcome, Run, TrialFile, TrialPaths, TrialRecord};
+use harness::probe::ProcRoot;
+use harness::record::{Outcome, Run, TrialRecord};
 use harness::scenario::Scenario;
-use harness::trial::{RunFloor, TrialPlan, run_trial};
 use harness::verdict::{ExitCode, judge};
 use ledger::{Bytes, Phase};
 
@@ -35,25 +31,8 @@ fn shell(name: &str, script: &str, rest: &str) -> String {
 }
 
 fn trial_of(scenario: &Scenario) -> TrialRecord {
-    let folder = tempfile::tempdir().expect("a folder");
-    for kind in ["trials", "samples", "logs"] {
-        std::fs::create_dir(folder.path().join(kind)).expect("writable");
-    }
-    let cell = &scenario.expand().cells[0];
-    let paths = TrialPaths::of(folder.path(), &TrialFile::new(&cell.id, 0));
-    let plan = TrialPlan {
-        scenario,
-        cell,
-        trial: 0,
-        engine: &Engine { folder: "nowhere".into(), vocab_size: 1000, kept: None },
-        reference: None,
-        target: &FakeTarget { can_wait: true },
-        paths: &paths,
-        machine: &still_machine(),
-        gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),
-        interrupt: &Interrupt::never(),
-    };
-    run_trial(plan, &mut RunFloor::default(), None, &mut |_, _| {}).expect("the harness itself works")
+    let target = FakeTarget { can_wait: true };
+    first_trial(scenario, &target, &no_engine(), &still_machine(), &mut |_| {}).record
 }
 
 /// Processes with these words on their command line.

@@ -3,18 +3,17 @@
 mod fake;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use fake::program::install;
+use fake::trial::first_trial;
 use fake::{FakeEngines, FakeTarget, edge_llm, llama_server, still_machine};
 use harness::engines::{Engine, Progress, engine_of};
 use harness::interrupt::Interrupt;
-use harness::probe::{Gpu, LiveMemory, SystemRoot};
-use harness::record::{Outcome, Question, Reading, Run, TrialFile, TrialPaths, TrialRecord};
+use harness::probe::{LiveMemory, SystemRoot};
+use harness::record::{Outcome, Question, Reading, Run, TrialRecord};
 use harness::scenario::{Cell, Scenario};
 use harness::sweep::{Observer, Sweep, SweepError, run};
 use harness::target::{Abilities, Launch, NamedTargets, SettingAnswer, Start, Target, target_of};
-use harness::trial::{RunFloor, TrialPlan, run_trial};
 use harness::verdict::{ExitCode, Word, judge, table};
 use ledger::{BufferClass, Bytes, Phase};
 
@@ -69,27 +68,11 @@ impl Stage {
 
 /// Runs the scenario's first cell on `target`.
 fn trial_on(target: &dyn Target, scenario: &Scenario) -> TrialRecord {
-    let folder = tempfile::tempdir().expect("a folder");
-    for kind in ["trials", "samples", "logs"] {
-        std::fs::create_dir(folder.path().join(kind)).expect("writable");
-    }
     let cell = &scenario.expand().cells[0];
     let found = engine_of(&cell.form).expect("not the built-in runtime's");
     let engine: Engine = found.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(target.refusal(cell), None);
-    let plan = TrialPlan {
-        scenario,
-        cell,
-        trial: 0,
-        engine: &engine,
-        reference: None,
-        target,
-        paths: &TrialPaths::of(folder.path(), &TrialFile::new(&cell.id, 0)),
-        machine: &SystemRoot::live(),
-        gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),
-        interrupt: &Interrupt::never(),
-    };
-    run_trial(plan, &mut RunFloor::default(), None, &mut |_, _| {}).expect("the harness itself works")
+    first_trial(scenario, target, &engine, &SystemRoot::live(), &mut |_| {}).record
 }
 
 fn trial(scenario: &Scenario) -> TrialRecord {

@@ -1,9 +1,11 @@
 //! Joined axes, the order of trials, cooldown, expectations and budgets on growth: what they mean, and what is a mistake.
 
-use std::path::Path;
+mod planted;
+
 use std::time::Duration;
 
-use harness::scenario::{self, Scenario, ScenarioError, Temperature};
+use harness::scenario::{self, Temperature};
+use planted::parsed;
 
 /// A scenario without mistakes; each test plants one.
 const SMALL: &str = r#"name: small
@@ -38,19 +40,14 @@ expect:
   - {outcome: oom, when: maxInputLen == 512 and mtp, until: 2027-01-31, why: too large for now}
 "#;
 
-fn parsed(text: String) -> Result<Scenario, ScenarioError> {
-    scenario::parse(Path::new("scenario.yaml"), text)
-}
-
-/// What the user sees when `from` is replaced by `to` in a scenario without mistakes.
+/// What the user sees when `from` is replaced by `to` in it.
 fn shown(from: &str, to: &str) -> String {
-    assert!(SMALL.contains(from), "the mistake was not planted");
-    parsed(SMALL.replacen(from, to, 1)).map_or_else(|error| error.to_string(), |_| "accepted".to_owned())
+    planted::shown(SMALL, from, to)
 }
 
 #[test]
 fn joined_axes_vary_together_for_each_combination_of_the_grid() {
-    let scenario = parsed(SMALL.to_owned()).unwrap_or_else(|error| panic!("{error}"));
+    let scenario = parsed(SMALL).unwrap_or_else(|error| panic!("{error}"));
     let cells: Vec<String> = scenario.expand().cells.iter().map(|cell| cell.describe()).collect();
     insta::assert_snapshot!(cells.join("\n"), @r"
     mtp=false model=a maxInputLen=128 gdnPrefillMaxSeq=256
@@ -101,7 +98,7 @@ fn axes_that_cannot_vary_together() {
 
 #[test]
 fn every_block_has_each_cell_once_in_an_order_of_its_own() {
-    let scenario = parsed(SMALL.to_owned()).expect("valid");
+    let scenario = parsed(SMALL).expect("valid");
     let cells = scenario.expand().cells;
     let visits = scenario.visits(&cells);
     assert_eq!(visits.len(), 30);
@@ -136,7 +133,7 @@ fn every_block_has_each_cell_once_in_an_order_of_its_own() {
 
 #[test]
 fn cooldown_waits_for_something() {
-    let cooldown = parsed(SMALL.to_owned()).expect("valid").cooldown.expect("written");
+    let cooldown = parsed(SMALL).expect("valid").cooldown.expect("written");
     assert_eq!(cooldown.below, Some(Temperature(55_000)));
     assert_eq!((cooldown.lasts, cooldown.timeout), (Duration::from_secs(2), Duration::from_secs(30)));
     let planted = |to: &str| shown("{for: 2 s, below: 55 °C, timeout: 30 s}", to);

@@ -1,10 +1,10 @@
 //! Axes that are tried one at a time, named cells, and levers: which cells there are, and what is a mistake.
 
-use std::path::Path;
+mod planted;
 
 use harness::record::LeverMetric;
-use harness::scenario::{self, Scenario, ScenarioError};
 use ledger::Phase;
+use planted::parsed;
 
 /// A scenario without mistakes; each test plants one.
 const SMALL: &str = r#"name: small
@@ -35,19 +35,14 @@ levers:
   - {axis: maxInputLen, metric: load, works_above: 50 %, why: it sizes nothing}
 "#;
 
-fn parsed(text: String) -> Result<Scenario, ScenarioError> {
-    scenario::parse(Path::new("scenario.yaml"), text)
-}
-
-/// What the user sees when `from` is replaced by `to` in a scenario without mistakes.
+/// What the user sees when `from` is replaced by `to` in it.
 fn shown(from: &str, to: &str) -> String {
-    assert!(SMALL.contains(from), "the mistake was not planted");
-    parsed(SMALL.replacen(from, to, 1)).map_or_else(|error| error.to_string(), |_| "accepted".to_owned())
+    planted::shown(SMALL, from, to)
 }
 
 #[test]
 fn each_axis_is_tried_alone_from_one_base_a_model() {
-    let scenario = parsed(SMALL.to_owned()).expect("valid");
+    let scenario = parsed(SMALL).expect("valid");
     let expansion = scenario.expand();
     let bases = scenario.bases();
     let told: Vec<String> = expansion
@@ -85,7 +80,7 @@ fn each_axis_is_tried_alone_from_one_base_a_model() {
 
 #[test]
 fn cells_are_the_same_as_on_a_grid() {
-    let alone = parsed(SMALL.to_owned()).expect("valid").expand();
+    let alone = parsed(SMALL).expect("valid").expand();
     let axes = "  one_at_a_time:\n    maxInputLen: [256, 128, 512]\n    mtp: [false, true]\n    weightStreamingBudget: [unset, 1GiB]\n";
     let grid = SMALL.replacen(axes, "    maxInputLen: [512]\n", 1);
     let grid = grid.replacen("cell: {model: b,", "cell: {model: b, maxInputLen: 512,", 1);
@@ -115,7 +110,7 @@ fn a_named_cell_that_the_axes_have_already_is_one_cell() {
 
 #[test]
 fn levers_are_what_is_written_else_every_axis_that_is_tried_alone() {
-    let written = parsed(SMALL.to_owned()).expect("valid").levers;
+    let written = parsed(SMALL).expect("valid").levers;
     assert_eq!(written.len(), 2);
     assert_eq!((written[0].axis.as_str(), written[0].base.as_str()), ("mtp", "false"));
     assert_eq!((written[1].metric, written[1].works_above), (LeverMetric::Phase(Phase::Load), 0.5));

@@ -3,15 +3,12 @@
 mod fake;
 
 use std::path::Path;
-use std::sync::Arc;
 
+use fake::trial::{first_trial, no_engine};
 use fake::{FakeTarget, WEIGHTS, copied_board, scenario};
-use harness::engines::Engine;
-use harness::interrupt::Interrupt;
-use harness::probe::{Gpu, SystemRoot, environment};
-use harness::record::{Outcome, Question, Reading, Series, TrialFile, TrialPaths, TrialRecord, recover};
+use harness::probe::{SystemRoot, environment};
+use harness::record::{Outcome, Question, Reading, Series, TrialRecord, recover};
 use harness::scenario::Scenario;
-use harness::trial::{RunFloor, TrialPlan, run_trial};
 use ledger::{BufferClass, Bytes, Phase};
 
 /// Runs one trial of a target that behaves like `model`, and returns its record and what is on disk.
@@ -27,26 +24,8 @@ fn trial_on(
     can_wait: bool,
     entered: &mut dyn FnMut(Phase),
 ) -> (TrialRecord, Series, String) {
-    let folder = tempfile::tempdir().expect("a folder");
-    for kind in ["trials", "samples", "logs"] {
-        std::fs::create_dir(folder.path().join(kind)).expect("writable");
-    }
-    let cell = &scenario.expand().cells[0];
-    let paths = TrialPaths::of(folder.path(), &TrialFile::new(&cell.id, 0));
-    let plan = TrialPlan {
-        scenario,
-        cell,
-        trial: 0,
-        engine: &Engine { folder: "nowhere".into(), vocab_size: 1000, kept: None },
-        reference: None,
-        target: &FakeTarget { can_wait },
-        paths: &paths,
-        machine,
-        gpu: &Arc::new(Gpu::Absent("no GPU: this is a test".to_owned())),
-        interrupt: &Interrupt::never(),
-    };
-    let record = run_trial(plan, &mut RunFloor::default(), None, &mut |phase, _| entered(phase))
-        .expect("the harness itself works");
+    let trial = first_trial(scenario, &FakeTarget { can_wait }, &no_engine(), machine, entered);
+    let (record, paths) = (trial.record.clone(), &trial.paths);
     assert!(recover(&paths.journal).expect("whole") == record, "the journal tells something else");
     assert!(!Path::new(&paths.log.with_extension("port")).exists());
     let text = std::fs::read_to_string(&paths.samples).expect("a series");

@@ -12,7 +12,7 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use thiserror::Error;
 
 use super::{Baseline, FORMAT_VERSION};
-use crate::record::Series;
+use crate::record::{Series, replace};
 
 /// Why there is no baseline.
 #[derive(Debug, Error)]
@@ -91,10 +91,8 @@ impl Baseline {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(unwritable)?;
         }
-        let draft = path.with_extension("json.draft");
         let text = self.text().map_err(|error| unwritable(error.into()))?;
-        let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, path));
-        written.inspect_err(|_| drop(fs::remove_file(&draft))).map_err(unwritable)
+        replace(path, &text).map_err(unwritable)
     }
 
     /// The file's text.

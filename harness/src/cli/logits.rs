@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::arguments::{LogitsArguments, PrecisionArgument};
 use super::print::table;
 use super::{CliError, Printer, build};
+use crate::record::acceptance_length;
 use crate::scenario::LmHead;
 use crate::verdict::ExitCode;
 
@@ -149,8 +150,7 @@ fn draft<B: Backend>(
     }
     let drafted = rounds.iter().map(|round| round.drafts.len()).sum();
     let accepted: usize = rounds.iter().map(|round| round.accepted).sum();
-    let count = rounds.len();
-    let acceptance_length = (count > 0).then(|| (accepted + count) as f64 / count as f64);
+    let acceptance_length = acceptance_length(rounds.len() as u64, accepted as u64);
     Ok(Drafted { ids: as_ids(&made), rounds, drafted, accepted, acceptance_length })
 }
 

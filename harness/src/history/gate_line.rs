@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Noise;
+use crate::verdict::statistics::quantile;
 
 /// Points from which on a series speaks for itself.
 const POINTS: usize = 20;
@@ -37,13 +38,6 @@ pub fn gate_line(values: &[f64], noise: Noise) -> GateLine {
         }
         _ => default,
     }
-}
-
-/// By linear interpolation, of values that ascend.
-fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
-    let place = part * sorted.len().checked_sub(1)? as f64;
-    let (lower, upper) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    Some(lower + (upper - lower) * place.fract())
 }
 
 #[cfg(test)]

@@ -45,12 +45,14 @@ pub use run::{
     BudgetLimit, BudgetRecord, BudgetSubject, ExcludedCell, GrowthOf, GrowthPer, MachineCard, PairRecord,
     PairSide, RunRecord, ScenarioRecord, TrialFile,
 };
-pub use run_folder::{ACCOUNT_FILE, BASELINE_FILE, RunFolder, TrialPaths, write_atomically};
+pub use run_folder::{
+    ACCOUNT_FILE, BASELINE_FILE, RunFolder, TrialPaths, json_text, replace, write_atomically,
+};
 pub use series::{Sample, Series, SeriesError};
 pub use target::{Question, TargetRecord, Unanswered};
 pub use trial::{
     CellId, CellName, CellRecord, DeviceReading, EdgeReading, HELD_TOKENS, Outcome, PhaseRecord, ProbeCard,
-    ProbeScope, RequestRecord, ResidentMemory, SamplerHealth, Speculation, TrialRecord,
+    ProbeScope, RequestRecord, ResidentMemory, SamplerHealth, Speculation, TrialRecord, acceptance_length,
 };
 
 /// Version of the record forms. It grows with every change that an older reader could misread: a field that changes its meaning or

@@ -147,14 +147,24 @@ impl TrialRecord {
 
 /// Writes `value` as JSON: readers see the old file or the new one, never a part.
 pub fn write_atomically(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    replace(path, &json_text(value)?)
+}
+
+/// `value` as JSON for people, with an end of line.
+pub fn json_text(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
+    Ok(text)
+}
+
+/// Puts a file with this text in the place of `path`: readers see the old file or the new one, never a part.
+pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".draft");
     let draft = PathBuf::from(draft);
     let write = || {
         let mut file = fs::File::create(&draft)?;
-        file.write_all(&text)?;
+        file.write_all(text)?;
         file.sync_data()?;
         fs::rename(&draft, path)
     };

@@ -193,6 +193,11 @@ pub struct Speculation {
     pub acceptance_length: Option<f64>,
 }
 
+/// Tokens that a round commits: the target's own, and those of the draft that it accepted. `None` without rounds.
+pub fn acceptance_length(rounds: u64, accepted: u64) -> Option<f64> {
+    (rounds > 0).then(|| 1.0 + accepted as f64 / rounds as f64)
+}
+
 impl RequestRecord {
     /// Prompt tokens per second up to the first token.
     pub fn prefill_tokens_per_second(&self) -> Option<f64> {

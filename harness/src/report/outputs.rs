@@ -1,12 +1,10 @@
 //! Writes the outputs of a run into its folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use thiserror::Error;
 
-use crate::record::{Run, RunFolderError};
+use crate::record::{Run, RunFolderError, json_text, replace};
 use crate::verdict::{self, RunVerdict};
 
 /// What was written, and the verdict that it was written from.
@@ -62,27 +60,17 @@ pub fn write(folder: &Path) -> Result<Outputs, ReportError> {
     let verdict = verdict::judge(&run);
     Ok(Outputs {
         csv: put(folder, "cells.csv", &super::csv::cells(&verdict)?)?,
-        json: put(folder, "verdict.json", &json(&verdict)?)?,
+        json: put(folder, "verdict.json", &json_text(&verdict)?)?,
         junit: put(folder, "junit.xml", super::junit::junit(&verdict)?.as_bytes())?,
-        sarif: put(folder, "sarif.json", &json(&super::sarif::sarif(&run, &verdict))?)?,
+        sarif: put(folder, "sarif.json", &json_text(&super::sarif::sarif(&run, &verdict))?)?,
         summary: put(folder, "summary.md", super::summary::summary(&run, &verdict).as_bytes())?,
         html: put(folder, "report.html", super::page::render(&run, &verdict)?.as_bytes())?,
         verdict,
     })
 }
 
-fn json(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let mut json = serde_json::to_vec_pretty(value)?;
-    json.push(b'\n');
-    Ok(json)
-}
-
-/// Writes beside the old file first, so that whoever is reading never sees half of one.
 fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, ReportError> {
     let path = folder.join(name);
-    let fresh = folder.join(format!("{name}.new"));
-    fs::write(&fresh, bytes)
-        .and_then(|()| fs::rename(&fresh, &path))
-        .map_err(|source| ReportError::Unwritable { path: path.clone(), source })?;
+    replace(&path, bytes).map_err(|source| ReportError::Unwritable { path: path.clone(), source })?;
     Ok(path)
 }

@@ -424,10 +424,8 @@ fn acceptance_length(trials: &[&RecordedTrial]) -> Reading<f64> {
             (rounds.saturating_add(said.round_count), accepted.saturating_add(said.accepted))
         },
     );
-    match rounds {
-        0 => Reading::Unavailable("nothing was drafted".to_owned()),
-        rounds => Reading::Measured(1.0 + accepted as f64 / rounds as f64),
-    }
+    let nothing = || Reading::Unavailable("nothing was drafted".to_owned());
+    crate::record::acceptance_length(rounds, accepted).map_or_else(nothing, Reading::Measured)
 }
 
 fn median_speed(

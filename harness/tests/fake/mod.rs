@@ -7,6 +7,7 @@ pub mod edge_llm;
 pub mod llama_server;
 pub mod program;
 pub mod sweep;
+pub mod trial;
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -13,6 +13,7 @@ use server::{GenerateOptions, MemoryWitness, TextEngine, Turn, builtin};
 
 use crate::cli::CliError;
 use crate::clock::TrialClock;
+use crate::record::acceptance_length;
 
 /// The one place of an engine that answers nobody else.
 const PLACE: usize = 0;
@@ -38,7 +39,7 @@ impl Pace {
 
     /// Tokens a round, accepted drafts and one more. `None` where nothing was drafted.
     pub(super) fn acceptance_length(&self) -> Option<f64> {
-        (self.rounds > 0).then(|| (self.accepted + self.rounds) as f64 / self.rounds as f64)
+        acceptance_length(self.rounds, self.accepted)
     }
 }
 

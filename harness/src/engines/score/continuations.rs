@@ -5,6 +5,7 @@ use runtime::engine::{Drafts, Engine, Flow, Round, Turn};
 use runtime::generate::sample::{Sampler, Sampling};
 
 use super::ScoreError;
+use crate::record::acceptance_length;
 
 /// Tokens of each prompt.
 const PROMPT: usize = 32;
@@ -51,7 +52,7 @@ pub(super) fn continue_greedily<B: Backend>(
     }
     Ok(Continued {
         token_match: Some(matched as f64 / (count * LENGTH) as f64),
-        acceptance_length: (rounds > 0).then(|| (accepted + rounds) as f64 / rounds as f64),
+        acceptance_length: acceptance_length(rounds as u64, accepted as u64),
     })
 }
 

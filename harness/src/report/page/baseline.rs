@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::overview::Badge;
 use crate::number::{mib, signed_mib};
 use crate::report::svg::palette::Kind;
-use crate::verdict::relative::signed_size;
+use crate::verdict::relative::{GrownMost, signed_size};
 use crate::verdict::{BufferChange, CellVerdict, Comparison, Shift, Word, group_name};
 
 /// Groups of buffers that are shown, those that grew most first.
@@ -59,23 +59,12 @@ pub(super) fn changes(cell: &CellVerdict) -> BTreeMap<(BufferClass, String), i64
     changes
 }
 
-/// The class, and the buffer where one is known, that grew most against the baseline, with its growth.
-pub(super) fn grown_most(comparison: &Comparison) -> Option<(BufferClass, Option<String>, i64)> {
-    let buffer = comparison.buffers.iter().find(|change| change.growth_bytes() > 0);
-    if let Some(change) = buffer {
-        return Some((change.class, Some(group_name(&change.buffer)), change.growth_bytes()));
-    }
-    let risen = |shift: &&Shift| matches!(shift.word, Some(Word::Regression | Word::Warn));
-    let (class, growth) = comparison.shifts.iter().filter(risen).find_map(|shift| shift.responsible)?;
-    Some((class, None, growth))
-}
-
 /// The class that a reader should look at first: that behind an overage, else what grew most where that is why the cell failed.
 pub(super) fn blamed(cell: &CellVerdict) -> Option<BufferClass> {
     let over = cell.leading_budget().and_then(|result| Some(result.responsible.as_ref()?.class));
     let grown = || {
         let comparison = cell.comparison.as_ref().filter(|_| cell.word == Word::Regression)?;
-        grown_most(comparison).map(|(class, ..)| class)
+        comparison.grown_most().map(GrownMost::class)
     };
     over.or_else(grown)
 }

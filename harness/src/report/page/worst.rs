@@ -4,14 +4,14 @@ use ledger::{Bytes, MemoryKind};
 use serde::Serialize;
 
 use super::attribution::Attribution;
-use super::baseline::grown_most;
 use super::classes::class_anchor;
 use super::overview::{Badge, anchor, needs_a_look, worst_trial};
 use crate::number::{Shown, at_least, cell as shown, grouped, mib, peak_mib, signed_mib};
 use crate::record::Run;
 use crate::report::svg::palette::Kind;
 use crate::verdict::budget::Limit;
-use crate::verdict::{BudgetResult, CellVerdict, RunVerdict, Word};
+use crate::verdict::relative::GrownMost;
+use crate::verdict::{BudgetResult, CellVerdict, RunVerdict, Word, group_name};
 
 /// Cells that are shown, where so many need a look.
 const MOST: usize = 5;
@@ -131,12 +131,15 @@ fn against_baseline(cell: &CellVerdict) -> Option<WorstRow> {
         }
         (None, None) => return None,
     };
-    let behind = grown_most(comparison).map(|(class, buffer, growth)| Behind {
-        swatch: Kind::Class(class).swatch(),
-        class: class.name(),
-        anchor: class_anchor(cell, class),
-        share: format!("{} MiB against the baseline", signed_mib(growth)),
-        buffer,
+    let behind = comparison.grown_most().map(|grown| Behind {
+        swatch: Kind::Class(grown.class()).swatch(),
+        class: grown.class().name(),
+        anchor: class_anchor(cell, grown.class()),
+        share: format!("{} MiB against the baseline", signed_mib(grown.growth_bytes())),
+        buffer: match grown {
+            GrownMost::Buffer(change) => Some(group_name(&change.buffer)),
+            GrownMost::Class(..) => None,
+        },
     });
     Some(WorstRow {
         badge: cell.word.into(),

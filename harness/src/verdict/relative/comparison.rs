@@ -28,15 +28,52 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// What to look at first, in words: the buffer that grew most, else the class that grew most where a peak rose.
-    pub fn responsible(&self) -> Option<String> {
+    /// What to look at first: the buffer that grew most, else the class that grew most where a peak rose.
+    pub fn grown_most(&self) -> Option<GrownMost<'_>> {
         let grown = self.buffers.iter().find(|change| change.growth_bytes() > 0);
         if let Some(change) = grown {
-            return Some(change.sentence());
+            return Some(GrownMost::Buffer(change));
         }
         let risen = |shift: &&Shift| matches!(shift.word, Some(Word::Regression | Word::Warn));
         let (class, growth) = self.shifts.iter().filter(risen).find_map(|shift| shift.responsible)?;
-        Some(format!("{class} grew by {}", size(Bytes(growth.unsigned_abs()))))
+        Some(GrownMost::Class(class, growth))
+    }
+
+    /// The same in words.
+    pub fn responsible(&self) -> Option<String> {
+        Some(match self.grown_most()? {
+            GrownMost::Buffer(change) => change.sentence(),
+            GrownMost::Class(class, growth) => {
+                format!("{class} grew by {}", size(Bytes(growth.unsigned_abs())))
+            }
+        })
+    }
+}
+
+/// What grew most against the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrownMost<'a> {
+    /// A buffer.
+    Buffer(&'a BufferChange),
+    /// A class and its growth in bytes, where no buffer is known.
+    Class(BufferClass, i64),
+}
+
+impl GrownMost<'_> {
+    /// Its class.
+    pub fn class(self) -> BufferClass {
+        match self {
+            GrownMost::Buffer(change) => change.class,
+            GrownMost::Class(class, _) => class,
+        }
+    }
+
+    /// By how many bytes it grew.
+    pub fn growth_bytes(self) -> i64 {
+        match self {
+            GrownMost::Buffer(change) => change.growth_bytes(),
+            GrownMost::Class(_, growth) => growth,
+        }
     }
 }
 
@@ -173,6 +210,31 @@ pub struct Shift {
 }
 
 impl Shift {
+    /// Medians before and after and what they differ by, of so many trials on each side, that nothing has judged yet.
+    pub(super) fn new(
+        metric: Metric,
+        trials: (usize, usize),
+        [before, after]: [f64; 2],
+        shift: f64,
+        threshold: f64,
+    ) -> Shift {
+        Shift {
+            metric,
+            trials,
+            before,
+            after,
+            shift,
+            interval: None,
+            threshold,
+            p_value: None,
+            adjusted_p: None,
+            word: None,
+            reason: None,
+            responsible: None,
+            gate: None,
+        }
+    }
+
     /// The change in words: `+32.0 MiB` or `+5.0 %`.
     pub fn words(&self) -> String {
         self.in_words(self.shift)

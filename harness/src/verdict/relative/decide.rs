@@ -116,21 +116,9 @@ fn held(class: BufferClass, before: &LockedCell, after: &LockedCell, gates: &Gat
     };
     let (was, is) = (most(before)?, most(after)?);
     let Allowed { threshold, gate } = gates.allowed(Metric::Held(class), was)?;
-    Some(Shift {
-        metric: Metric::Held(class),
-        trials: (1, 1),
-        before: was,
-        after: is,
-        shift: is - was,
-        interval: None,
-        threshold,
-        p_value: None,
-        adjusted_p: None,
-        word: Some(if is - was > threshold { Word::Regression } else { Word::Pass }),
-        reason: None,
-        responsible: None,
-        gate: Some(gate),
-    })
+    let word = Some(if is - was > threshold { Word::Regression } else { Word::Pass });
+    let unjudged = Shift::new(Metric::Held(class), (1, 1), [was, is], is - was, threshold);
+    Some(Shift { word, gate: Some(gate), ..unjudged })
 }
 
 /// The class that grew most at the end of `phase`.

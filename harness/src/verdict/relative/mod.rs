@@ -21,7 +21,7 @@ mod resident;
 pub mod run;
 mod table;
 
-pub use comparison::{BufferChange, Comparison, DeclaredChange, Metric, Shift, signed_size, size};
+pub use comparison::{BufferChange, Comparison, DeclaredChange, GrownMost, Metric, Shift, signed_size, size};
 pub(crate) use declared::{changes as buffer_changes, class_of};
 pub use run::{ComparedCell, RunComparison, compare, compare_runs};
 pub use table::{changes_table, comparison_table};

@@ -41,39 +41,19 @@ pub(super) fn changed(
         }
         _ => (None, Some(format!("{} pairs: times are judged from {PAIRS} on", ratios.len()))),
     };
-    Some(Shift {
-        metric,
-        trials: (ratios.len(), ratios.len()),
-        before: median(&pairs().map(|(before, _)| *before).collect::<Vec<f64>>())?,
-        after: median(&pairs().map(|(_, after)| *after).collect::<Vec<f64>>())?,
-        shift: middle.exp_m1(),
-        interval: interval.map(|(low, high)| (low.exp_m1(), high.exp_m1())),
-        threshold,
-        p_value,
-        adjusted_p: None,
-        word,
-        reason,
-        responsible: None,
-        gate: allowed.map(|allowed| allowed.gate),
-    })
+    let was = median(&pairs().map(|(before, _)| *before).collect::<Vec<f64>>())?;
+    let is = median(&pairs().map(|(_, after)| *after).collect::<Vec<f64>>())?;
+    let trials = (ratios.len(), ratios.len());
+    let interval = interval.map(|(low, high)| (low.exp_m1(), high.exp_m1()));
+    let gate = allowed.map(|allowed| allowed.gate);
+    let unjudged = Shift::new(metric, trials, [was, is], middle.exp_m1(), threshold);
+    Some(Shift { interval, p_value, word, reason, gate, ..unjudged })
 }
 
 /// Times of two samples that are no pairs: shown, and judged by nothing.
 pub(super) fn unpaired(metric: Metric, before: &[f64], after: &[f64]) -> Option<Shift> {
     let (was, is) = (median(before)?, median(after)?);
-    Some(Shift {
-        metric,
-        trials: (before.len(), after.len()),
-        before: was,
-        after: is,
-        shift: is / was - 1.0,
-        interval: None,
-        threshold: THRESHOLD,
-        p_value: None,
-        adjusted_p: None,
-        word: None,
-        reason: Some("times drift, so they are judged from pairs alone".to_owned()),
-        responsible: None,
-        gate: None,
-    })
+    let reason = Some("times drift, so they are judged from pairs alone".to_owned());
+    let trials = (before.len(), after.len());
+    Some(Shift { reason, ..Shift::new(metric, trials, [was, is], is / was - 1.0, THRESHOLD) })
 }

@@ -33,19 +33,7 @@ pub(super) fn step(metric: Metric, before: &[f64], after: &[f64], allowed: Optio
     } else {
         (Some(Word::Pass), None)
     };
-    Some(Shift {
-        metric,
-        trials: (before.len(), after.len()),
-        before: was,
-        after: is,
-        shift: is - was,
-        interval: None,
-        threshold,
-        p_value: None,
-        adjusted_p: None,
-        word,
-        reason,
-        responsible: None,
-        gate: allowed.map(|allowed| allowed.gate),
-    })
+    let trials = (before.len(), after.len());
+    let gate = allowed.map(|allowed| allowed.gate);
+    Some(Shift { word, reason, gate, ..Shift::new(metric, trials, [was, is], is - was, threshold) })
 }

@@ -48,19 +48,8 @@ pub(super) fn moved(
         true => beyond(before, after),
         false => beyond(after, before),
     });
-    Some(Shift {
-        metric,
-        trials: (before.len(), after.len()),
-        before: was,
-        after: is,
-        shift: found.estimate,
-        interval,
-        threshold,
-        p_value,
-        adjusted_p: None,
-        word,
-        reason,
-        responsible: None,
-        gate: allowed.map(|allowed| allowed.gate),
-    })
+    let trials = (before.len(), after.len());
+    let gate = allowed.map(|allowed| allowed.gate);
+    let unjudged = Shift::new(metric, trials, [was, is], found.estimate, threshold);
+    Some(Shift { interval, p_value, word, reason, gate, ..unjudged })
 }

@@ -1,6 +1,6 @@
 //! The percentile bootstrap of a median (Efron 1979), seeded, so that a record always gives the same answer.
 
-use super::median::{median, middle};
+use super::median::{median, middle, quantile};
 use crate::random::SplitMix64;
 
 /// Samples that are drawn from the sample.
@@ -22,13 +22,5 @@ pub fn median_interval(values: &[f64]) -> Option<(f64, f64)> {
         })
         .collect();
     medians.sort_unstable_by(f64::total_cmp);
-    Some((percentile(&medians, 0.025), percentile(&medians, 0.975)))
-}
-
-/// The value below which `part` of values that ascend lie, between two of them where it falls between.
-fn percentile(sorted: &[f64], part: f64) -> f64 {
-    let at = part * (sorted.len() - 1) as f64;
-    let below = at.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    sorted[below] + (at - below as f64) * (sorted[above] - sorted[below])
+    Some((quantile(&medians, 0.025)?, quantile(&medians, 0.975)?))
 }

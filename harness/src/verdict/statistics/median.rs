@@ -16,6 +16,14 @@ pub(super) fn middle(sorted: &[f64]) -> Option<f64> {
     Some((sorted[sorted.len() / 2 - 1] + upper) / 2.0)
 }
 
+/// The value below which `part`, 0 to 1, of values that ascend lie, between two of them where it falls between. `None` of none.
+pub fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
+    let at = part * sorted.len().checked_sub(1)? as f64;
+    let below = at.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    Some(sorted[below] + (at - below as f64) * (sorted[above] - sorted[below]))
+}
+
 /// The median absolute deviation from the median, as it is: without the factor that would make it a standard deviation.
 pub fn mad(values: &[f64]) -> Option<f64> {
     let middle = median(values)?;

@@ -1,4 +1,4 @@
-//! What the relative verdicts compute with. Every result is held against SciPy's (`fixtures/statistics.py`).
+//! What the relative verdicts compute with. Every result is held against SciPy's (`fixtures/scipy_statistics.py`).
 //!
 //! - [`mod@median`]: the middle, and how far values lie from it.
 //! - [`rank_sum`]: two samples, by ranks (Mann and Whitney).
@@ -20,4 +20,4 @@ pub mod signed_rank;
 pub use benjamini_hochberg::adjusted;
 pub use bootstrap::median_interval;
 pub use hodges_lehmann::{Shifted, shift};
-pub use median::{mad, median};
+pub use median::{mad, median, quantile};
