@@ -110,7 +110,7 @@ fn int8_rate(pool: &Pool) -> Option<f64> {
     let mut best = Duration::MAX;
     for _ in 0..20 {
         let start = Instant::now();
-        pool.run(&|_| {
+        pool.split(pool.threads(), 1, &|_| {
             roofline::multiply_int8(isa, ROUNDS);
         });
         best = best.min(start.elapsed());

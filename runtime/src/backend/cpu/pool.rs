@@ -46,8 +46,8 @@ pub enum PoolError {
 
 /// A fixed set of threads that run one parallel section at a time. The calling thread is worker 0.
 ///
-/// Sections from several callers run one after the other. A section that is started inside a section runs all its
-/// worker indices on the calling thread, in order, instead of deadlocking.
+/// Sections from several callers run one after the other. A section that is started inside a section runs on the calling
+/// thread alone instead of deadlocking.
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -72,15 +72,6 @@ struct Shared {
     closing: AtomicBool,
     section: UnsafeCell<Option<Section>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-}
-
-/// Who must take part in a section.
-#[derive(Clone, Copy, PartialEq)]
-enum Attendance {
-    /// Every worker, however late.
-    Everyone,
-    /// The caller, and whoever comes while it works.
-    WhoeverComes,
 }
 
 /// The body of [`Pool::split_slices`]: a range of items and their part of each slice.
@@ -143,28 +134,15 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `body(index)` once for every index in `0..threads()`, all at the same time, and returns when all are done.
-    /// A panic in any of them is raised again here, after all have finished.
-    pub fn run(&self, body: &Body<'_>) {
+    /// Calls `body(0)` on the calling thread, and at the same time `body(index)` on every worker that comes before that call
+    /// returns; `body` takes its work from a queue that all share. It never waits for a worker whose core is taken by
+    /// another process before it has begun. No index comes twice, so that each may have something of its own. A panic in
+    /// any of them is raised again here, after all have finished.
+    pub fn drain(&self, body: &Body<'_>) {
         if self.workers.is_empty() || INSIDE_SECTION.get() {
-            (0..self.threads()).for_each(body);
+            body(0);
             return;
         }
-        self.section(Attendance::Everyone, body);
-    }
-
-    /// Calls `body` on the calling thread, and at the same time on every worker that comes before that call returns; `body`
-    /// takes its work from a queue that all share. Unlike [`Pool::run`] it never waits for a worker whose core is
-    /// taken by another process before it has begun.
-    pub fn drain(&self, body: &(dyn Fn() + Sync)) {
-        if self.workers.is_empty() || INSIDE_SECTION.get() {
-            body();
-            return;
-        }
-        self.section(Attendance::WhoeverComes, &|_| body());
-    }
-
-    fn section(&self, attendance: Attendance, body: &Body<'_>) {
         let turn = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes. Workers use the pointer between entering and counting as finished, and this
@@ -179,9 +157,6 @@ impl Pool {
         self.wake_sleepers();
 
         let own = catch_inside_section(|| body(0));
-        if attendance == Attendance::Everyone {
-            shared.wait_until_finished(self.workers.len());
-        }
         let entered = shared.gate.0.fetch_and(!OPEN, Ordering::SeqCst) & ENTERED;
         shared.wait_until_finished(entered as usize);
         let others = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -208,7 +183,7 @@ impl Pool {
             block.saturating_mul(grain).min(items)
         };
         let next = AtomicUsize::new(0);
-        self.drain(&|| {
+        self.drain(&|_| {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 if index >= threads {

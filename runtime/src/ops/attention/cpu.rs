@@ -79,8 +79,11 @@ impl<E: Element> Call<'_, E> {
 
     /// Calls `body(worker, piece)` for every piece, each worker taking the next one that is left.
     fn share(&self, pieces: usize, body: &(dyn Fn(usize, usize) + Sync)) {
+        if pieces == 1 {
+            return body(0, 0);
+        }
         let next = AtomicUsize::new(0);
-        self.cpu.pool.run(&|worker| {
+        self.cpu.pool.drain(&|worker| {
             loop {
                 let piece = next.fetch_add(1, Ordering::Relaxed);
                 if piece >= pieces {

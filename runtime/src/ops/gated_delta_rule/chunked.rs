@@ -1,5 +1,7 @@
 //! The chunked form as small matrix products, one value head a thread at a time.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::recurrent::dot;
 use super::shape::NORM_EPS;
 use super::{Inputs, Shape};
@@ -21,14 +23,19 @@ pub fn chunked(
 ) {
     let tokens = shape.check(inputs, state, out);
     assert!(chunk > 0, "a chunk has at least one token");
-    let (threads, own) = (cpu.pool.threads(), shape.chunk_values(chunk));
-    assert!(workspace.len() >= threads * own, "workspace needs {} values", threads * own);
+    let own = shape.chunk_values(chunk);
+    assert!(workspace.len() >= cpu.pool.threads() * own, "workspace needs {own} values a thread");
     let (out, state, workspace) = (SharedMut::new(out), SharedMut::new(state), SharedMut::new(workspace));
-    cpu.pool.run(&|worker| {
-        for head in (worker..shape.value_heads).step_by(threads) {
-            // SAFETY: each head belongs to one worker.
+    let next = AtomicUsize::new(0);
+    cpu.pool.drain(&|worker| {
+        loop {
+            let head = next.fetch_add(1, Ordering::Relaxed);
+            if head >= shape.value_heads {
+                break;
+            }
+            // SAFETY: each head is taken once.
             let state = unsafe { state.slice(head * shape.head_state()..(head + 1) * shape.head_state()) };
-            // SAFETY: each worker has its own part, and the view ends with the iteration.
+            // SAFETY: no two workers have one number, and the view ends with the iteration.
             let workspace = unsafe { workspace.slice(worker * own..(worker + 1) * own) };
             cpu.isa.dispatch(Head { shape, inputs, tokens, chunk, head, state, out: &out, workspace });
         }

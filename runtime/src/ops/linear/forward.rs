@@ -231,7 +231,7 @@ fn section<'a, 'b: 'a>(
             .add_range(out, outputs, first..first + matrix.rows(), grain)
             .expect("outputs hold whole tokens and the batch fits the queue");
     }
-    pool.drain(&|| {
+    pool.drain(&|_| {
         while let Some((number, mut out)) = queue.claim() {
             let (matrix, store) = work[number].as_ref().expect("the queue holds the matrices of the batch");
             multiply(isa, matrix, inputs, &mut out, *store);
