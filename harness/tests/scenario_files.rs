@@ -72,7 +72,11 @@ fn the_reported_case_has_its_seven_configurations_each_with_a_budget() {
 #[test]
 fn what_decides_a_result_changes_the_cell_and_what_judges_it_does_not() {
     let quick = ids(&quick_with("seed: 7", "seed: 7"));
-    assert_eq!(quick.len(), 11, "5 for the model without a draft, 6 for the one with it");
+    assert_eq!(
+        quick.len(),
+        13,
+        "5 for the model without a draft, 6 for the one with it, 2 of the trained one"
+    );
     for (from, to) in [
         ("seed: 7", "seed: 8"),
         ("lmHead: int8", "lmHead: int4"),

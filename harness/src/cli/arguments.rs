@@ -14,7 +14,9 @@ use super::{BASELINES, BISECT, HISTORY, HISTORY_PAGE, RUNS, SCENARIOS};
 use crate::engines::CACHE;
 use crate::fit::Keep;
 use crate::history::SeriesMetric;
-use crate::scenario::{KvCacheType, Linears, LmHead, ModelSource, Settings, Threads, Vocab, WeightPlacement};
+use crate::scenario::{
+    KvCacheType, Linears, LmHead, ModelSource, Precision, Settings, Threads, Vocab, WeightPlacement,
+};
 
 /// Measures the memory of LLM runtimes, buffer by buffer, and decides pass or fail
 #[derive(Debug, Parser)]
@@ -553,6 +555,9 @@ pub(super) struct SettingsArguments {
     /// Sequences that are decoded together, 1 to 8
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) max_batch_size: u32,
+    /// Arithmetic on a CPU: fast (activations in bytes) or exact (f32 from the dequantised weights, for comparisons)
+    #[arg(long, value_name = "PATH", default_value = "fast")]
+    pub(super) precision: Precision,
 }
 
 /// `sweep serve`.
@@ -610,8 +615,8 @@ pub(super) struct LogitsArguments {
     #[arg(long, value_name = "TOKENS", default_value_t = RuntimeOptions::DEFAULT_PREFILL_CHUNK)]
     pub(super) prefill_chunk: u32,
     /// exact computes in f32 from the dequantised weights; fast is what `sweep serve` runs
-    #[arg(long, default_value = "exact")]
-    pub(super) precision: PrecisionArgument,
+    #[arg(long, value_name = "PATH", default_value = "exact")]
+    pub(super) precision: Precision,
     /// Worker threads: a number, or auto for the processors of this machine
     #[arg(long, value_name = "N", default_value = "auto")]
     pub(super) threads: Threads,
@@ -755,15 +760,6 @@ pub(super) struct KernelsListArguments {
     pub(super) json: bool,
 }
 
-/// Which arithmetic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum PrecisionArgument {
-    /// f32 from the dequantised weights.
-    Exact,
-    /// Activations in 8 bits.
-    Fast,
-}
-
 impl SourceArguments {
     /// The source that was named; clap makes sure that it is exactly one.
     pub(super) fn model_source(&self, seed: u64) -> ModelSource {
@@ -791,6 +787,7 @@ impl SettingsArguments {
             draft_vocab: self.draft_vocab,
             weight_streaming_budget: self.weight_streaming_budget,
             max_batch_size: self.max_batch_size,
+            precision: self.precision,
         }
     }
 }

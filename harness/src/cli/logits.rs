@@ -11,11 +11,11 @@ use runtime::ops::argmax;
 use runtime::plan::{Device, KvCacheType, Precision, RuntimeOptions};
 use serde::Serialize;
 
-use super::arguments::{LogitsArguments, PrecisionArgument};
+use super::arguments::LogitsArguments;
 use super::print::table;
 use super::{CliError, Printer, build};
 use crate::record::acceptance_length;
-use crate::scenario::LmHead;
+use crate::scenario::{self, LmHead};
 use crate::verdict::ExitCode;
 
 /// Scores that a row of the table shows.
@@ -49,8 +49,8 @@ struct Step {
 pub(super) fn logits(arguments: &LogitsArguments, printer: &Printer) -> Result<ExitCode, CliError> {
     // The exact path is for comparisons: it keeps the table as the checkpoint has it.
     let (precision, lm_head, kv_cache_type) = match arguments.precision {
-        PrecisionArgument::Exact => (Precision::Exact, LmHead::F16, KvCacheType::F32),
-        PrecisionArgument::Fast => (Precision::Fast, LmHead::Int8, KvCacheType::F16),
+        scenario::Precision::Exact => (Precision::Exact, LmHead::F16, KvCacheType::F32),
+        scenario::Precision::Fast => (Precision::Fast, LmHead::Int8, KvCacheType::F16),
     };
     let device = backend::resolve(arguments.device)?;
     let folder = build::engine(&arguments.source, &arguments.pack, lm_head, printer)?;

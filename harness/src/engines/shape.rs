@@ -90,6 +90,7 @@ pub(crate) fn runtime_options(settings: &scenario::Settings) -> RuntimeOptions {
     options.draft_vocab = settings.draft_vocab;
     options.weight_streaming_budget = settings.weight_streaming_budget;
     options.max_batch_size = settings.max_batch_size;
+    options.precision = settings.precision.in_runtime();
     options
 }
 

@@ -168,6 +168,7 @@ const NEUTRAL: Settings = Settings {
     draft_vocab: runtime::plan::DraftVocab::Full,
     weight_streaming_budget: WeightStreaming::Unset,
     max_batch_size: 1,
+    precision: crate::scenario::Precision::Fast,
 };
 
 fn weights_of(shape: &EngineShape, options: &RuntimeOptions) -> Weights {

@@ -101,7 +101,9 @@ impl QualityBudget {
         let value = value.ok_or_else(|| format!("there is no {}", self.metric))?;
         let beyond = if is_floor { value < self.limit } else { value > self.limit };
         let side = if is_floor { "least" } else { "most" };
-        Ok(beyond.then(|| format!("{} is {value:.4}, at {side} {} may be", self.metric, self.limit)))
+        let shown =
+            if value != 0.0 && value.abs() < 1e-3 { format!("{value:.1e}") } else { format!("{value:.4}") };
+        Ok(beyond.then(|| format!("{} is {shown}, at {side} {} may be", self.metric, self.limit)))
     }
 }
 

@@ -218,12 +218,8 @@ impl Scenario {
         if !self.co_residents.is_empty() {
             identity["co_residents"] = format!("{:?}", self.co_residents).into();
         }
-        if let Some(quality) = &self.quality {
-            identity["quality"] = quality.identity().into();
-        }
-        let hash = hex_sha256(identity.to_string().as_bytes());
-        Some(Cell {
-            id: CellId(hash[..12].to_owned()),
+        let mut cell = Cell {
+            id: CellId(String::new()),
             name: None,
             synthetic_weights: forms.iter().any(ModelForm::is_synthetic),
             form: form.clone(),
@@ -232,7 +228,12 @@ impl Scenario {
             axes,
             settings,
             build,
-        })
+        };
+        if let Some(quality) = self.quality_of(&cell) {
+            identity["quality"] = quality.identity().into();
+        }
+        cell.id = CellId(hex_sha256(identity.to_string().as_bytes())[..12].to_owned());
+        Some(cell)
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use super::located::{Entries, Located};
 use super::model::ModelFile;
 use super::order::RunOrder;
-use super::settings::{KvCacheType, Linears, LmHead, WeightPlacement};
+use super::settings::{KvCacheType, Linears, LmHead, Precision, WeightPlacement};
 use super::target::TargetKind;
 use super::units::{DriftRate, LeakRate, Period, Rate, Share, Size, Temperature};
 use crate::record::{ExpectedOutcome, GrowthPer};
@@ -128,6 +128,8 @@ pub(super) struct SettingsFile {
     pub(super) weight_streaming_budget: Option<Located<Scalar>>,
     /// Sequences that are decoded together. Default: 1.
     pub(super) max_batch_size: Option<Located<u32>>,
+    /// Arithmetic on a CPU. Default: fast.
+    pub(super) precision: Option<Precision>,
 }
 
 /// What varies.
@@ -429,6 +431,8 @@ pub(super) struct ExpectFile {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct QualityFile {
+    /// The cells that it is measured for. Left out: every cell.
+    pub(super) when: Option<Located<WhenFile>>,
     /// A text in UTF-8.
     pub(super) text: String,
     /// The checkpoint whose exact path every engine is held against. Left out: its own.

@@ -53,7 +53,8 @@ pub use quality::Quality;
 pub use runtime::vocabulary::Vocab;
 pub use schema::schema_text;
 pub use settings::{
-    BuildOptions, Expected, KvCacheType, Linears, LmHead, Settings, SettingsDraft, Threads, WeightPlacement,
+    BuildOptions, Expected, KvCacheType, Linears, LmHead, Precision, Settings, SettingsDraft, Threads,
+    WeightPlacement,
 };
 pub use target::{LlamaServerOptions, OpenaiOptions, PromptForm, TargetKind, TensorrtOptions};
 pub use units::{DriftRate, LeakRate, Period, Share, Size, Temperature, UnitError};
@@ -153,6 +154,11 @@ impl Scenario {
     pub fn is_varied(&self, name: &str) -> bool {
         let mut axes = self.grid.iter().chain(&self.zip).chain(&self.one_at_a_time);
         axes.find(|(axis, _)| axis == name).is_none_or(|(_, values)| values.len() > 1)
+    }
+
+    /// How the quality of `cell` is measured; `None` where it is not.
+    pub fn quality_of(&self, cell: &Cell) -> Option<&Quality> {
+        self.quality.as_ref().filter(|quality| cell.record().matches(&quality.when))
     }
 
     /// The axes that are tried one at a time, each with its base value.

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use ledger::Tokens;
 
-use super::ModelSource;
 use super::hex_sha256;
+use super::{Condition, ModelSource};
 use crate::record::QualityBudget;
 
 /// How quality is measured, after the phases of a trial.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quality {
+    /// The cells that it is measured for.
+    pub when: Condition,
     /// The text's file, from the current folder.
     pub text: String,
     /// The checkpoint whose exact path every engine is held against. `None`: its own.

@@ -72,6 +72,26 @@ impl KvCacheType {
 }
 
 choice! {
+    /// Arithmetic on a CPU. A GPU has one path.
+    Precision {
+        /// Activations in bytes, with a scale for each group.
+        Fast = "fast",
+        /// f32 from the dequantised weights: for comparisons.
+        Exact = "exact",
+    }
+}
+
+impl Precision {
+    /// The runtime's form.
+    pub const fn in_runtime(self) -> plan::Precision {
+        match self {
+            Precision::Fast => plan::Precision::Fast,
+            Precision::Exact => plan::Precision::Exact,
+        }
+    }
+}
+
+choice! {
     /// Where a weight's bytes are while a kernel reads them.
     WeightPlacement {
         /// Pages of the engine file, through the page cache.
@@ -141,6 +161,8 @@ pub struct Settings {
     pub weight_streaming_budget: WeightStreaming,
     /// Sequences that are decoded together.
     pub max_batch_size: u32,
+    /// Arithmetic.
+    pub precision: Precision,
 }
 
 /// What an engine is built with.
@@ -214,6 +236,7 @@ pub struct SettingsDraft {
     draft_vocab: DraftVocab,
     weight_streaming_budget: WeightStreaming,
     max_batch_size: u32,
+    precision: Precision,
 }
 
 impl Default for SettingsDraft {
@@ -232,6 +255,7 @@ impl Default for SettingsDraft {
             draft_vocab: DraftVocab::default(),
             weight_streaming_budget: WeightStreaming::Unset,
             max_batch_size: 1,
+            precision: Precision::Fast,
         }
     }
 }
@@ -279,7 +303,7 @@ fn switch(text: &str) -> Result<bool, Expected> {
 
 impl SettingsDraft {
     /// The names, as scenario files spell them.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 13] = [
         "maxInputLen",
         "maxKVCacheCapacity",
         "gdnPrefillMaxSeq",
@@ -292,6 +316,7 @@ impl SettingsDraft {
         "weightStreamingBudget",
         "maxBatchSize",
         "device",
+        "precision",
     ];
 
     /// Sets the setting `name` from its text. `None` where there is no such setting.
@@ -304,6 +329,7 @@ impl SettingsDraft {
             "threads" => text.parse().map(|value| self.threads = value),
             "kvCacheType" => text.parse().map(|value| self.kv_cache_type = value),
             "weights" => text.parse().map(|value| self.weights = value),
+            "precision" => text.parse().map(|value| self.precision = value),
             "mtp" => switch(text).map(|value| self.mtp = value),
             "maxVerifyTreeSize" => count(text, 2..=RuntimeOptions::MAX_VERIFY_TREE)
                 .map(|value| self.max_verify_tree_size = value),
@@ -339,6 +365,7 @@ impl SettingsDraft {
             draft_vocab: self.draft_vocab,
             weight_streaming_budget: self.weight_streaming_budget,
             max_batch_size: self.max_batch_size,
+            precision: self.precision,
         }
     }
 }
@@ -363,6 +390,7 @@ impl Settings {
             ("draftVocab", self.draft_vocab.to_string()),
             ("weightStreamingBudget", self.weight_streaming_budget.to_string()),
             ("maxBatchSize", self.max_batch_size.to_string()),
+            ("precision", self.precision.name().to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
@@ -376,8 +404,9 @@ mod tests {
     #[test]
     fn every_name_can_be_set_and_comes_back() {
         let mut draft = SettingsDraft::default();
-        let values =
-            ["1024", "2048", "128", "2", "f16", "resident", "true", "3", "16k", "1GiB", "2", "cuda:1"];
+        let values = [
+            "1024", "2048", "128", "2", "f16", "resident", "true", "3", "16k", "1GiB", "2", "cuda:1", "exact",
+        ];
         for (name, value) in SettingsDraft::NAMES.iter().zip(values) {
             assert_eq!(draft.set(name, value), Some(Ok(())), "{name}");
         }

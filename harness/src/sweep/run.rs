@@ -140,7 +140,7 @@ impl Sweep<'_> {
 
     pub(super) fn engine_of(&self, cell: &Cell) -> Result<CellEngine, EngineError> {
         let engine = self.tried_engine(cell)?;
-        let given = self.scenario.quality.as_ref().map(|quality| quality.reference.as_ref());
+        let given = self.scenario.quality_of(cell).map(|quality| quality.reference.as_ref());
         let source = match (given, &cell.form) {
             (Some(Some(given)), _) => Some(given),
             (Some(None), ModelForm::Builtin(source)) if !source.is_engine() => Some(source),

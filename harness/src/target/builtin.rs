@@ -91,6 +91,7 @@ fn add_settings(command: &mut Command, settings: &Settings) {
         ("--draft-vocab", "draftVocab"),
         ("--weight-streaming-budget", "weightStreamingBudget"),
         ("--max-batch-size", "maxBatchSize"),
+        ("--precision", "precision"),
     ] {
         command.arg(flag).arg(&settings[setting]);
     }
@@ -120,8 +121,8 @@ mod tests {
             "serve --engine engines/a --port 0 --port-file port --model-id a --device cpu --max-input-len 4096 \
              --max-kv-cache-capacity 4160 --gdn-prefill-max-seq 256 --threads auto --kv-cache-type f16 \
              --weights mapped --mtp false --max-verify-tree-size 4 --draft-vocab 32k \
-             --weight-streaming-budget unset --max-batch-size 1 --load-on-stdin"
+             --weight-streaming-budget unset --max-batch-size 1 --precision fast --load-on-stdin"
         );
-        assert_eq!(settings.to_map().len(), 12, "a new setting needs its flag");
+        assert_eq!(settings.to_map().len(), 13, "a new setting needs its flag");
     }
 }

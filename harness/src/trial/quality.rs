@@ -23,7 +23,7 @@ pub(super) async fn quality_of(
     plan: &TrialPlan<'_>,
     guardian: &mut Option<&mut Guardian>,
 ) -> Option<Reading<QualityReading>> {
-    let quality = plan.scenario.quality.as_ref()?;
+    let quality = plan.scenario.quality_of(plan.cell)?;
     Some(match score(plan, quality, guardian).await {
         Ok(reading) => Reading::Measured(reading),
         Err(why) => Reading::Unavailable(why),

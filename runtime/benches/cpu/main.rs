@@ -15,14 +15,14 @@
 //!
 //! One line a figure, name and value, so that a script can read them.
 
-mod timed;
+mod clock;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use ledger::Tokens;
 use runtime::backend::Backend;
-use runtime::backend::cpu::{CpuDevice, InstructionSet, Pool, roofline};
+use runtime::backend::cpu::{CpuDevice, InstructionSet, Observed, Pool, roofline};
 use runtime::config::{LayerKind, ModelConfig};
 use runtime::engine::{Drafts, Engine, Flow, Sequence, Turn};
 use runtime::engine_dir::{EngineDir, SegmentRecord};
@@ -31,7 +31,7 @@ use runtime::model::shapes::{attention_shape, delta_shape};
 use runtime::ops::attention::BLOCK_TOKENS;
 use runtime::plan::RuntimeOptions;
 
-use timed::{Shares, TimedCpu};
+use clock::{Clock, Shares};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -270,21 +270,26 @@ fn rounds(engine: &Engine<CpuDevice>, drafts: usize, turns: usize) -> Result<(),
 }
 
 /// Where the time goes: a prompt, tokens behind a short context, tokens behind a long one.
-fn operators(engine: &Engine<TimedCpu>, depth: usize) -> Result<(), Failure> {
+fn operators(engine: &Engine<Observed<Clock>>, depth: usize) -> Result<(), Failure> {
     drop(read(engine, PROMPT)?);
-    engine.device().take();
+    engine.device().observer().take();
     let (mut sequence, token, took) = read(engine, PROMPT)?;
-    print_shares(&format!("prefill of {PROMPT}, a token"), engine.device().take(), took, PROMPT);
+    print_shares(&format!("prefill of {PROMPT}, a token"), engine.device().observer().take(), took, PROMPT);
     let (token, _) = write(engine, &mut sequence, token, WARM_STEPS)?;
-    engine.device().take();
+    engine.device().observer().take();
     let (_, took) = write(engine, &mut sequence, token, STEPS)?;
-    print_shares(&format!("decode behind {PROMPT}, a token"), engine.device().take(), took, STEPS);
+    print_shares(&format!("decode behind {PROMPT}, a token"), engine.device().observer().take(), took, STEPS);
     drop(sequence);
     if depth > 0 {
         let (mut sequence, token, _) = read(engine, depth)?;
-        engine.device().take();
+        engine.device().observer().take();
         let (_, took) = write(engine, &mut sequence, token, STEPS)?;
-        print_shares(&format!("decode behind {depth}, a token"), engine.device().take(), took, STEPS);
+        print_shares(
+            &format!("decode behind {depth}, a token"),
+            engine.device().observer().take(),
+            took,
+            STEPS,
+        );
     }
     Ok(())
 }

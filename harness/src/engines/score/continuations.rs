@@ -23,9 +23,9 @@ pub(super) struct Continued {
 }
 
 /// Takes `count` prompts from `ids`, at equal distances, and goes on with both.
-pub(super) fn continue_greedily<B: Backend>(
-    reference: &Engine<B>,
-    tested: &Engine<B>,
+pub(super) fn continue_greedily<R: Backend, T: Backend>(
+    reference: &Engine<R>,
+    tested: &Engine<T>,
     ids: &[u32],
     count: u32,
     interrupted: &dyn Fn() -> bool,

@@ -63,9 +63,9 @@ pub enum ScoreError {
 ///
 /// # Errors
 /// When the text cannot be read by both, or one of them fails.
-pub fn score<B: Backend>(
-    reference: &Engine<B>,
-    tested: &Engine<B>,
+pub fn score<R: Backend, T: Backend>(
+    reference: &Engine<R>,
+    tested: &Engine<T>,
     request: ScoreRequest<'_>,
     synthetic_weights: bool,
     interrupted: &dyn Fn() -> bool,

@@ -32,9 +32,9 @@ pub(super) struct ScoredText {
 }
 
 /// Reads the text with both.
-pub(super) fn score_text<B: Backend>(
-    reference: &Engine<B>,
-    tested: &Engine<B>,
+pub(super) fn score_text<R: Backend, T: Backend>(
+    reference: &Engine<R>,
+    tested: &Engine<T>,
     request: ScoreRequest<'_>,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<ScoredText, ScoreError> {

@@ -177,6 +177,9 @@ fn settings_of(file: &SettingsFile, mistakes: &mut Mistakes) -> SettingsDraft {
     if let Some(value) = file.kv_cache_type {
         set(&mut draft, "kvCacheType", value.name(), &(0..0), mistakes);
     }
+    if let Some(value) = file.precision {
+        set(&mut draft, "precision", value.name(), &(0..0), mistakes);
+    }
     if let Some(value) = file.weights {
         set(&mut draft, "weights", value.name(), &(0..0), mistakes);
     }

@@ -23,19 +23,22 @@ pub(super) fn quality_of(file: &Located<QualityFile>, names: &Names<'_>, mistake
     if !(2..=1_048_576).contains(&tokens) {
         mistakes.push(Diagnostic::new("a text is scored over 2 to 1048576 tokens", file.span.clone()));
     }
+    let when = written.when.as_ref().map(|when| names.condition(when, mistakes)).unwrap_or_default();
     let mut budgets: Vec<QualityBudget> = Vec::new();
     for budget in &written.budgets {
-        let QualityBudgetFile { id, when, why, .. } = &budget.value;
+        let QualityBudgetFile { id, when: of_budget, why, .. } = &budget.value;
         if budgets.iter().any(|earlier| earlier.id == id.value) {
             let message = format!("the budget `{}` stands here for the second time", id.value);
             mistakes.push(Diagnostic::new(message, id.span.clone()));
         }
         check_why(why, "a budget", &id.span, mistakes);
-        let when = when.as_ref().map(|when| names.condition(when, mistakes)).unwrap_or_default();
+        // Without a word, a limit is for what is measured.
+        let when = of_budget.as_ref().map_or_else(|| when.clone(), |when| names.condition(when, mistakes));
         let Some((metric, limit)) = limit_of(&budget.value, mistakes) else { continue };
         budgets.push(QualityBudget { id: id.value.clone(), when, metric, limit, why: why.clone() });
     }
     Quality {
+        when,
         text: written.text.clone(),
         reference: written.reference.clone().map(ModelSource::Checkpoint),
         tokens: Tokens(tokens),

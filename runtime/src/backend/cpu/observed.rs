@@ -1,50 +1,50 @@
-//! The CPU with a clock around each operator, as a device of its own: the model's code runs on it unchanged.
+//! The CPU with somebody who looks on, as a device of its own: the model's code runs on it unchanged. For clocks around operators,
+//! and for faults that are planted to see whether they are found.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use ledger::MemoryPlan;
-use runtime::backend::cpu::CpuDevice;
-use runtime::backend::{Backend, DeviceError, NamedWeights};
-use runtime::engine::EngineLoadError;
-use runtime::engine_dir::EngineDir;
-use runtime::memory::{Allocator, Buffer, MemoryError};
-use runtime::model::operators::{Keep, LayerCache, LogRows, Operators, Projection};
-use runtime::ops::attention::Shape as AttentionShape;
-use runtime::ops::gated_delta_rule::Shape as DeltaShape;
-use runtime::ops::{Heads, Store};
-use runtime::plan::{RuntimeOptions, Streaming};
-use runtime::weights::Weight;
 
-/// Time by operator, the largest first.
-pub(crate) type Shares = Vec<(&'static str, Duration)>;
+use super::CpuDevice;
+use crate::backend::{Backend, DeviceError, NamedWeights};
+use crate::engine::EngineLoadError;
+use crate::engine_dir::EngineDir;
+use crate::memory::{Allocator, Buffer, MemoryError};
+use crate::model::operators::{Keep, LayerCache, LogRows, Operators, Projection};
+use crate::ops::attention::Shape as AttentionShape;
+use crate::ops::gated_delta_rule::Shape as DeltaShape;
+use crate::ops::{Heads, Store};
+use crate::plan::{RuntimeOptions, Streaming};
+use crate::weights::Weight;
 
-/// A CPU that counts where its time goes.
-#[derive(Debug)]
-pub(crate) struct TimedCpu {
-    device: CpuDevice,
-    times: Mutex<BTreeMap<&'static str, Duration>>,
-}
-
-impl TimedCpu {
-    /// What has been counted since it was last asked.
-    pub(crate) fn take(&self) -> Shares {
-        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut shares: Shares = std::mem::take(&mut *times).into_iter().collect();
-        shares.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-        shares
+/// Somebody who looks on.
+pub trait Observer: Debug + Default + Send + Sync + 'static {
+    /// Runs `body`, which is one operator of this name.
+    fn around<R>(&self, _operator: &'static str, body: impl FnOnce() -> R) -> R {
+        body()
     }
 
-    fn time<R>(&self, operator: &'static str, body: impl FnOnce(&CpuDevice) -> R) -> R {
-        let start = Instant::now();
-        let result = body(&self.device);
-        let took = start.elapsed();
-        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        *times.entry(operator).or_default() += took;
-        result
+    /// A layer's recurrent state has been written: numbers in f32.
+    fn state_written(&self, _state: &mut Buffer) {}
+}
+
+/// The CPU, and who looks on.
+#[derive(Debug)]
+pub struct Observed<O> {
+    device: CpuDevice,
+    observer: O,
+}
+
+impl<O: Observer> Observed<O> {
+    /// Who looks on.
+    pub fn observer(&self) -> &O {
+        &self.observer
+    }
+
+    fn around<R>(&self, operator: &'static str, body: impl FnOnce(&CpuDevice) -> R) -> R {
+        self.observer.around(operator, || body(&self.device))
     }
 }
 
@@ -61,16 +61,16 @@ fn product(projections: &[Projection<'_, Weight, Buffer>], columns: usize) -> &'
     }
 }
 
-impl Backend for TimedCpu {
+impl<O: Observer> Backend for Observed<O> {
     fn load(
         directory: &EngineDir,
         options: &RuntimeOptions,
         streaming: Option<&Streaming>,
         plan: &MemoryPlan,
         allocator: &Allocator,
-    ) -> Result<(TimedCpu, NamedWeights<TimedCpu>), EngineLoadError> {
+    ) -> Result<(Observed<O>, NamedWeights<Observed<O>>), EngineLoadError> {
         let (device, weights) = CpuDevice::load(directory, options, streaming, plan, allocator)?;
-        Ok((TimedCpu { device, times: Mutex::default() }, weights))
+        Ok((Observed { device, observer: O::default() }, weights))
     }
 
     fn first_rows(weight: &Weight, rows: usize) -> Weight {
@@ -82,7 +82,7 @@ impl Backend for TimedCpu {
     }
 }
 
-impl Operators for TimedCpu {
+impl<O: Observer> Operators for Observed<O> {
     type Tensor = Buffer;
     type Weight = Weight;
 
@@ -99,19 +99,19 @@ impl Operators for TimedCpu {
     }
 
     fn embed(&self, table: &Weight, ids: &[u32], out: &mut Buffer) {
-        self.time("embed", |device| device.embed(table, ids, out));
+        self.around("embed", |device| device.embed(table, ids, out));
     }
 
     fn rms_norm(&self, x: &Buffer, rows: Range<usize>, weight: &Weight, eps: f32, out: &mut Buffer) {
-        self.time("rms_norm", |device| device.rms_norm(x, rows, weight, eps, out));
+        self.around("rms_norm", |device| device.rms_norm(x, rows, weight, eps, out));
     }
 
     fn rms_norm_heads(&self, x: &mut Buffer, heads: Heads, weight: &Weight, eps: f32) {
-        self.time("rms_norm", |device| device.rms_norm_heads(x, heads, weight, eps));
+        self.around("rms_norm", |device| device.rms_norm_heads(x, heads, weight, eps));
     }
 
     fn rms_norm_gated(&self, x: &mut Buffer, elements: usize, gate: &Buffer, weight: &Weight, eps: f32) {
-        self.time("rms_norm", |device| device.rms_norm_gated(x, elements, gate, weight, eps));
+        self.around("rms_norm", |device| device.rms_norm_gated(x, elements, gate, weight, eps));
     }
 
     fn linear(
@@ -123,7 +123,7 @@ impl Operators for TimedCpu {
     ) {
         let columns = projections.first().map_or(0, |projection| projection.weight.columns());
         let name = product(projections, columns);
-        self.time(name, |device| device.linear(x, tokens, projections, scratch));
+        self.around(name, |device| device.linear(x, tokens, projections, scratch));
     }
 
     fn rope_angles(
@@ -135,11 +135,11 @@ impl Operators for TimedCpu {
         cos: &mut Buffer,
         sin: &mut Buffer,
     ) {
-        self.time("rope", |device| device.rope_angles(first, rows, rotary_dims, theta, cos, sin));
+        self.around("rope", |device| device.rope_angles(first, rows, rotary_dims, theta, cos, sin));
     }
 
     fn rope(&self, x: &mut Buffer, heads: Heads, rotary_dims: usize, cos: &Buffer, sin: &Buffer) {
-        self.time("rope", |device| device.rope(x, heads, rotary_dims, cos, sin));
+        self.around("rope", |device| device.rope(x, heads, rotary_dims, cos, sin));
     }
 
     fn append_kv(
@@ -151,7 +151,7 @@ impl Operators for TimedCpu {
         values: &Buffer,
         cache: &mut LayerCache<'_, Buffer>,
     ) {
-        self.time("append_kv", |device| device.append_kv(shape, first, rows, keys, values, cache));
+        self.around("append_kv", |device| device.append_kv(shape, first, rows, keys, values, cache));
     }
 
     fn attention(
@@ -165,13 +165,13 @@ impl Operators for TimedCpu {
         out: &mut Buffer,
         scratch: &mut Buffer,
     ) {
-        self.time("attention", |device| {
+        self.around("attention", |device| {
             device.attention(shape, first, rows, queries, heads, cache, out, scratch);
         });
     }
 
     fn output_gate(&self, x: &mut Buffer, gate: &Buffer, gate_offset: usize, gate_heads: Heads) {
-        self.time("output_gate", |device| device.output_gate(x, gate, gate_offset, gate_heads));
+        self.around("output_gate", |device| device.output_gate(x, gate, gate_offset, gate_heads));
     }
 
     fn causal_conv1d(
@@ -183,11 +183,11 @@ impl Operators for TimedCpu {
         x: &mut Buffer,
         window: &mut Buffer,
     ) {
-        self.time("causal_conv1d", |device| device.causal_conv1d(channels, rows, keep, taps, x, window));
+        self.around("causal_conv1d", |device| device.causal_conv1d(channels, rows, keep, taps, x, window));
     }
 
     fn commit_conv1d(&self, channels: usize, kept: usize, tokens: usize, window: &mut Buffer) {
-        self.time("causal_conv1d", |device| device.commit_conv1d(channels, kept, tokens, window));
+        self.around("causal_conv1d", |device| device.commit_conv1d(channels, kept, tokens, window));
     }
 
     fn delta_gates(
@@ -198,7 +198,7 @@ impl Operators for TimedCpu {
         negated_decay: &Weight,
         dt_bias: &Weight,
     ) {
-        self.time("gated_delta_rule", |device| device.delta_gates(tokens, a, b, negated_decay, dt_bias));
+        self.around("gated_delta_rule", |device| device.delta_gates(tokens, a, b, negated_decay, dt_bias));
     }
 
     fn gated_delta_rule(
@@ -213,9 +213,10 @@ impl Operators for TimedCpu {
         out: &mut Buffer,
         scratch: &mut Buffer,
     ) {
-        self.time("gated_delta_rule", |device| {
+        self.around("gated_delta_rule", |device| {
             device.gated_delta_rule(shape, rows, qkv, decay, beta, state, log, out, scratch);
         });
+        self.observer.state_written(state);
     }
 
     fn commit_delta_rule(
@@ -225,27 +226,28 @@ impl Operators for TimedCpu {
         tokens: usize,
         state: &mut Buffer,
     ) {
-        self.time("gated_delta_rule", |device| device.commit_delta_rule(shape, log, tokens, state));
+        self.around("gated_delta_rule", |device| device.commit_delta_rule(shape, log, tokens, state));
+        self.observer.state_written(state);
     }
 
     fn swiglu(&self, elements: usize, gate: &mut Buffer, up: &Buffer) {
-        self.time("swiglu", |device| device.swiglu(elements, gate, up));
+        self.around("swiglu", |device| device.swiglu(elements, gate, up));
     }
 
     fn copy_rows(&self, from: &Buffer, rows: Range<usize>, width: usize, to: &mut Buffer, at: usize) {
-        self.time("copies", |device| device.copy_rows(from, rows, width, to, at));
+        self.around("copies", |device| device.copy_rows(from, rows, width, to, at));
     }
 
     fn gather_rows(&self, x: &mut Buffer, rows: &[usize], width: usize) {
-        self.time("copies", |device| device.gather_rows(x, rows, width));
+        self.around("copies", |device| device.gather_rows(x, rows, width));
     }
 
     fn concat_rows(&self, left: &Buffer, right: &Buffer, tokens: usize, width: usize, out: &mut Buffer) {
-        self.time("copies", |device| device.concat_rows(left, right, tokens, width, out));
+        self.around("copies", |device| device.concat_rows(left, right, tokens, width, out));
     }
 
     fn argmax_rows(&self, x: &Buffer, rows: Range<usize>, width: usize) -> Vec<Option<u32>> {
-        self.time("argmax", |device| device.argmax_rows(x, rows, width))
+        self.around("argmax", |device| device.argmax_rows(x, rows, width))
     }
 
     fn read<'a>(&self, tensor: &'a Buffer, elements: Range<usize>) -> Cow<'a, [f32]> {
