@@ -31,7 +31,7 @@ pub fn signed_mib(bytes: i64) -> String {
     let sign = if bytes < 0 { "−" } else { "+" };
     match bytes {
         0 => "0.0".to_owned(),
-        _ if mib < 0.05 => format!("{sign}{} B", bytes.unsigned_abs()),
+        _ if mib < 0.05 => format!("{sign}{} B", grouped(bytes.unsigned_abs() as f64, 0)),
         _ => format!("{sign}{}", grouped(mib, 1)),
     }
 }
