@@ -112,6 +112,10 @@ pub(super) struct RunArguments {
     /// Hold it against this baseline; without it, against the one that is kept for this board, where there is one
     #[arg(long, value_name = "FILE")]
     pub(super) baseline: Option<PathBuf>,
+    /// Read the machine's own files from a recorded one: for tests of what surrounds a run; processes are this machine's, and no
+    /// baseline of a board is comparable
+    #[arg(long, value_name = "DIR")]
+    pub(super) root: Option<PathBuf>,
     /// Print the verdict as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -127,6 +131,7 @@ impl Default for RunArguments {
             fresh: false,
             cells: Vec::new(),
             baseline: None,
+            root: None,
             json: false,
             output: PathBuf::from(RUNS),
         }

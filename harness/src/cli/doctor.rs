@@ -3,19 +3,16 @@
 use ledger::{Bytes, Reading};
 
 use super::arguments::DoctorArguments;
-use super::{CliError, Printer, scenario_path};
+use super::{CliError, Printer, scenario_path, system_root};
 use crate::doctor::{Diagnosis, DiskCheck, Finding, NeedState, ProbeState, check_needs};
-use crate::probe::{GpuWitness, SystemRoot};
+use crate::probe::GpuWitness;
 use crate::scenario::load;
 use crate::verdict::ExitCode;
 
 /// Shows what can be measured here, and in which state the machine is.
 pub(super) fn doctor(arguments: &DoctorArguments, printer: &Printer) -> Result<ExitCode, CliError> {
     let scenario = arguments.scenario.as_deref().map(|named| load(&scenario_path(named))).transpose()?;
-    let root = match &arguments.root {
-        Some(folder) => SystemRoot::recorded(folder)?,
-        None => SystemRoot::live(),
-    };
+    let root = system_root(arguments.root.as_deref())?;
     let mut diagnosis = Diagnosis::of(&root, &arguments.disk, DiskCheck::Rate);
     if let Some(scenario) = &scenario {
         diagnosis.needs = check_needs(&scenario.needs, &diagnosis);

@@ -39,6 +39,7 @@ pub use error::CliError;
 pub use print::Printer;
 
 use crate::engines::EngineProvider;
+use crate::probe::SystemRoot;
 use crate::scenario::schema_text;
 use crate::target::guard;
 use crate::verdict::ExitCode;
@@ -124,6 +125,11 @@ const HISTORY: &str = "reports/history.sqlite";
 
 /// The page of the history.
 const HISTORY_PAGE: &str = "reports/history.html";
+
+/// The machine that is meant: the recorded one in `folder`, or this one.
+fn system_root(folder: Option<&Path>) -> Result<SystemRoot, CliError> {
+    Ok(folder.map_or_else(|| Ok(SystemRoot::live()), SystemRoot::recorded)?)
+}
 
 /// The file that `named` means: a path, or the name of a committed scenario.
 fn scenario_path(named: &Path) -> std::path::PathBuf {

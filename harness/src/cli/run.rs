@@ -7,12 +7,11 @@ use std::process::Command;
 use super::arguments::RunArguments;
 use super::judge::{conclude, keep, of_board};
 use super::progress::Screen;
-use super::{BASELINES, CliError, Printer, scenario_path};
+use super::{BASELINES, CliError, Printer, scenario_path, system_root};
 use crate::baseline::Baseline;
 use crate::clock::wall_clock;
 use crate::engines::EngineProvider;
 use crate::interrupt::{Interrupt, Request};
-use crate::probe::SystemRoot;
 use crate::record::Run;
 use crate::scenario::load;
 use crate::sweep::{self, Sweep, SweepEnd};
@@ -27,6 +26,7 @@ pub(super) fn run(
 ) -> Result<ExitCode, CliError> {
     let scenario = load(&scenario_path(&arguments.scenario))?;
     let baseline = arguments.baseline.as_deref().map(Baseline::read).transpose()?;
+    let machine = system_root(arguments.root.as_deref())?;
     let environment = |what: &'static str| move |source: io::Error| CliError::Environment { what, source };
     let told = *printer;
     let interrupt = Interrupt::listen(move |request| match request {
@@ -48,7 +48,7 @@ pub(super) fn run(
         engines,
         targets: &targets,
         guardian: Some(guardian),
-        machine: &SystemRoot::live(),
+        machine: &machine,
         interrupt: &interrupt,
         observer: &Screen::new(*printer, &interrupt),
     })?;
