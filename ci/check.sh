@@ -9,6 +9,9 @@ step() { printf '\n== %s\n' "$1"; }
 step "format"
 cargo fmt --all --check
 
+step "scripts and workflows (as far as their linters are here)"
+bash ci/lint.sh
+
 step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 

@@ -5,11 +5,11 @@
 #   bash ci/kernels.sh --accept   writes the snapshot anew
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. ci/nvrtc.sh
 
 snapshot=ci/kernels.snapshot
 architectures=sm_87,sm_90
-kept=target/nvrtc
-cubins=$kept/cubins
+cubins=$nvrtc/cubins
 accept=no
 case "${1:-}" in
     "") ;;
@@ -20,35 +20,17 @@ case "${1:-}" in
         ;;
 esac
 
-# fetch VERSION PACKAGE: puts NVRTC of that version into $kept/VERSION, once.
-fetch() {
-    local folder=$kept/$1
-    [ -e "$folder/done" ] && return
-    rm -rf "$folder"
-    mkdir -p "$folder"
-    python3 -m pip download --quiet --disable-pip-version-check --retries 1 --timeout 20 --no-deps --dest "$folder" \
-        "$2==$1.*" || return
-    python3 -m zipfile -e "$folder"/*.whl "$folder" || return
-    rm -f "$folder"/*.whl
-    touch "$folder/done"
-}
-
-# library VERSION: NVRTC of that version.
-library() {
-    find "$kept/$1" -name 'libnvrtc.so.*' | sort | head -n 1
-}
-
 # measure: what each kernel takes, one line a kernel, architecture and compiler.
 measure() {
     local version
     for version in 12.6 13.0; do
-        "$sweep" kernels build --arch "$architectures" --out "$cubins" --nvrtc "$(library "$version")" >/dev/null
+        "$sweep" kernels build --arch "$architectures" --out "$cubins" --nvrtc "$(nvrtc_library "$version")" >/dev/null
     done
     "$sweep" kernels list --dir "$cubins" |
         awk 'NR > 1 { print $2 "/" $1, $3, "nvrtc" $4, "registers", $5, "shared", $6, "local", $7 }' | LC_ALL=C sort
 }
 
-if ! fetch 12.6 nvidia-cuda-nvrtc-cu12 || ! fetch 13.0 nvidia-cuda-nvrtc; then
+if ! fetch_both_nvrtcs; then
     echo "skipped: the wheels of NVRTC cannot be fetched (they need python3 with pip, and a package index)"
     [ "$accept" = no ]
     exit
@@ -56,8 +38,8 @@ fi
 
 cargo build --quiet --locked --bin sweep
 sweep=${CARGO_TARGET_DIR:-target}/debug/sweep
-rm -rf "$cubins" "$kept/cache"
-measured=$kept/measured
+rm -rf "$cubins" "$nvrtc/cache"
+measured=$nvrtc/measured
 measure >"$measured"
 
 if spills=$(grep -v ' local 0$' "$measured"); then
@@ -100,7 +82,7 @@ awk '
 echo "$(wc -l <"$measured") lines hold: no local memory, no growth"
 
 # What a process that serves does: find nothing, start the program, find cubins.
-SWEEP_PROGRAM=$(realpath "$sweep") SWEEP_NVRTC=$(realpath "$(library 12.6)") SWEEP_KERNELS='' XDG_CACHE_HOME=$(realpath "$kept")/cache \
+SWEEP_PROGRAM=$(realpath "$sweep") SWEEP_NVRTC=$(realpath "$(nvrtc_library 12.6)") SWEEP_KERNELS='' XDG_CACHE_HOME=$(realpath "$nvrtc")/cache \
     cargo test --quiet --locked -p runtime --lib a_real_child_compiles_every_kernel -- --ignored >/dev/null
-rm -rf "$kept/cache"
+rm -rf "$nvrtc/cache"
 echo "a child compiles what is missing"
