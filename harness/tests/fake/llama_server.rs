@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::program::{after, begin_stream, listen, words};
 use super::{reply, request};
 
-/// Bytes of the buffer that the stand-in really holds, as its log says.
+/// The buffer that the stand-in really holds, as its log says, where `FAKE_MODEL_MIB` asks for no other.
 pub const MODEL_MIB: u64 = 32;
 
 #[test]
@@ -33,12 +33,14 @@ fn serve(words: &[String]) -> io::Result<()> {
         }
     });
     std::thread::sleep(Duration::from_millis(60));
-    let model = vec![1_u8; (MODEL_MIB << 20) as usize];
+    let asked = std::env::var("FAKE_MODEL_MIB").ok().and_then(|size| size.parse().ok());
+    let mib: u64 = asked.unwrap_or(MODEL_MIB);
+    let model = vec![1_u8; (mib << 20) as usize];
     if says_buffers {
         eprintln!(
             "0.01 I llama_model_loader: loaded meta data with 29 key-value pairs and 426 tensors from m.gguf"
         );
-        eprintln!("0.02 I load_tensors:          CPU model buffer size = {:8.2} MiB", MODEL_MIB as f64);
+        eprintln!("0.02 I load_tensors:          CPU model buffer size = {:8.2} MiB", mib as f64);
         eprintln!("0.03 I llama_kv_cache:        CPU KV buffer size = {:8.2} MiB", context as f64 / 64.0);
         eprintln!("0.04 I llama_memory_recurrent:        CPU RS buffer size =    0.25 MiB");
         eprintln!("0.05 I sched_reserve:        CPU compute buffer size =     0.50 MiB");
