@@ -1,4 +1,4 @@
-//! Every example of the guide and of the README is executed: scenarios are loaded, and run where that takes seconds; commands are
+//! Every example of the guide, the README and the pages on boards, other runtimes and co-residents is executed: scenarios are loaded, and run where that takes seconds; commands are
 //! run on the fixtures, or read by the command line alone where they need more; outputs are held against what is really said.
 //! A block of a kind that nobody here knows fails, so that no example is added without a test.
 
@@ -10,7 +10,7 @@ use harness::cli::understands;
 use harness::scenario::{self, Scenario};
 
 /// Commands that are read and not run, by how they begin, each with the reason. One that runs a scenario has it loaded.
-const READ_ONLY: [(&str, &str); 9] = [
+const READ_ONLY: [(&str, &str); 16] = [
     ("sweep run", "engines of 4B models, which take minutes and gigabytes"),
     ("sweep build --synthetic", "half a gigabyte of random weights"),
     (
@@ -23,12 +23,23 @@ const READ_ONLY: [(&str, &str); 9] = [
     ("curl", "a server; those of `server/tests` ask the same"),
     ("pip", "the network"),
     ("unzip", "what pip would have brought"),
+    ("bash ci/", "a board; tests/workflows.rs and tests/ci_scripts.rs run these scripts"),
+    ("sweep baseline promote out/", "a run of a board; tests/workflows.rs promotes one"),
+    ("apt-get", "the rights of root"),
+    ("nvpmodel", "a board"),
+    ("reboot", "nothing left to do afterwards"),
+    ("git", "a change to this repository"),
+    ("./", "the folder of GitHub's runner"),
 ];
+
+/// The documents whose examples are executed.
+const DOCUMENTS: [&str; 5] =
+    ["docs/guide.md", "README.md", "docs/board.md", "docs/runtimes.md", "docs/coresidency.md"];
 
 /// Scenarios of the guide itself, which are small enough to run: exceptions from `sweep run` above.
 const RUN_ANYWAY: [&str; 1] = ["sweep run mine"];
 
-/// A fenced block of a document.
+/// A fenced block of a document: of an `answer` every line is what a command says, of a `text` the first one, and the rest is like it.
 struct Block {
     kind: String,
     text: String,
@@ -133,7 +144,9 @@ fn merged(whole: &str, part: &str) -> String {
         sections
     }
     let parts = sections(part);
-    let is_replaced = |key: &str| !key.is_empty() && parts.iter().any(|(other, _)| other == key);
+    // Several targets stand in the place of one.
+    let is_of = |other: &str, key: &str| other == key || (other, key) == ("targets", "target");
+    let is_replaced = |key: &str| !key.is_empty() && parts.iter().any(|(other, _)| is_of(other, key));
     let kept = sections(whole).into_iter().filter(|(key, _)| !is_replaced(key)).map(|(_, lines)| lines);
     kept.chain(parts.iter().map(|(_, lines)| lines.clone())).collect()
 }
@@ -160,12 +173,20 @@ fn execute(folder: &Path, line: &str, place: &str, said: &mut BTreeMap<String, S
             name.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())
         })
     });
+    // Who runs it does not matter to what is run.
+    if words.first().is_some_and(|word| word == "sudo") {
+        let named = if words.get(1).is_some_and(|word| word == "-u") { 3 } else { 1 };
+        words.drain(..named);
+    }
     let Some(program) = words.first() else { return };
     let typed = words.join(" ");
     let is_run_anyway = RUN_ANYWAY.iter().any(|known| typed.starts_with(known));
     if let Some(known) = READ_ONLY.iter().find(|(known, _)| typed.starts_with(known) && !is_run_anyway) {
         if program == "sweep" {
             understands(words.clone()).unwrap_or_else(|error| panic!("{place}: {error}"));
+        }
+        if let Some(script) = words.get(1).filter(|_| program == "bash") {
+            assert!(repository().join(script).is_file(), "{place}: {script} is not there");
         }
         if known.0 == "sweep run" {
             let name = words.get(2).map_or("quick", String::as_str);
@@ -181,7 +202,12 @@ fn execute(folder: &Path, line: &str, place: &str, said: &mut BTreeMap<String, S
     let output = run(folder, &words[1..]);
     // A verdict depends on the machine; that there is one does not.
     let is_verdict = ["run", "check"].contains(&words[1].as_str());
-    let allowed: &[i32] = if is_verdict { &[0, 1, 4] } else { &[0] };
+    let promised = line.split_once("# exit code ").and_then(|(_, code)| code.parse().ok());
+    let allowed = match promised {
+        Some(code) => vec![code],
+        None if is_verdict => vec![0, 1, 4],
+        None => vec![0],
+    };
     let code = output.status.code().unwrap_or(-1);
     assert!(allowed.contains(&code), "{place}: {line}: {code}\n{}", text_of(&output.stderr));
     said.insert(typed, text_of(&output.stdout) + &text_of(&output.stderr));
@@ -190,8 +216,7 @@ fn execute(folder: &Path, line: &str, place: &str, said: &mut BTreeMap<String, S
 #[test]
 fn every_example_does_what_it_says() {
     let folder = workplace();
-    let blocks: Vec<Block> =
-        ["docs/guide.md", "README.md"].iter().flat_map(|document| blocks(document)).collect();
+    let blocks: Vec<Block> = DOCUMENTS.iter().flat_map(|document| blocks(document)).collect();
     let whole = blocks.iter().find(|block| block.kind == "yaml" && block.text.contains("\nname: "));
     let whole = whole.expect("the guide has a whole scenario");
     std::fs::write(folder.path().join("scenarios/mine.yaml"), &whole.text).expect("ours");
@@ -210,7 +235,9 @@ fn every_example_does_what_it_says() {
                 // What takes no foreign program and no board is run, too: the parts that change which cells there are, and how
                 // they are visited.
                 let is_part = block.text != whole.text;
-                if is_part && block.text.starts_with("axes:") {
+                let has_stand_ins =
+                    block.text.starts_with("co_residents:") && !block.text.contains("command:");
+                if is_part && (block.text.starts_with("axes:") || has_stand_ins) {
                     let name = block.place.replace(['/', ':', '.'], "-");
                     let text = text
                         .replace("name: mine", &format!("name: {name}"))
@@ -233,7 +260,7 @@ fn every_example_does_what_it_says() {
                     said.insert(line, answer);
                 }
             }
-            "text" | "grammar" => {}
+            "text" | "answer" | "grammar" => {}
             other => panic!("{}: nobody executes blocks of the kind `{other}`", block.place),
         }
     }
@@ -245,6 +272,12 @@ fn every_example_does_what_it_says() {
         let wanted = columns(first);
         let is_said = said.values().flat_map(|text| text.lines()).any(|line| columns(line) == wanted);
         assert!(is_said, "{}: no command answers with `{first}`", block.place);
+    }
+    for block in blocks.iter().filter(|block| block.kind == "answer") {
+        for line in block.text.lines() {
+            let is_said = said.values().flat_map(|text| text.lines()).any(|said| said == line);
+            assert!(is_said, "{}: no command answers with `{line}`", block.place);
+        }
     }
     let grammar = std::fs::read_to_string(repository().join("harness/src/scenario/condition/parse.rs"));
     let grammar = grammar.expect("the grammar's own file");
