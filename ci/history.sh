@@ -4,16 +4,18 @@
 #   bash ci/history.sh FOLDER      FOLDER has a folder board-BOARD-PART for each part of each board, as ci/publish.sh left it
 #
 # Parts of a board become one run (sweep merge). The branch has run folders alone, a folder for each board, without logs and without
-# pages, which can be made again. PUSH=no commits without pushing.
+# pages, which can be made again. PUSH=no commits without pushing; SWEEP names the program, which is built without a word.
 set -euo pipefail
 folder=$(realpath "$1")
 cd "$(dirname "$0")/.."
-here=$PWD
 work=target/history
 branch=history
 
-cargo build --quiet --locked --release --bin sweep
-sweep=$here/${CARGO_TARGET_DIR:-target}/release/sweep
+if [ -z "${SWEEP:-}" ]; then
+    cargo build --quiet --locked --release --bin sweep
+    SWEEP=${CARGO_TARGET_DIR:-target}/release/sweep
+fi
+sweep=$(realpath "$SWEEP")
 
 git worktree remove --force "$work" 2>/dev/null || true
 rm -rf "$work"

@@ -14,12 +14,13 @@ import pathlib
 import re
 import subprocess
 import sys
-import tomllib
 import uuid
 
 ROOT = "harness"
 # Files of a crate that hold the terms, by the beginning of their name.
 TERMS = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|UNLICENSE|COPYRIGHT)", re.IGNORECASE)
+# An entry of Cargo.lock that has a checksum.
+LOCKED = re.compile(r'\[\[package\]\]\nname = "(.+)"\nversion = "(.+)"\nsource = ".+"\nchecksum = "([0-9a-f]{64})"')
 # What comes along as source inside a crate or a template: name, version, licence, where from, file of the terms or a sentence.
 BUNDLED = [
     ("uPlot", "1.6.32", "MIT", "https://github.com/leeoniya/uPlot", "reports/template/uplot-1.6.32/LICENSE"),
@@ -118,8 +119,8 @@ def main():
     command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", target]
     metadata = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     packages, edges = linked(metadata)
-    lock = tomllib.loads(pathlib.Path("Cargo.lock").read_text(encoding="utf-8"))
-    checksums = {(one["name"], one["version"]): one.get("checksum") for one in lock["package"]}
+    lock = pathlib.Path("Cargo.lock").read_text(encoding="utf-8")
+    checksums = {(name, version): checksum for name, version, checksum in LOCKED.findall(lock)}
     own = next(package for package in packages if package["name"] == ROOT)
     names = {package["id"]: reference(package) for package in packages}
     components = [component(package, checksums) for package in packages if package is not own]

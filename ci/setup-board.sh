@@ -32,6 +32,7 @@ fi
 user=sweep
 home=/var/lib/sweep
 helper=/usr/local/sbin/sweep-board
+admission=/usr/local/lib/sweep/admit.sh
 changes=0
 staged=$(mktemp)
 trap 'rm -f "$staged"' EXIT
@@ -101,6 +102,7 @@ f /run/lock/sweep.lock 0644 root root -
 TEXT
 
 file "$helper" 755 "shows nvmap and drops caches, by two fixed verbs" <ci/board-helper.sh
+file "$admission" 755 "refuses jobs of forks that no maintainer has labelled, whatever their workflow says" <ci/admit.sh
 
 sudoers /etc/sudoers.d/sweep "$user may run the two verbs of the helper as root, and nothing else" <<TEXT
 # Written by ci/setup-board.sh. The arguments are part of the rule: no others are allowed.
@@ -125,8 +127,9 @@ units=0
 for unit in "$root"/etc/systemd/system/actions.runner.*.service; do
     [ -e "$unit" ] || continue
     units=$((units + 1))
-    file "/etc/systemd/system/$(basename "$unit").d/sweep.conf" 644 "the runner survives a board without memory" <<TEXT
+    file "/etc/systemd/system/$(basename "$unit").d/sweep.conf" 644 "the runner asks before each job, and survives a board without memory" <<TEXT
 [Service]
+Environment=ACTIONS_RUNNER_HOOK_JOB_STARTED=$admission
 OOMPolicy=continue
 OOMScoreAdjust=-900
 MemoryMax=94%

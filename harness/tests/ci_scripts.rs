@@ -103,13 +103,15 @@ fn a_board_is_prepared_once_and_only_when_asked() {
         (mode, helper),
         (0o755, fs::read_to_string(script("board-helper.sh")).expect("text").as_str())
     );
+    assert_eq!(file("usr/local/lib/sweep/admit.sh").0, 0o755);
     let (mode, sudoers) = file("etc/sudoers.d/sweep");
     assert_eq!(mode, 0o440);
     let rules: Vec<&str> = sudoers.lines().filter(|line| line.starts_with("sweep ")).collect();
     let rule = "sweep ALL=(root) NOPASSWD: /usr/local/sbin/sweep-board nvmap, /usr/local/sbin/sweep-board drop-caches";
     assert_eq!(rules, [rule], "two verbs, word for word");
     let (_, limits) = file("etc/systemd/system/actions.runner.owner-name.orin.service.d/sweep.conf");
-    for line in ["OOMPolicy=continue", "OOMScoreAdjust=-900", "MemoryMax=94%"] {
+    let asks = "Environment=ACTIONS_RUNNER_HOOK_JOB_STARTED=/usr/local/lib/sweep/admit.sh";
+    for line in ["OOMPolicy=continue", "OOMScoreAdjust=-900", "MemoryMax=94%", asks] {
         assert!(limits.lines().any(|found| found == line), "{limits}");
     }
     let (_, debugfs) = file("etc/systemd/system/sys-kernel-debug.mount.d/sweep.conf");
@@ -145,6 +147,49 @@ fn the_helper_knows_its_verbs_and_nothing_else() {
         let output = output.expect("it starts");
         assert_eq!(output.status.code(), Some(2), "{words:?}: {}", text_of(&output));
         assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_board_takes_no_job_of_a_fork_that_nobody_has_labelled() {
+    if cannot_run(&["jq"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let payload = folder.path().join("event.json");
+    let admitted = |event: &str, text: &str| {
+        fs::write(&payload, text).expect("ours");
+        let mut command = Command::new("bash");
+        command
+            .arg("-p")
+            .arg(script("admit.sh"))
+            .env("GITHUB_EVENT_NAME", event)
+            .env("GITHUB_EVENT_PATH", &payload);
+        let output = command.output().expect("bash is there");
+        let code = output.status.code();
+        assert!([Some(0), Some(6)].contains(&code), "{text}: {}", text_of(&output));
+        assert_eq!(code == Some(6), text_of(&output).starts_with("::error"), "{text}");
+        code == Some(0)
+    };
+    let pull_request = |action: &str, head: &str| {
+        format!(
+            r#"{{"action": {action}, "pull_request": {{"head": {{"repo": {head}}}, "labels": [{{"name": "board"}}]}}, "repository": {{"full_name": "owner/name"}}}}"#
+        )
+    };
+    let (own, fork) = (r#"{"full_name": "owner/name"}"#, r#"{"full_name": "other/name"}"#);
+    assert!(admitted("pull_request", &pull_request("\"synchronize\"", own)));
+    assert!(
+        !admitted("pull_request", &pull_request("\"synchronize\"", fork)),
+        "the label was for other commits"
+    );
+    assert!(!admitted("pull_request", &pull_request("\"opened\"", "null")), "the fork is gone");
+    assert!(!admitted("pull_request", &pull_request(r#""labeled", "label": {"name": "docs"}"#, fork)));
+    assert!(admitted("pull_request", &pull_request(r#""labeled", "label": {"name": "board"}"#, fork)));
+    for event in ["push", "schedule", "workflow_dispatch"] {
+        assert!(admitted(event, "{}"), "{event}");
+    }
+    for event in ["pull_request_target", "workflow_run", "issue_comment", ""] {
+        assert!(!admitted(event, &pull_request("\"opened\"", own)), "{event}");
     }
 }
 
