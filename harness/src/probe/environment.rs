@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::board::{Board, Clocks, PowerModes};
 use super::root::{SystemRoot, reading};
 use super::{Reading, SystemMemory};
-use crate::record::EnvironmentRecord;
+use crate::record::{EnvironmentRecord, RECORDED_MACHINE};
 
 /// Where NVIDIA's driver for discrete GPUs says its version; on a board it is that of Jetson Linux.
 const DRIVER: &str = "/sys/module/nvidia/version";
@@ -29,8 +29,7 @@ pub fn environment(root: &SystemRoot) -> EnvironmentRecord {
         facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     facts.extend(clock_bounds(root));
     if root.is_recorded() {
-        // Whatever the files say, nothing was measured on that board.
-        facts.insert("recorded".to_owned(), Reading::Measured("yes".to_owned()));
+        facts.insert(RECORDED_MACHINE.to_owned(), Reading::Measured("yes".to_owned()));
     }
     EnvironmentRecord::new(facts)
 }

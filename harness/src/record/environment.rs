@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::Reading;
 use crate::scenario::hex_sha256;
 
+/// The fact that is there where a recorded machine stood for the board. Whatever its files say, nothing was measured on it.
+pub const RECORDED_MACHINE: &str = "recorded";
+
 /// The environment of a trial, as it was before the target started. The host's name is not part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EnvironmentRecord {

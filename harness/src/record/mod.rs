@@ -31,7 +31,7 @@ pub use co_resident::CoResidentReading;
 pub use conditions::{ClockState, ConditionsReading, NvmapReading};
 pub use device_series::{DeviceSample, DeviceSeries};
 pub use disturbance::{Disturbance, DisturbanceCause};
-pub use environment::EnvironmentRecord;
+pub use environment::{EnvironmentRecord, RECORDED_MACHINE};
 pub use event::TrialEvent;
 pub use expectation::{Expectation, ExpectedOutcome};
 pub use floor::{CooldownRecord, FloorReading, FloorRecord, GpuHolder, LeftTarget, Remnant};

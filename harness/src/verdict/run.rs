@@ -10,7 +10,7 @@ use super::cell::{CellVerdict, judge_cell};
 use super::levers::{LeverResult, LeverWord, judge_levers};
 use super::relative::{self, Comparison};
 use super::{ExitCode, Word};
-use crate::record::{CellId, ExcludedCell, Reading, RecordedTrial, Run};
+use crate::record::{CellId, ExcludedCell, RECORDED_MACHINE, Reading, RecordedTrial, Run};
 
 /// Version of the verdict's JSON form. It grows when a field changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 2;
@@ -163,6 +163,12 @@ pub fn judge(run: &Run) -> RunVerdict {
         codes.push(ExitCode::Incomparable);
     }
     problems.extend(mixed);
+    if is_of_recorded_machine(run) {
+        problems.push(
+            "the machine's own files were those of a recorded one: nothing here was measured on that board"
+                .to_owned(),
+        );
+    }
     if !run.unreadable.is_empty() {
         words.push(Word::Incomplete);
     }
@@ -223,6 +229,12 @@ fn mixed_environments(run: &Run) -> Vec<String> {
         })
     });
     differing.collect()
+}
+
+/// True where a recorded machine stood for the board: processes are real, and the board is not.
+fn is_of_recorded_machine(run: &Run) -> bool {
+    let mut environments = run.trials.iter().filter_map(|trial| trial.record.environment.as_ref());
+    environments.any(|environment| environment.facts.contains_key(RECORDED_MACHINE))
 }
 
 fn summarise(budget: &Budget, cells: &[CellVerdict]) -> BudgetSummary {
