@@ -3,12 +3,14 @@
 #   GH_TOKEN=… REPOSITORY=owner/name TAG=v1.2.3 bash ci/publish-release.sh FOLDER
 set -euo pipefail
 : "${REPOSITORY:?}" "${TAG:?}"
-cd "$1"
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$OLDPWD/Cargo.toml" | head -n 1)
+folder=$(realpath "$1")
+cd "$(dirname "$0")/.."
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 if [ "$TAG" != "v$version" ]; then
     echo "error: the tag is $TAG, and Cargo.toml says $version" >&2
     exit 2
 fi
+cd "$folder"
 for dist in */; do
     (cd "$dist" && sha256sum --check --quiet SHA256SUMS)
 done
