@@ -75,6 +75,14 @@ link() {
     ln -sfn "$2" "$root$1"
 }
 
+# no_link PATH WHY: no symbolic link is there.
+no_link() {
+    [ -L "$root$1" ] || return 0
+    changes=$((changes + 1))
+    echo "$1 goes away: $2"
+    [ "$act" = no ] || rm "$root$1"
+}
+
 # sudoers PATH WHY: one with a mistake locks everybody out, so that visudo reads it before it is put in place.
 sudoers() {
     cat >"$staged"
@@ -154,9 +162,8 @@ TEXT
     link /etc/systemd/system/multi-user.target.wants/sweep-clocks.service /etc/systemd/system/sweep-clocks.service \
         "at every start"
 fi
-if [ -e "$root/etc/systemd/nvzramconfig.sh" ]; then
-    link /etc/systemd/system/nvzramconfig.service /dev/null "no compressed swap: what is swapped out is missing from resident memory"
-fi
+no_link /etc/systemd/system/multi-user.target.wants/nvzramconfig.service \
+    "no compressed swap: what is swapped out is missing from resident memory (back again: systemctl enable nvzramconfig)"
 if [ "$headless" = yes ]; then
     link /etc/systemd/system/default.target /lib/systemd/system/multi-user.target "no desktop: it holds GPU memory"
 fi

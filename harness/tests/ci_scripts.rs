@@ -57,12 +57,15 @@ fn tree(folder: &Path) -> Vec<(PathBuf, u32, String)> {
     found
 }
 
+/// What starts compressed swap on a Jetson.
+const ZRAM: &str = "etc/systemd/system/multi-user.target.wants/nvzramconfig.service";
+
 /// A root file system of a board with a runner, before anything was prepared.
 fn board() -> tempfile::TempDir {
     let root = tempfile::tempdir().expect("a folder");
     for (file, text) in [
         ("etc/group", "root:x:0:\nsweep:x:990:\n"),
-        ("etc/systemd/nvzramconfig.sh", ""),
+        ("etc/systemd/system/nvzramconfig.service", "[Service]\n"),
         ("etc/systemd/system/actions.runner.owner-name.orin.service", "[Service]\n"),
         ("usr/bin/jetson_clocks", ""),
     ] {
@@ -70,6 +73,9 @@ fn board() -> tempfile::TempDir {
         fs::create_dir_all(path.parent().expect("a folder")).expect("ours");
         fs::write(path, text).expect("ours");
     }
+    let wants = root.path().join(ZRAM);
+    fs::create_dir_all(wants.parent().expect("a folder")).expect("ours");
+    std::os::unix::fs::symlink("/etc/systemd/system/nvzramconfig.service", wants).expect("ours");
     root
 }
 
@@ -116,7 +122,11 @@ fn a_board_is_prepared_once_and_only_when_asked() {
     }
     let (_, debugfs) = file("etc/systemd/system/sys-kernel-debug.mount.d/sweep.conf");
     assert!(debugfs.contains("mode=0750,gid=990"), "{debugfs}");
-    assert_eq!(file("etc/systemd/system/nvzramconfig.service").1, "/dev/null");
+    assert!(
+        after.iter().all(|(path, ..)| path != Path::new(ZRAM)),
+        "compressed swap is not started any more"
+    );
+    assert_eq!(file("etc/systemd/system/nvzramconfig.service").1, "[Service]\n", "and can be again");
     assert!(file("etc/systemd/system/default.target").1.ends_with("/multi-user.target"));
 
     let again = setup(root.path(), &path, &["--yes", "--headless"]);
@@ -191,6 +201,37 @@ fn a_board_takes_no_job_of_a_fork_that_nobody_has_labelled() {
     for event in ["pull_request_target", "workflow_run", "issue_comment", ""] {
         assert!(!admitted(event, &pull_request("\"opened\"", own)), "{event}");
     }
+}
+
+#[test]
+fn a_part_of_a_scenario_is_asked_for_and_what_it_says_is_no_command() {
+    if cannot_run(&["flock"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    stand_in(folder.path(), "sweep", "echo \"$*\"\necho '::set-env name=PATH::/tmp'\nexit 5");
+    let run = |shard: &str| {
+        let output = Command::new("bash")
+            .arg(script("run.sh"))
+            .args(["--baseline", "locked.json"])
+            .env("SWEEP", folder.path().join("programs/sweep"))
+            .envs([("OUT", folder.path().join("out")), ("LOCK", folder.path().join("lock"))])
+            .envs([("SHARD", shard), ("SCENARIO", "gpu"), ("GITHUB_ACTIONS", "true")])
+            .env("SWEEP_ROOT", "")
+            .output()
+            .expect("bash is there");
+        assert_eq!(output.status.code(), Some(5), "{}", text_of(&output));
+        assert_eq!(fs::read_to_string(folder.path().join("out/exit_code")).expect("kept"), "5\n");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let out = folder.path().join("out/runs");
+    let text = run("2/3");
+    let lines: Vec<&str> = text.lines().collect();
+    let token = lines[0].strip_prefix("::stop-commands::").expect("commands are stopped first");
+    assert_eq!(lines[1], format!("run gpu --output {} --shard 2/3 --baseline locked.json", out.display()));
+    assert_eq!(lines.last(), Some(&format!("::{token}::").as_str()), "and go on afterwards");
+    assert!(!run("1/1").contains("--shard"), "the whole has no parts");
+    assert_ne!(run("1/1").lines().next(), text.lines().next(), "nobody can know the word");
 }
 
 #[test]
