@@ -191,6 +191,15 @@ fn a_board_is_reached_by_label_alone_one_job_at_a_time_and_has_no_right_to_write
     assert_eq!(boards, 1);
 }
 
+/// The job of board.yml that runs on a board.
+fn measure_job() -> Value {
+    let board = workflows().into_iter().find(|workflow| workflow.name == "board.yml").expect("it is there");
+    board.file["jobs"]["measure"].clone()
+}
+
+/// A temperature of the recorded board.
+const ZONE: &str = "sys/class/thermal/thermal_zone0/temp";
+
 /// What a recorded board, its job and its target need, in one folder.
 struct Stage {
     /// A copy of the scripts, so that nothing is written to the repository.
@@ -243,6 +252,12 @@ impl Stage {
         let line = "tar -czf dist/sweep-0-test.tar.gz sweep-0-test && cd dist && sha256sum sweep-*.tar.gz >SHA256SUMS";
         let packed = Command::new("bash").args(["-c", line]).current_dir(self.folder.path()).status();
         assert!(packed.expect("bash is there").success());
+    }
+
+    /// The same without the steps before.
+    fn install_program(&self) {
+        fs::create_dir(self.path("bin")).expect("ours");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sweep"), self.path("bin/sweep")).expect("ours");
     }
 
     /// The recorded board, which was measured under load, as it is at rest.
@@ -319,7 +334,8 @@ impl Stage {
     }
 
     /// The environment of the job `measure`, its expressions resolved, and that of GitHub.
-    fn environment(&self, job: &Value) -> BTreeMap<String, String> {
+    fn job_environment(&self) -> BTreeMap<String, String> {
+        let job = measure_job();
         let known = [
             ("${{ matrix.board }}", "orin-nx-16gb"),
             ("${{ matrix.shard }}", "1/1"),
@@ -350,10 +366,8 @@ impl Stage {
             let path = self.path(kept);
             let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }
-        let workflows = workflows();
-        let board = workflows.iter().find(|workflow| workflow.name == "board.yml").expect("it is there");
-        let job = &board.file["jobs"]["measure"];
-        let environment = self.environment(job);
+        let job = &measure_job();
+        let environment = self.job_environment();
         let mut said: BTreeMap<String, String> = BTreeMap::new();
         let mut outcomes: BTreeMap<String, bool> = BTreeMap::new();
         // The code of the first step that failed, and was not to go on.
@@ -514,10 +528,7 @@ fn a_dirty_floor_is_refused_before_a_run_and_makes_one_that_began_inconclusive()
     assert!(!job.said.contains_key("bash ci/run.sh"), "a board that is not fit is not measured");
     assert!(job.summary.contains(refusal), "{}", job.summary);
 
-    let workflows = workflows();
-    let board = workflows.iter().find(|workflow| workflow.name == "board.yml").expect("it is there");
-    let environment = stage.environment(&board.file["jobs"]["measure"]);
-    let output = stage.script("bash ci/run.sh", &environment);
+    let output = stage.script("bash ci/run.sh", &stage.job_environment());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(4), "{text}");
     assert!(text.contains("process 4711 of an earlier run still holds 2,048.0 MiB"), "{text}");
@@ -530,15 +541,12 @@ fn what_makes_a_board_unfit_is_named_and_can_be_allowed() {
     }
     let stage = Stage::new();
     stage.write_scenario("500 MiB");
-    stage.put("sys/class/thermal/thermal_zone0/temp", "71000\n");
+    stage.put(ZONE, "71000\n");
     stage.put("sys/devices/system/cpu/cpufreq/policy0/scaling_min_freq", "729600\n");
     let meminfo = stage.get("proc/meminfo");
     stage.put("proc/meminfo", &meminfo.replace("MemAvailable:   14000000 kB", "MemAvailable:    6000000 kB"));
-    let workflows = workflows();
-    let board = workflows.iter().find(|workflow| workflow.name == "board.yml").expect("it is there");
-    let mut environment = stage.environment(&board.file["jobs"]["measure"]);
-    fs::create_dir(stage.path("bin")).expect("ours");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sweep"), stage.path("bin/sweep")).expect("ours");
+    stage.install_program();
+    let mut environment = stage.job_environment();
     let refused = stage.script("bash ci/preflight.sh", &environment);
     let text = String::from_utf8_lossy(&refused.stdout).into_owned();
     assert_eq!(refused.status.code(), Some(6), "{text}");
@@ -557,15 +565,38 @@ fn what_makes_a_board_unfit_is_named_and_can_be_allowed() {
 }
 
 #[test]
+fn a_hot_board_is_waited_for() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let stage = Stage::new();
+    stage.write_scenario("500 MiB");
+    stage.install_program();
+    stage.put(ZONE, "71000\n");
+    let mut environment = stage.job_environment();
+    environment.insert("COOL_WAIT".to_owned(), "60".to_owned());
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Until it was seen hot.
+            while !stage.path("out/doctor.json").metadata().is_ok_and(|file| file.len() > 0) {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            stage.put(ZONE, "51000\n");
+        });
+        stage.script("bash ci/preflight.sh", &environment)
+    });
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("fine     temperature"), "{text}");
+}
+
+#[test]
 fn a_board_has_one_job_at_a_time() {
     if cannot_run().is_some() {
         return;
     }
     let stage = Stage::new();
     stage.write_scenario("500 MiB");
-    let workflows = workflows();
-    let board = workflows.iter().find(|workflow| workflow.name == "board.yml").expect("it is there");
-    let mut environment = stage.environment(&board.file["jobs"]["measure"]);
+    let mut environment = stage.job_environment();
     environment.insert("LOCK_WAIT".to_owned(), "0".to_owned());
     fs::write(stage.path("lock"), "").expect("ours");
     let held = fs::File::open(stage.path("lock")).expect("ours");
