@@ -17,11 +17,12 @@ target=${1:-$host}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 name=sweep-$version-$target
 folder=target/release-folder/$name
-# Every date in it is the commit's.
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+# Every file in it is the commit's, and so is every date.
+commit=$(git rev-parse HEAD)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct "$commit")
 export SOURCE_DATE_EPOCH
 if [ -n "$(git status --porcelain)" ]; then
-    echo "warning: there are changes that are in no commit" >&2
+    echo "warning: there are changes that are in no commit; the program is built with them" >&2
 fi
 
 if [ "$target" = aarch64-unknown-linux-gnu ] && [ "$target" != "$host" ]; then
@@ -36,7 +37,7 @@ cargo build --release --locked --bin sweep --target "$target"
 rm -rf "$folder"
 mkdir -p "$folder" dist
 install -m 755 "${CARGO_TARGET_DIR:-target}/$target/release/sweep" "$folder/sweep"
-git ls-files -z scenarios docs README.md CHANGELOG.md LICENSE | tar -c --null --files-from=- | tar -x -C "$folder"
+git archive "$commit" scenarios docs README.md CHANGELOG.md LICENSE | tar -x -C "$folder"
 python3 ci/materials.py "$target" "$folder"
 
 runs_here=$folder/sweep
