@@ -15,6 +15,7 @@ pub mod fit;
 pub mod history;
 pub mod import;
 pub mod interrupt;
+pub mod merge;
 pub mod number;
 pub mod probe;
 pub mod random;

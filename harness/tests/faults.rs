@@ -50,6 +50,7 @@ fn swept(scenario: &Scenario, machine: &SystemRoot, plant: impl FnMut(Moment)) -
     let end = run(Sweep {
         scenario,
         only: &[],
+        shard: None,
         runs: runs.path(),
         fresh: true,
         engines: &FakeEngines,

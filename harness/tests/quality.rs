@@ -79,6 +79,76 @@ fn every_cell_has_its_price_and_a_limit_fails_the_gate_by_name() {
     assert_eq!(code, 1);
     let lever = &verdict["levers"][0]["mean_kl_nats"];
     assert_eq!(lever["after"]["measured"].as_f64(), Some(kl(1)), "{verdict}");
+    fits_schema(&verdict);
+
+    // The same number of the same cell stands in every output.
+    let files = Files::of(folder.path());
+    let quality = &cells[0]["quality"]["measured"];
+    for name in [
+        "perplexity",
+        "reference_perplexity",
+        "mean_kl_nats",
+        "largest_kl_nats",
+        "top1_agreement",
+        "token_match",
+    ] {
+        assert_eq!(files.field(name).parse::<f64>().ok(), quality[name].as_f64(), "{name}");
+    }
+    let [perplexity, top1] = ["perplexity", "top1_agreement"].map(|name| quality[name].as_f64().unwrap());
+    let grouped = harness::number::grouped;
+    let shown = [grouped(perplexity, 3), grouped(kl(1), 5), grouped(top1 * 100.0, 2)];
+    for (value, unit) in shown.iter().zip(["", " nats", " %"]) {
+        assert!(files.summary.contains(&format!(" {value}{unit} |")), "{value}: {}", files.summary);
+    }
+    for key in ["perplexity", "mean_kl_nats", "top1_agreement", "token_match"] {
+        let property = format!("<property name=\"{key}\" value=\"{}\"", files.field(key));
+        assert!(files.junit.contains(&property), "{property}: {}", files.junit);
+    }
+    let title = "<th scope=\"col\" class=\"n\">KL<small>nats</small></th>";
+    let (first, levers) = files.html.split_once("id=\"levers\"").unwrap();
+    let (levers, each) = levers.split_once("id=\"each\"").unwrap();
+    assert!(first.contains(title) && first.contains(&shown[1]), "the table of cells");
+    assert!(
+        levers.contains(title) && levers.contains(&format!("{} → {}", grouped(kl(0), 5), shown[1])),
+        "the table of levers"
+    );
+    assert!(
+        each.contains(&shown[1]) && each.contains("Perplexity of the reference"),
+        "the cell's own section"
+    );
+}
+
+/// The outputs of the only run below `folder`.
+struct Files {
+    csv: Vec<(String, String)>,
+    junit: String,
+    summary: String,
+    html: String,
+}
+
+impl Files {
+    fn of(folder: &Path) -> Files {
+        let runs = std::fs::read_dir(folder.join("reports/runs")).unwrap();
+        let run = runs.map(|entry| entry.unwrap().path()).next().unwrap();
+        let text = |name: &str| std::fs::read_to_string(run.join(name)).unwrap();
+        let mut table = csv::Reader::from_path(run.join("cells.csv")).unwrap();
+        let titles: Vec<String> = table.headers().unwrap().iter().map(str::to_owned).collect();
+        let first = table.records().next().unwrap().unwrap();
+        let csv = titles.into_iter().zip(first.iter().map(str::to_owned)).collect();
+        Files { csv, junit: text("junit.xml"), summary: text("summary.md"), html: text("report.html") }
+    }
+
+    /// A field of the first cell.
+    fn field(&self, column: &str) -> &str {
+        &self.csv.iter().find(|(title, _)| title == column).unwrap().1
+    }
+}
+
+fn fits_schema(verdict: &Value) {
+    let schema: Value = serde_json::from_str(&harness::verdict::schema_text()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(verdict).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
 }
 
 #[test]
@@ -89,6 +159,22 @@ fn what_could_not_be_scored_does_not_pass() {
     let reason = verdict["cells"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("quality was not measured") && reason.contains("read the text"), "{reason}");
     assert_eq!(code, 4, "{verdict}");
+    fits_schema(&verdict);
+    let files = Files::of(folder.path());
+    for name in ["perplexity", "mean_kl_nats", "top1_agreement", "token_match"] {
+        assert_eq!(files.field(name), "", "{name}: what was not measured is no number");
+        assert!(
+            files.junit.contains(&format!("<property name=\"{name}\" value=\"not measured\"")),
+            "{}",
+            files.junit
+        );
+    }
+    assert!(
+        files.summary.contains("| not measured | not measured | not measured | not measured |"),
+        "{}",
+        files.summary
+    );
+    assert!(files.html.contains(">not measured</span>"));
 }
 
 /// A checkpoint whose tensors of this name have other bytes.

@@ -309,6 +309,7 @@ fn sweep(scenario: &Scenario, runs: &Path) -> Result<std::path::PathBuf, SweepEr
     let end = run(Sweep {
         scenario,
         only: &[],
+        shard: None,
         runs,
         fresh: true,
         engines: &FakeEngines,

@@ -48,7 +48,8 @@ pub fn status(baseline: &Baseline, run: &Run) -> Vec<CellStatus> {
         .map(|cell| CellStatus { cell: cell_key(cell), state: state_of(baseline, run, cell) })
         .collect();
     let gone = baseline.scenarios.get(scenario).into_iter().flatten();
-    let gone = gone.filter(|(key, _)| !run.record.chosen && cells.iter().all(|cell| cell.cell != **key));
+    let is_whole = !run.record.chosen && run.record.shard.is_none();
+    let gone = gone.filter(|(key, _)| is_whole && cells.iter().all(|cell| cell.cell != **key));
     let gone: Vec<CellStatus> =
         gone.map(|(key, _)| CellStatus { cell: key.clone(), state: LockState::Gone }).collect();
     cells.extend(gone);

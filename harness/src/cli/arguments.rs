@@ -14,6 +14,7 @@ use super::{BASELINES, BISECT, HISTORY, HISTORY_PAGE, RUNS, SCENARIOS};
 use crate::engines::CACHE;
 use crate::fit::Keep;
 use crate::history::SeriesMetric;
+use crate::record::Shard;
 use crate::scenario::{
     KvCacheType, Linears, LmHead, ModelSource, Precision, Settings, Threads, Vocab, WeightPlacement,
 };
@@ -40,6 +41,8 @@ pub(super) enum Verb {
     Import(ImportArguments),
     /// Rank the configurations that fit a budget, the cheapest in quality first, without running any
     Fit(FitArguments),
+    /// Join runs of one scenario: shards into one run, several boards side by side
+    Merge(MergeArguments),
     /// Write the report of a run again, from its records
     Report(ReportArguments),
     /// Judge a run again, from its records; the exit code is the verdict
@@ -73,14 +76,31 @@ pub(super) enum Verb {
     /// Compile the GPU kernels, or list what they take
     #[command(subcommand)]
     Kernels(KernelsVerb),
-    /// Print the JSON Schema of scenario files
-    Schema,
+    /// Print the JSON Schema of scenario files, or of what this program writes
+    Schema(SchemaArguments),
     /// Hold memory in the stead of a co-resident
     #[command(hide = true)]
     Hold(HoldArguments),
     /// End a target's processes when the harness is killed
     #[command(hide = true)]
     Guard,
+}
+
+/// `sweep schema`.
+#[derive(Debug, Args)]
+pub(super) struct SchemaArguments {
+    /// Of which files
+    #[arg(default_value = "scenario")]
+    pub(super) of: SchemaOf,
+}
+
+/// Files that have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// Scenario files
+    Scenario,
+    /// verdict.json
+    Verdict,
 }
 
 /// `sweep hold`.
@@ -109,6 +129,10 @@ pub(super) struct RunArguments {
     /// Run only this cell: its name, or its id or the beginning of it; may be given several times
     #[arg(long = "cell", value_name = "ID")]
     pub(super) cells: Vec<String>,
+    /// Run one part of the cells, for `sweep merge`: 1/3 is the first of three. The cells are divided by what they cost, alike on
+    /// every machine
+    #[arg(long, value_name = "NUMBER/OF", conflicts_with = "cells")]
+    pub(super) shard: Option<Shard>,
     /// Hold it against this baseline; without it, against the one that is kept for this board, where there is one
     #[arg(long, value_name = "FILE")]
     pub(super) baseline: Option<PathBuf>,
@@ -130,6 +154,7 @@ impl Default for RunArguments {
             scenario: PathBuf::from("quick"),
             fresh: false,
             cells: Vec::new(),
+            shard: None,
             baseline: None,
             root: None,
             json: false,
@@ -144,6 +169,9 @@ pub(super) struct PlanArguments {
     /// A scenario file, or the name of one in scenarios/
     #[arg(default_value = "quick")]
     pub(super) scenario: PathBuf,
+    /// Show the cells of one part alone: 1/3 is the first of three
+    #[arg(long, value_name = "NUMBER/OF")]
+    pub(super) shard: Option<Shard>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -224,6 +252,23 @@ pub(super) struct FitArguments {
     #[arg(long, value_name = "DIR", default_value = RUNS)]
     pub(super) output: PathBuf,
     /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `sweep merge`.
+#[derive(Debug, Args)]
+pub(super) struct MergeArguments {
+    /// Run folders, or their names: the shards of a run, of one board or of several
+    #[arg(value_name = "RUN", required = true)]
+    pub(super) runs: Vec<PathBuf>,
+    /// Folder in which run folders are looked for, and in which the merged one is made
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(super) output: PathBuf,
+    /// Name of the merged run's folder; without it, the time
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Print the verdict as JSON
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::arguments::{BaselineArguments, BaselineVerb, PromoteArguments};
-use super::judge::{board_of, find};
+use super::judge::find;
 use super::print::table;
 use super::{CliError, Printer};
 use crate::baseline::{Baseline, CellStatus, LockState, Unfit, status, unfit};
@@ -24,7 +24,7 @@ pub(super) fn baseline(verb: &BaselineVerb, printer: &Printer) -> Result<ExitCod
 /// The run that is meant, the board's name and the board's file.
 fn meant(arguments: &BaselineArguments) -> Result<(Run, String, PathBuf), CliError> {
     let run = Run::load(&find(arguments.run.as_deref(), &arguments.output)?)?;
-    let board = arguments.board.clone().unwrap_or_else(|| board_of(&run));
+    let board = arguments.board.clone().or_else(|| run.board_name()).unwrap_or_else(|| "unknown".to_owned());
     let plain = board.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
     if !plain || board.is_empty() || board.starts_with('.') {
         return Err(CliError::BoardName(board));

@@ -81,6 +81,7 @@ fn run_builds(
         sweep: Sweep {
             scenario,
             only: &arguments.cells,
+            shard: None,
             runs: &arguments.output,
             fresh: true,
             engines,

@@ -7,6 +7,7 @@ use crate::bisect::BisectError;
 use crate::engines::{EngineError, EngineErrorKind, ScoreError};
 use crate::fit::KeepError;
 use crate::history::HistoryError;
+use crate::merge::MergeError;
 use crate::record::RunFolderError;
 use crate::scenario::ScenarioError;
 use crate::sweep::SweepError;
@@ -120,6 +121,9 @@ pub enum CliError {
     /// GPU kernels were not compiled.
     #[error(transparent)]
     Kernels(#[from] runtime::backend::cuda::kernels::BuildError),
+    /// Runs cannot be joined.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     /// A log says nothing.
     #[error(transparent)]
     Import(#[from] crate::import::ImportError),
@@ -203,11 +207,11 @@ impl CliError {
             | CliError::Sweep(SweepError::UnknownCell { .. } | SweepError::Unanswerable { .. }) => {
                 ExitCode::Usage
             }
-            CliError::Engine(error) => match error.kind {
-                EngineErrorKind::Usage => ExitCode::Usage,
-                EngineErrorKind::Environment => ExitCode::EnvironmentRefused,
-                EngineErrorKind::Interrupted => ExitCode::Interrupted,
-            },
+            CliError::Engine(error) => of_engine(error),
+            CliError::Merge(MergeError::Report(_)) => ExitCode::Internal,
+            CliError::Merge(MergeError::Folder { .. }) => ExitCode::EnvironmentRefused,
+            CliError::Merge(_) => ExitCode::Usage,
+            CliError::Sweep(SweepError::Indivisible { source, .. }) => of_engine(source),
             CliError::Score(ScoreError::Interrupted) => ExitCode::Interrupted,
             CliError::Score(
                 ScoreError::TooShort { .. } | ScoreError::Encode(_) | ScoreError::NoTokenizer,
@@ -277,5 +281,13 @@ impl CliError {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+fn of_engine(error: &EngineError) -> ExitCode {
+    match error.kind {
+        EngineErrorKind::Usage => ExitCode::Usage,
+        EngineErrorKind::Environment => ExitCode::EnvironmentRefused,
+        EngineErrorKind::Interrupted => ExitCode::Interrupted,
     }
 }

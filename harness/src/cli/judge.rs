@@ -6,20 +6,50 @@ use std::path::{Path, PathBuf};
 
 use super::arguments::{RecordArguments, ReportArguments, ReportFormat};
 use super::{CliError, Printer};
-use crate::baseline::{Baseline, BaselineError, board_name};
-use crate::record::{BASELINE_FILE, Run};
+use crate::baseline::{Baseline, BaselineError};
+use crate::record::{BASELINE_FILE, Boards, Run};
 use crate::report::{self, Outputs, ReportError};
-use crate::verdict::{ExitCode, RunVerdict, judge, table};
+use crate::verdict::{BoardsVerdict, ExitCode, RunVerdict, boards_table, judge, judge_boards, table};
 
 /// The verdict on the run in `folder`.
 pub(super) fn verdict_of(folder: &Path) -> Result<RunVerdict, CliError> {
     Ok(judge(&Run::load(folder)?))
 }
 
+/// What is judged: a run, or several boards side by side.
+pub(super) enum Judged {
+    /// One run.
+    Run(Box<RunVerdict>),
+    /// Several boards.
+    Boards(BoardsVerdict),
+}
+
+impl Judged {
+    /// Prints the verdict, and returns its exit code.
+    pub(super) fn show(&self, json: bool, printer: &Printer) -> Result<ExitCode, CliError> {
+        match self {
+            Judged::Run(verdict) => show(verdict, json, printer),
+            Judged::Boards(verdict) => {
+                let shown = if json { printer.json(verdict) } else { printer.text(&boards_table(verdict)) };
+                answered(shown, verdict.exit_code)
+            }
+        }
+    }
+}
+
+/// The verdict on `folder`, held against the baseline in `file`, or else against the one that it has itself.
+pub(super) fn judged(folder: &Path, file: Option<&Path>) -> Result<Judged, CliError> {
+    // A baseline is of one board.
+    match Boards::is_there(folder) && file.is_none() {
+        true => Ok(Judged::Boards(judge_boards(&Boards::load(folder)?))),
+        false => Ok(Judged::Run(Box::new(judge(&load(folder, file)?)))),
+    }
+}
+
 /// Prints the verdict on a run, and returns its exit code.
 pub(super) fn check(arguments: &RecordArguments, printer: &Printer) -> Result<ExitCode, CliError> {
     let folder = find(arguments.run.as_deref(), &arguments.output)?;
-    show(&judge(&load(&folder, arguments.baseline.as_deref())?), arguments.json, printer)
+    judged(&folder, arguments.baseline.as_deref())?.show(arguments.json, printer)
 }
 
 /// Writes the report of a run again.
@@ -27,14 +57,18 @@ pub(super) fn report(arguments: &ReportArguments, printer: &Printer) -> Result<E
     let RecordArguments { run, json, output, baseline } = &arguments.record;
     let folder = find(run.as_deref(), output)?;
     if let Some(path) = baseline {
+        Run::head(&folder)?;
         keep(&Baseline::read(path)?, &folder)?;
     }
-    let outputs = write_outputs(&folder)?;
+    let outputs = match Boards::is_there(&folder) {
+        true => report::write_boards(&folder).map_err(of_report)?.map(Judged::Boards),
+        false => write_outputs(&folder)?.map(|verdict| Judged::Run(Box::new(verdict))),
+    };
     if arguments.job_summary {
         append_summary(&outputs.summary)?;
     }
     let Some(format) = arguments.format else {
-        return show(&outputs.verdict, *json, printer).map(|_| ExitCode::Pass);
+        return outputs.verdict.show(*json, printer).map(|_| ExitCode::Pass);
     };
     let path = match format {
         ReportFormat::Html => outputs.html,
@@ -82,18 +116,13 @@ pub(super) fn keep(baseline: &Baseline, folder: &Path) -> Result<(), BaselineErr
 
 /// The baseline below `baselines` that is kept for the board of `run`, where there is one that has its scenario.
 pub(super) fn of_board(run: &Run, baselines: &Path) -> Result<Option<Baseline>, BaselineError> {
-    let path = baselines.join(format!("{}.json", board_of(run)));
+    let Some(board) = run.board_name() else { return Ok(None) };
+    let path = baselines.join(format!("{board}.json"));
     if !path.exists() {
         return Ok(None);
     }
     let baseline = Baseline::read(&path)?;
     Ok(Some(baseline).filter(|baseline| baseline.scenarios.contains_key(&run.record.scenario.name)))
-}
-
-/// The board that `run` was measured on.
-pub(super) fn board_of(run: &Run) -> String {
-    let environment = run.trials.iter().find_map(|trial| trial.record.environment.as_ref());
-    board_name(environment, run.record.machine.as_ref())
 }
 
 /// Writes every output of the run in `folder`, prints the verdict, and returns its exit code.
@@ -103,17 +132,26 @@ pub(super) fn conclude(folder: &Path, json: bool, printer: &Printer) -> Result<E
 
 /// Writes every output of the run in `folder`.
 pub(super) fn write_outputs(folder: &Path) -> Result<Outputs, CliError> {
-    report::write(folder).map_err(|error| match error {
+    report::write(folder).map_err(of_report)
+}
+
+/// What a report that cannot be written is on the command line.
+pub(super) fn of_report(error: ReportError) -> CliError {
+    match error {
         ReportError::Run(error) => CliError::Run(error),
         error => CliError::Output(error.to_string()),
-    })
+    }
 }
 
 fn show(verdict: &RunVerdict, json: bool, printer: &Printer) -> Result<ExitCode, CliError> {
     let shown = if json { printer.json(verdict) } else { printer.text(&table(verdict)) };
+    answered(shown, verdict.exit_code)
+}
+
+/// Nobody may read the table, but somebody may read the exit code.
+fn answered(shown: Result<(), CliError>, code: ExitCode) -> Result<ExitCode, CliError> {
     match shown {
-        // Nobody reads the table, but somebody may read the exit code.
-        Ok(()) | Err(CliError::BrokenPipe) => Ok(verdict.exit_code),
+        Ok(()) | Err(CliError::BrokenPipe) => Ok(code),
         Err(error) => Err(error),
     }
 }
@@ -121,7 +159,7 @@ fn show(verdict: &RunVerdict, json: bool, printer: &Printer) -> Result<ExitCode,
 /// The run that is meant: a folder, the name of one, or the newest.
 pub(super) fn find(run: Option<&Path>, output: &Path) -> Result<PathBuf, CliError> {
     match run {
-        Some(run) if run.join("run.json").is_file() => Ok(run.to_owned()),
+        Some(run) if run.join("run.json").is_file() || Boards::is_there(run) => Ok(run.to_owned()),
         Some(run) => Ok(output.join(run)),
         None => {
             let newest = super::list::runs(output).pop();

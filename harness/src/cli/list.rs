@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::arguments::ListArguments;
 use super::print::table;
 use super::{CliError, Printer};
-use crate::record::Run;
+use crate::record::{Boards, Run};
 use crate::scenario::load;
 use crate::verdict::ExitCode;
 
@@ -90,12 +90,24 @@ fn describe(path: PathBuf) -> ScenarioLine {
 /// The run folders below `folder`, oldest first: they are named by time.
 pub(super) fn runs(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut runs: Vec<PathBuf> = entries.filter(|path| path.join("run.json").is_file()).collect();
+    let mut runs: Vec<PathBuf> =
+        entries.filter(|path| path.join("run.json").is_file() || Boards::is_there(path)).collect();
     runs.sort();
     runs
 }
 
 fn run_line(path: &Path) -> Option<RunLine> {
+    if Boards::is_there(path) {
+        let Boards { record, runs, .. } = Boards::load(path).ok()?;
+        let codes: Option<Vec<ExitCode>> =
+            runs.iter().map(|(_, run)| ExitCode::try_from(run.record.exit_code?).ok()).collect();
+        return Some(RunLine {
+            path: path.to_owned(),
+            scenario: format!("{}, {} boards", record.scenario, runs.len()),
+            finished: runs.iter().all(|(_, run)| run.record.is_complete()),
+            exit_code: codes.map(|codes| ExitCode::strongest(codes).code()),
+        });
+    }
     let record = Run::load(path).ok()?.record;
     Some(RunLine {
         path: path.to_owned(),

@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `baseline`, `bisect`, `compare`, `history`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `build`, `chat`, `serve`, `logits`, `score`, `explain`, `trim`, `kernels`: one file a verb.
+//! - `run`, `baseline`, `bisect`, `compare`, `history`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `merge`, `build`, `chat`, `serve`, `logits`, `score`, `explain`, `trim`, `kernels`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
@@ -22,6 +22,7 @@ mod judge;
 mod kernels;
 mod list;
 mod logits;
+mod merge;
 mod plan;
 mod print;
 mod progress;
@@ -40,10 +41,10 @@ pub use print::Printer;
 
 use crate::engines::EngineProvider;
 use crate::probe::SystemRoot;
-use crate::scenario::schema_text;
+use crate::scenario;
 use crate::target::guard;
-use crate::verdict::ExitCode;
-use arguments::{Arguments, RunArguments, Verb};
+use crate::verdict::{self, ExitCode};
+use arguments::{Arguments, RunArguments, SchemaArguments, SchemaOf, Verb};
 
 /// Does what `arguments` say, the program's name first, and returns the exit code. Errors are printed here, once.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, engines: &dyn EngineProvider) -> ExitCode {
@@ -84,6 +85,7 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::Import(arguments) => import::import(&arguments, printer),
         Verb::Doctor(arguments) => doctor::doctor(&arguments, printer),
         Verb::Fit(arguments) => fit::fit(&arguments, printer),
+        Verb::Merge(arguments) => merge::merge(&arguments, printer),
         Verb::Report(arguments) => judge::report(&arguments, printer),
         Verb::Check(arguments) => judge::check(&arguments, printer),
         Verb::Baseline(verb) => baseline::baseline(&verb, printer),
@@ -99,7 +101,13 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::Explain(arguments) => explain::explain(&arguments, printer),
         Verb::Trim(arguments) => trim::trim(&arguments, printer),
         Verb::Kernels(verb) => kernels::kernels(&verb, printer),
-        Verb::Schema => printer.text(&schema_text()).map(|()| ExitCode::Pass),
+        Verb::Schema(SchemaArguments { of }) => {
+            let text = match of {
+                SchemaOf::Scenario => scenario::schema_text(),
+                SchemaOf::Verdict => verdict::schema_text(),
+            };
+            printer.text(&text).map(|()| ExitCode::Pass)
+        }
         Verb::Hold(arguments) => hold::hold(&arguments, printer),
         Verb::Guard => {
             guard(std::io::stdin().lock());

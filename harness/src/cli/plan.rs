@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use ledger::{BufferClass, Bytes, Millis, Phase, Tokens};
 use serde::Serialize;
@@ -10,9 +9,10 @@ use serde::Serialize;
 use super::arguments::PlanArguments;
 use super::print::table;
 use super::{CliError, Printer, scenario_path};
-use crate::engines::{EngineError, EngineProvider, Forecast, Rates, StreamingForecast, forecast_of};
-use crate::record::{BudgetLimit, BudgetSubject, CellId, CellRecord, ExcludedCell, LeverRecord};
-use crate::scenario::{Cell, Phases, PromptTokens, RunOrder, Scenario, load};
+use crate::engines::{EngineError, EngineProvider, Forecast, StreamingForecast, forecast_of};
+use crate::record::{BudgetLimit, BudgetSubject, CellId, CellRecord, ExcludedCell, LeverRecord, Shard};
+use crate::scenario::{Cell, RunOrder, Scenario, load};
+use crate::sweep::{divide, trial_time};
 use crate::verdict::ExitCode;
 
 /// Version of the JSON form.
@@ -25,6 +25,9 @@ const CELLS_A_TABLE: usize = 6;
 struct PlannedRun {
     format_version: u32,
     scenario: String,
+    /// The part of the scenario that is shown, where it is not all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<Shard>,
     cells: Vec<PlannedCell>,
     /// Cells whose target does not say what it will need.
     unplanned: Vec<UnplannedCell>,
@@ -94,7 +97,11 @@ pub(super) fn plan(
 ) -> Result<ExitCode, CliError> {
     let path = scenario_path(&arguments.scenario);
     let scenario = load(&path)?;
-    let expansion = scenario.expand();
+    let mut expansion = scenario.expand();
+    if let Some(shard) = arguments.shard {
+        let mut shards = divide(&scenario, &expansion.cells, engines, shard)?.into_iter();
+        expansion.cells.retain(|_| shards.next() == Some(shard));
+    }
     let (mut cells, mut unplanned) = (Vec::new(), Vec::new());
     for cell in &expansion.cells {
         let of_cell = |error: EngineError| EngineError {
@@ -125,6 +132,7 @@ pub(super) fn plan(
     let run = PlannedRun {
         format_version: FORMAT_VERSION,
         scenario: scenario.name.clone(),
+        shard: arguments.shard,
         cells,
         unplanned,
         excluded: expansion.excluded,
@@ -182,18 +190,6 @@ fn lever_of(cell: &PlannedCell, cells: &[PlannedCell], bases: &[(String, String)
     })
 }
 
-/// Every phase of a trial, and what it takes to start and to stop a process.
-fn trial_time(phases: &Phases, max_input_len: Tokens, rates: Rates) -> Millis {
-    const PROCESS: Duration = Duration::from_millis(200);
-    let prefill = |prompt: PromptTokens| f64::from(prompt.resolve(max_input_len).0) * rates.prefill_token.0;
-    let waits = phases.idle.iter().chain(&phases.settle).map(|wait| wait.lasts).sum::<Duration>() + PROCESS;
-    let prompts = phases.prefill.map_or(0.0, |phase| prefill(phase.prompt) * f64::from(phase.requests));
-    let decode = phases.decode.map_or(0.0, |phase| {
-        phase.prompt.map_or(0.0, prefill) + f64::from(phase.output.0) * rates.decode_token.0
-    });
-    Millis(waits.as_secs_f64() * 1000.0 + rates.load.0 + prompts + decode)
-}
-
 /// Trials of every cell, and each engine's build once.
 fn total_time(cells: &[PlannedCell], trials: u32) -> Option<Millis> {
     let mut builds: BTreeMap<String, f64> = BTreeMap::new();
@@ -208,8 +204,9 @@ fn total_time(cells: &[PlannedCell], trials: u32) -> Option<Millis> {
 
 fn text(run: &PlannedRun, path: &Path, trials: u32, bases: &[(String, String)]) -> String {
     let mut text = format!(
-        "{}: {} cells, {trials} trial(s) each. Predicted memory of the phase that needs most:\n",
+        "{}{}: {} cells, {trials} trial(s) each. Predicted memory of the phase that needs most:\n",
         path.display(),
+        run.shard.map_or_else(String::new, |shard| format!(", shard {shard}")),
         run.cells.len() + run.unplanned.len()
     );
     for cells in run.cells.chunks(CELLS_A_TABLE) {

@@ -43,6 +43,7 @@ pub(super) fn run(
     let SweepEnd { mut folder, interrupted } = sweep::run(Sweep {
         scenario: &scenario,
         only: &arguments.cells,
+        shard: arguments.shard,
         runs: &arguments.output,
         fresh: arguments.fresh,
         engines,

@@ -1,5 +1,6 @@
 //! The index: one SQLite file, made from run folders.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -216,13 +217,18 @@ fn update(connection: &mut Connection, runs: &Path) -> rusqlite::Result<Rebuilt>
             change.execute("DELETE FROM runs WHERE name = ?1", [name])?;
         }
     }
-    for (name, stamp, folder) in folders {
+    let shards: BTreeSet<&str> = folders.iter().map(|(name, _, _)| name.as_str()).collect();
+    for (name, stamp, folder) in folders.clone() {
         if known.iter().any(|(run, then)| *run == name && *then == stamp) {
             continue;
         }
         match Run::load(&folder) {
             Ok(run) if !run.record.is_complete() => {
                 rebuilt.left_out.push((name, "it did not come to its end".to_owned()));
+            }
+            // Its shards' trials would count twice.
+            Ok(run) if run.record.merged.iter().any(|part| shards.contains(&part.run.as_str())) => {
+                rebuilt.left_out.push((name, "its shards are here themselves".to_owned()));
             }
             Ok(run) => {
                 insert(&change, &name, &stamp, &run)?;

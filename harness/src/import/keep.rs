@@ -43,6 +43,8 @@ pub fn keep(account: &Account, command: String, runs: &Path) -> io::Result<RunFo
         expectations: Vec::new(),
         trials: Vec::new(),
         pair: None,
+        shard: None,
+        merged: Vec::new(),
         resumed_from: None,
         exit_code: None,
     };

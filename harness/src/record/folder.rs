@@ -7,10 +7,10 @@ use ledger::Bytes;
 use thiserror::Error;
 
 use super::{
-    ACCOUNT_FILE, BASELINE_FILE, CellId, DeviceSeries, FORMAT_VERSION, JournalError, Reading, RunRecord,
-    Series, TrialFile, TrialPaths, TrialRecord, recover,
+    ACCOUNT_FILE, BASELINE_FILE, Boards, CellId, DeviceSeries, FORMAT_VERSION, JournalError, Reading,
+    RunRecord, Series, TrialFile, TrialPaths, TrialRecord, recover,
 };
-use crate::baseline::{Baseline, BaselineError};
+use crate::baseline::{Baseline, BaselineError, board_name};
 use crate::import::{self, Account};
 
 /// A run with all of its trials and series: what verdicts and reports are computed from.
@@ -62,6 +62,14 @@ pub enum RunFolderError {
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// There are runs of several boards in the folder, and one is asked for.
+    #[error("{folder} holds the runs of several boards; name one of them: {}", boards.iter().map(|board| Boards::run_folder(folder, board).display().to_string()).collect::<Vec<_>>().join(", "))]
+    SeveralBoards {
+        /// The folder.
+        folder: PathBuf,
+        /// The boards.
+        boards: Vec<String>,
     },
     /// A file is not what it should be.
     #[error("failed to understand {path}: {source}")]
@@ -118,6 +126,10 @@ pub enum RunFolderError {
 impl Run {
     /// Reads `run.json` of the run in `folder`, and no trial.
     pub fn head(folder: &Path) -> Result<RunRecord, RunFolderError> {
+        if Boards::is_there(folder) {
+            let boards = Boards::head(folder)?.boards;
+            return Err(RunFolderError::SeveralBoards { folder: folder.to_owned(), boards });
+        }
         let path = folder.join("run.json");
         let record: RunRecord = read_json(&path)?;
         if record.format_version > FORMAT_VERSION {
@@ -152,6 +164,14 @@ impl Run {
         Ok(run)
     }
 
+    /// What the board is called that it was measured on, as far as its machine and its first trial say. `None` where it was imported.
+    pub fn board_name(&self) -> Option<String> {
+        let environment = self.trials.iter().find_map(|trial| trial.record.environment.as_ref());
+        let shard = self.record.shard.as_ref().map(|shard| &shard.environment);
+        let machine = self.record.machine.as_ref()?;
+        Some(board_name(shard.or(environment), Some(machine)))
+    }
+
     /// The trials of `cell`.
     pub fn trials_of(&self, cell: &CellId) -> impl Iterator<Item = &RecordedTrial> {
         self.trials.iter().filter(move |trial| trial.record.cell.id == *cell)
@@ -182,9 +202,13 @@ fn never_began(folder: &Path, file: &TrialFile, run: &RunRecord) -> bool {
     !run.is_complete() && run.trials.last() == Some(file) && !paths.record.exists() && !said
 }
 
+/// True for a name that leads nowhere else.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
 fn read_trial(folder: &Path, stem: &str, cell: &CellId, trial: u32) -> Result<RecordedTrial, RunFolderError> {
-    let plain = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    if !plain {
+    if !is_plain(stem) {
         return Err(RunFolderError::UnsafeName { stem: stem.to_owned() });
     }
     let mut path = folder.join("trials").join(format!("{stem}.json"));
@@ -227,7 +251,7 @@ fn read_device_series(path: &Path) -> Reading<DeviceSeries> {
     }
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunFolderError> {
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunFolderError> {
     let bytes =
         fs::read(path).map_err(|source| RunFolderError::Unreadable { path: path.to_owned(), source })?;
     let malformed = |source| RunFolderError::Malformed { path: path.to_owned(), source };

@@ -1,6 +1,7 @@
 //! Levers: axes that are expected to move memory, and where a cell stands among the values of such axes.
 
 use ledger::Phase;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::CellRecord;
@@ -21,13 +22,13 @@ pub struct LeverRecord {
 }
 
 /// What a lever is expected to move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LeverMetric {
     /// The highest resident memory of any phase.
     Peak,
     /// The highest resident memory within one phase.
-    Phase(Phase),
+    Phase(#[schemars(with = "super::schema::PhaseName")] Phase),
 }
 
 impl LeverRecord {

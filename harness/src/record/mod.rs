@@ -5,6 +5,7 @@
 //! `.gpu.csv` (GPU memory, where there is a GPU), `.tegrastats.txt` (a second witness, where there is one),
 //! `logs/<cell>-<trial>.log`, and the outputs computed from them.
 
+mod boards;
 mod cgroup;
 mod co_resident;
 mod columns;
@@ -22,10 +23,13 @@ mod lever;
 mod quality;
 mod run;
 mod run_folder;
+pub(crate) mod schema;
 mod series;
+mod shard;
 mod target;
 mod trial;
 
+pub use boards::{BOARDS_FILE, Boards, BoardsRecord};
 pub use cgroup::CgroupReading;
 pub use co_resident::CoResidentReading;
 pub use conditions::{ClockState, ConditionsReading, NvmapReading};
@@ -49,6 +53,7 @@ pub use run_folder::{
     ACCOUNT_FILE, BASELINE_FILE, RunFolder, TrialPaths, json_text, replace, write_atomically,
 };
 pub use series::{Sample, Series, SeriesError};
+pub use shard::{CellElsewhere, MergedShard, NoShard, Shard, ShardRecord};
 pub use target::{Question, TargetRecord, Unanswered};
 pub use trial::{
     CellId, CellName, CellRecord, DeviceReading, EdgeReading, HELD_TOKENS, Outcome, PhaseRecord, ProbeCard,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ledger::Tokens;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Reading;
@@ -10,9 +11,10 @@ use crate::scenario::Condition;
 
 /// An engine under its settings, held against the exact path of the same checkpoint: f32 arithmetic from the dequantised weights,
 /// the whole table as the checkpoint stores it, the KV cache in f32.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QualityReading {
     /// Tokens of the text, by the encoding of the reference.
+    #[schemars(with = "u32")]
     pub tokens: Tokens,
     /// Positions that were scored.
     pub positions: u64,

@@ -6,7 +6,10 @@ use ledger::{BufferClass, Bytes, Phase};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CellId, CellRecord, Expectation, Gate, LeverRecord, QualityBudget, Reading};
+use super::{
+    CellId, CellRecord, Expectation, Gate, LeverRecord, MergedShard, QualityBudget, Reading, Shard,
+    ShardRecord,
+};
 use crate::scenario::Condition;
 
 /// `run.json`: everything about a run that is not one trial's own.
@@ -59,6 +62,12 @@ pub struct RunRecord {
     /// Set where every trial has one of another run beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<PairRecord>,
+    /// Set where other machines run the scenario's other cells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardRecord>,
+    /// The shards that this run was joined from; none where it was measured as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<MergedShard>,
     /// Name of the run from which finished trials were taken over, where there was one.
     pub resumed_from: Option<String>,
     /// What the process answered, once it has.
@@ -69,6 +78,17 @@ impl RunRecord {
     /// True where the run came to its end: it was neither killed nor interrupted.
     pub fn is_complete(&self) -> bool {
         self.finished_at.is_some() && self.exit_code.is_some_and(|code| code != 130)
+    }
+
+    /// Cells of the scenario that other shards run; none in a whole run.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &CellRecord> {
+        self.shard.iter().flat_map(|shard| &shard.elsewhere).map(|other| &other.cell)
+    }
+
+    /// Shards that a merged run lacks.
+    pub fn missing_shards(&self) -> impl Iterator<Item = Shard> {
+        let all = self.merged.first().into_iter().flat_map(|part| part.shard.all());
+        all.filter(|shard| self.merged.iter().all(|part| part.shard != *shard))
     }
 }
 

@@ -56,15 +56,19 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a new folder below `runs`, named by the time of day. Its name sorts behind those of all folders there, so that the
-    /// last is the newest, even where the clock was set back.
+    /// A name for the next folder below `runs`, by the time of day. It sorts behind those of all folders there, so that the last is
+    /// the newest, even where the clock was set back.
+    pub fn next_name(runs: &Path) -> io::Result<String> {
+        let names = fs::read_dir(runs)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let newest = names.filter(|name| is_run_name(name)).max();
+        Ok(name_after(newest.as_deref(), folder_name()))
+    }
+
+    /// Makes a new folder below `runs`, with the next name.
     pub fn make(runs: &Path) -> io::Result<PathBuf> {
         fs::create_dir_all(runs)?;
         loop {
-            let names =
-                fs::read_dir(runs)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-            let newest = names.filter(|name| is_run_name(name)).max();
-            let folder = runs.join(name_after(newest.as_deref(), folder_name()));
+            let folder = runs.join(RunFolder::next_name(runs)?);
             match fs::create_dir(&folder) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 made => return made.map(|()| folder),
@@ -126,9 +130,9 @@ impl RunFolder {
         self.end_trial(&to, &record)
     }
 
-    /// The run is over.
-    pub fn finish(&mut self, finished_at: String, exit_code: u8) -> io::Result<()> {
-        self.record.finished_at = Some(finished_at);
+    /// The run is over, since `finished_at`; a merged one has no such time where one of its shards did not come to its end.
+    pub fn finish(&mut self, finished_at: impl Into<Option<String>>, exit_code: u8) -> io::Result<()> {
+        self.record.finished_at = finished_at.into();
         self.record.exit_code = Some(exit_code);
         self.save()
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ledger::{
     BufferClass, Bytes, DeviceReport, LedgerSnapshot, MemoryPlan, Micros, Millis, Phase, Reading, Tokens,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
 };
 
 /// Names a cell by the hash of everything that decides its result: resolved settings, engine, phases, program version.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct CellId(pub String);
 

@@ -1,15 +1,16 @@
-//! `cells.csv`: one line a cell, worst first, with units in the names of the columns. An empty field is a missing
+//! `cells.csv`: one line a cell and board, worst first, with units in the names of the columns. An empty field is a missing
 //! value, never zero.
 
 use ledger::Bytes;
 
+use super::quality::{FIGURES, FURTHER, Figure};
 use crate::record::Reading;
-use crate::verdict::{CellVerdict, RunVerdict};
+use crate::verdict::{BoardsVerdict, CellVerdict, RunVerdict};
 
 /// Version of the table. It grows when a column changes its meaning or goes away.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
-const COLUMNS: [&str; 29] = [
+const COLUMNS: [&str; 30] = [
     "format_version",
     "scenario",
     "started_at",
@@ -39,19 +40,45 @@ const COLUMNS: [&str; 29] = [
     "peak_is_lower_bound",
     "sampled_peak_is_lower_bound",
     "device_peak_is_lower_bound",
+    "board",
 ];
 
-/// The table as text.
+/// Columns of quality, behind the others.
+fn figures() -> impl Iterator<Item = &'static Figure> {
+    FIGURES.iter().chain(&FURTHER)
+}
+
+/// The table of a run as text.
 pub fn cells(verdict: &RunVerdict) -> Result<Vec<u8>, csv::Error> {
+    let board = verdict.board.as_deref().unwrap_or_default();
+    table(verdict.cells.iter().map(|cell| row(verdict, board, cell)))
+}
+
+/// The table of several boards: one line a cell and board, a cell's lines side by side.
+pub fn cells_of_boards(verdict: &BoardsVerdict) -> Result<Vec<u8>, csv::Error> {
+    let rows = verdict.rows();
+    table(rows.iter().flat_map(|row| {
+        let boards = row.cells.iter().zip(&verdict.boards);
+        boards.filter_map(|(cell, board)| Some(self::row(&board.verdict, &board.board, (*cell)?)))
+    }))
+}
+
+fn table(rows: impl Iterator<Item = Vec<String>>) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(COLUMNS)?;
-    for cell in &verdict.cells {
-        writer.write_record(row(verdict, cell))?;
+    writer.write_record(COLUMNS.into_iter().chain(figures().map(|figure| figure.key)))?;
+    for row in rows {
+        writer.write_record(row)?;
     }
     writer.into_inner().map_err(|error| error.into_error().into())
 }
 
-fn row(verdict: &RunVerdict, cell: &CellVerdict) -> [String; COLUMNS.len()] {
+fn row(verdict: &RunVerdict, board: &str, cell: &CellVerdict) -> Vec<String> {
+    let fixed = measured(verdict, board, cell).into_iter();
+    fixed.chain(figures().map(|figure| figure.field(cell))).collect()
+}
+
+/// The columns that do not depend on what a scenario asks for.
+fn measured(verdict: &RunVerdict, board: &str, cell: &CellVerdict) -> [String; COLUMNS.len()] {
     let axes: Vec<String> = cell.axes.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let lead = cell.leading_budget();
     [
@@ -84,6 +111,7 @@ fn row(verdict: &RunVerdict, cell: &CellVerdict) -> [String; COLUMNS.len()] {
         cell.peak_lower_bounds.in_host().to_string(),
         (!cell.sampled.blind_at.is_empty()).to_string(),
         cell.device.as_ref().map_or_else(String::new, |_| cell.peak_lower_bounds.on_device().to_string()),
+        board.to_owned(),
     ]
 }
 

@@ -2,26 +2,49 @@
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
+use super::quality::FIGURES;
 use super::text::tame;
 use crate::verdict::{
-    BudgetResult, CellVerdict, Comparison, ExitCode, LeverResult, LeverWord, RunVerdict, Word,
+    BoardVerdict, BoardsVerdict, BudgetResult, CellVerdict, Comparison, ExitCode, LeverResult, LeverWord,
+    RunVerdict, Word,
 };
 
 /// The report as text. It has no times: the same verdict gives the same bytes.
 pub fn junit(verdict: &RunVerdict) -> Result<String, SerializeError> {
     let mut report = Report::new(tame(&verdict.scenario));
-    report.add_test_suites(verdict.cells.iter().map(suite));
+    report.add_test_suites(suites(verdict));
+    report.to_string()
+}
+
+/// The report of several boards: the name of a suite begins with that of its board.
+pub fn junit_of_boards(verdict: &BoardsVerdict) -> Result<String, SerializeError> {
+    let mut report = Report::new(tame(&verdict.scenario));
+    for BoardVerdict { board, verdict } in &verdict.boards {
+        report.add_test_suites(suites(verdict).into_iter().map(|mut suite| {
+            suite.name = format!("{board}: {}", suite.name.as_str()).into();
+            suite.add_property(("board", board.as_str()));
+            suite
+        }));
+    }
+    report.to_string()
+}
+
+fn suites(verdict: &RunVerdict) -> Vec<TestSuite> {
+    let mut suites: Vec<TestSuite> = verdict.cells.iter().map(suite).collect();
     if !verdict.levers.is_empty() {
         let mut suite = TestSuite::new("levers");
         suite.add_test_cases(verdict.levers.iter().map(lever));
-        report.add_test_suite(suite);
+        suites.push(suite);
     }
-    report.to_string()
+    suites
 }
 
 fn suite(cell: &CellVerdict) -> TestSuite {
     let mut suite = TestSuite::new(tame(&cell.label));
     suite.add_property(("cell", cell.cell.0.as_str()));
+    for figure in FIGURES.iter().filter(|_| cell.quality.is_some()) {
+        suite.add_property((figure.key, figure.property(cell).as_str()));
+    }
     suite.add_test_case(trials(cell));
     suite.add_test_cases(cell.budgets.iter().map(|result| budget(cell, result)));
     suite.add_test_cases(cell.comparison.iter().map(|comparison| baseline(cell, comparison)));

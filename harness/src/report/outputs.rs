@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::record::{Run, RunFolderError, json_text, replace};
-use crate::verdict::{self, RunVerdict};
+use crate::record::{Boards, Run, RunFolderError, json_text, replace};
+use crate::verdict::{self, BoardsVerdict, RunVerdict};
 
-/// What was written, and the verdict that it was written from.
+/// What was written, and the verdict that it was written from: that of a run, or of several boards.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outputs {
+pub struct Outputs<V = RunVerdict> {
     /// The verdict.
-    pub verdict: RunVerdict,
+    pub verdict: V,
     /// `report.html`.
     pub html: PathBuf,
     /// `cells.csv`.
@@ -24,6 +24,14 @@ pub struct Outputs {
     pub sarif: PathBuf,
     /// `summary.md`.
     pub summary: PathBuf,
+}
+
+impl<V> Outputs<V> {
+    /// The same files, with another form of their verdict.
+    pub fn map<W>(self, form: impl FnOnce(V) -> W) -> Outputs<W> {
+        let Outputs { verdict, html, csv, json, junit, sarif, summary } = self;
+        Outputs { verdict: form(verdict), html, csv, json, junit, sarif, summary }
+    }
 }
 
 /// Why a report cannot be written.
@@ -65,6 +73,21 @@ pub fn write(folder: &Path) -> Result<Outputs, ReportError> {
         sarif: put(folder, "sarif.json", &json_text(&super::sarif::sarif(&run, &verdict))?)?,
         summary: put(folder, "summary.md", super::summary::summary(&run, &verdict).as_bytes())?,
         html: put(folder, "report.html", super::page::render(&run, &verdict)?.as_bytes())?,
+        verdict,
+    })
+}
+
+/// Judges every board of `folder` by itself and writes every output beside their runs. The same records give the same bytes.
+pub fn write_boards(folder: &Path) -> Result<Outputs<BoardsVerdict>, ReportError> {
+    let boards = Boards::load(folder)?;
+    let verdict = verdict::judge_boards(&boards);
+    Ok(Outputs {
+        csv: put(folder, "cells.csv", &super::csv::cells_of_boards(&verdict)?)?,
+        json: put(folder, "verdict.json", &json_text(&verdict)?)?,
+        junit: put(folder, "junit.xml", super::junit::junit_of_boards(&verdict)?.as_bytes())?,
+        sarif: put(folder, "sarif.json", &json_text(&super::sarif::sarif_of_boards(&boards, &verdict))?)?,
+        summary: put(folder, "summary.md", super::boards::summary(&boards, &verdict).as_bytes())?,
+        html: put(folder, "report.html", super::boards::render(&boards, &verdict)?.as_bytes())?,
         verdict,
     })
 }

@@ -4,30 +4,44 @@
 use serde_json::{Value, json};
 
 use super::text::tame;
-use crate::record::Run;
-use crate::verdict::{BudgetResult, BudgetSummary, CellVerdict, RunVerdict, Word};
+use crate::record::{Boards, Run};
+use crate::verdict::{BoardsVerdict, BudgetResult, BudgetSummary, CellVerdict, RunVerdict, Word};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// The log as a JSON value. The same verdict gives the same bytes.
 pub fn sarif(run: &Run, verdict: &RunVerdict) -> Value {
+    json!({"$schema": SCHEMA, "version": "2.1.0", "runs": [log_of(run, verdict, None)]})
+}
+
+/// The log of several boards: a run each.
+pub fn sarif_of_boards(boards: &Boards, verdict: &BoardsVerdict) -> Value {
+    let logs = boards.runs.iter().zip(&verdict.boards);
+    let logs: Vec<Value> =
+        logs.map(|((name, run), board)| log_of(run, &board.verdict, Some(name.as_str()))).collect();
+    json!({"$schema": SCHEMA, "version": "2.1.0", "runs": logs})
+}
+
+/// The results of one board.
+fn log_of(run: &Run, verdict: &RunVerdict, board: Option<&str>) -> Value {
     let of_cell = |cell: &CellVerdict| {
         let unmet = cell.budgets.iter().filter_map(|budget| Some((budget, level(budget.word)?)));
         let of_budgets = unmet.map(|(budget, level)| result(run, cell, budget, level));
         of_budgets.chain(regression(run, cell)).collect::<Vec<Value>>()
     };
-    json!({
-        "$schema": SCHEMA,
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {
-                "name": "sweep",
-                "version": run.record.program_version,
-                "rules": verdict.budgets.iter().map(rule).chain([baseline_rule()]).collect::<Vec<Value>>(),
-            }},
-            "results": verdict.cells.iter().flat_map(of_cell).collect::<Vec<Value>>(),
-        }],
-    })
+    let mut log = json!({
+        "tool": {"driver": {
+            "name": "sweep",
+            "version": run.record.program_version,
+            "rules": verdict.budgets.iter().map(rule).chain([baseline_rule()]).collect::<Vec<Value>>(),
+        }},
+        "results": verdict.cells.iter().flat_map(of_cell).collect::<Vec<Value>>(),
+    });
+    if let Some(board) = board {
+        // Runs of one tool in one log are told apart by it.
+        log["automationDetails"] = json!({"id": format!("{board}/")});
+    }
+    log
 }
 
 /// `None` for what was met.

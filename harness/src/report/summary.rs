@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use ledger::Bytes;
 
+use super::quality::{FIGURES, is_scored};
 use super::svg::draw::shortened;
 use super::text::tame;
 use crate::number::{mib, peak_mib, signed_mib};
@@ -22,39 +23,56 @@ const LETTERS: usize = 200;
 /// The page as text.
 pub fn summary(run: &Run, verdict: &RunVerdict) -> String {
     let mut out = String::new();
-    let _ =
-        write!(out, "## {} {}\n\n{}", sign(verdict.word), plain(&verdict.headline), plain(&verdict.compared));
+    part(&mut out, "", run, verdict);
+    out
+}
+
+/// What a run came to, under a title that begins with `of`.
+pub(super) fn part(out: &mut String, of: &str, run: &Run, verdict: &RunVerdict) {
+    let (sign, headline) = (sign(verdict.word), plain(&verdict.headline));
+    let _ = write!(out, "## {sign} {of}{headline}\n\n{}", plain(&verdict.compared));
     let code = verdict.exit_code;
     let _ = writeln!(out, " Exit code {}, {}.", code.code(), code.meaning());
     for problem in verdict.problems.iter().take(BUFFERS) {
         let _ = write!(out, "\n> {}\n", plain(problem));
     }
     let bad = |cell: &&CellVerdict| cell.word.exit_code() != ExitCode::Pass || cell.word == Word::Warn;
-    table(&mut out, "Worst first", verdict.cells.iter().filter(bad));
-    buffers(&mut out, run, verdict);
-    grown(&mut out, verdict);
+    let scored = is_scored(verdict);
+    table(out, "Worst first", scored, verdict.cells.iter().filter(bad));
+    buffers(out, run, verdict);
+    grown(out, verdict);
     if verdict.cells.iter().any(|cell| !bad(&cell)) {
         let total = verdict.cells.iter().filter(|cell| !bad(cell)).count();
         let _ = write!(out, "\n<details><summary>{total} within budget</summary>\n");
-        table(&mut out, "", verdict.cells.iter().filter(|cell| !bad(cell)));
+        table(out, "", scored, verdict.cells.iter().filter(|cell| !bad(cell)));
         out.push_str("\n</details>\n");
     }
-    levers(&mut out, verdict);
-    out
+    levers(out, verdict);
 }
 
-fn table<'a>(out: &mut String, title: &str, cells: impl Iterator<Item = &'a CellVerdict> + Clone) {
+/// `scored`: with the columns of quality.
+fn table<'a>(
+    out: &mut String,
+    title: &str,
+    scored: bool,
+    cells: impl Iterator<Item = &'a CellVerdict> + Clone,
+) {
     if cells.clone().next().is_none() {
         return;
     }
     if !title.is_empty() {
         let _ = write!(out, "\n### {title}\n");
     }
-    out.push_str(
-        "\n| | Cell | Limited | Measured | Limit | Over by | Responsible |\n|---|---|---|--:|--:|--:|---|\n",
+    let figures = || FIGURES.iter().filter(|_| scored);
+    let titles: String = figures().map(|figure| format!(" {} |", figure.title)).collect();
+    let rule = "--:|".repeat(figures().count());
+    let _ = write!(
+        out,
+        "\n| | Cell | Limited | Measured | Limit | Over by | Responsible |{titles}\n|---|---|---|--:|--:|--:|---|{rule}\n"
     );
     for cell in cells.clone().take(CELLS) {
-        out.push_str(&row(cell));
+        let values: String = figures().map(|figure| format!(" {} |", figure.words(cell))).collect();
+        let _ = writeln!(out, "{}{values}", row(cell));
     }
     let more = cells.skip(CELLS).count();
     if more > 0 {
@@ -84,7 +102,7 @@ fn row(cell: &CellVerdict) -> String {
         (None, None) => plain(cell.reason.as_deref().filter(|_| cell.word > Word::Pass).unwrap_or_default()),
     };
     format!(
-        "| {} {} | {} | {} | {size} | {limit} | {over} | {behind} |\n",
+        "| {} {} | {} | {} | {size} | {limit} | {over} | {behind} |",
         sign(cell.word),
         cell.word,
         plain(&cell.label),
@@ -169,24 +187,34 @@ fn levers(out: &mut String, verdict: &RunVerdict) {
     let size = |reading: &Reading<i64>| {
         reading.measured().map_or_else(|| "n/a".to_owned(), |bytes| format!("{} MiB", signed_mib(*bytes)))
     };
-    out.push_str(
-        "\n### Levers\n\n| | Of | Change | Expected | Measured | Price |\n|---|---|---|--:|--:|---|\n",
+    let figures = || FIGURES.iter().filter(|_| is_scored(verdict));
+    let titles: String = figures().map(|figure| format!(" {} |", figure.title)).collect();
+    let rule = "---|".repeat(figures().count());
+    let _ = write!(
+        out,
+        "\n### Levers\n\n| | Of | Change | Expected | Measured | Price |{titles}\n|---|---|---|--:|--:|---|{rule}\n"
     );
     for lever in verdict.levers.iter().take(CELLS) {
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |{}",
             lever.word,
             plain(&lever.group),
             plain(&lever.label()),
             size(&lever.expected_bytes),
             size(&lever.measured_bytes),
-            plain(&lever.price.words())
+            plain(&lever.price.words()),
+            figures()
+                .map(|figure| format!(
+                    " {} |",
+                    figure.shown_change(lever, &verdict.cells).map(|shown| shown.text).join(" → ")
+                ))
+                .collect::<String>()
         );
     }
 }
 
-fn sign(word: Word) -> &'static str {
+pub(super) fn sign(word: Word) -> &'static str {
     match word {
         Word::Pass | Word::Improved | Word::Expected => "✅",
         Word::NoBudget | Word::Skipped => "➖",
@@ -196,7 +224,7 @@ fn sign(word: Word) -> &'static str {
 }
 
 /// `text` on one line, of a bearable length, in which nothing is markup.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in shortened(&tame(text), LETTERS).chars() {
         match c {

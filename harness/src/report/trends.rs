@@ -4,7 +4,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::page::{self, HISTORY_STYLE, content_security_policy};
+use super::page::{self, PLAIN_STYLE, content_security_policy};
 use super::svg::trend::trend as chart;
 use crate::history::{ChangePoint, Trend};
 
@@ -22,8 +22,8 @@ pub fn render(trends: &[Trend]) -> Result<String, minijinja::Error> {
     }
     let moved = |cell: &Cell<'_>| cell.metrics.iter().any(|metric| !metric.changes.is_empty());
     let page = Page {
-        policy: content_security_policy(HISTORY_STYLE, ""),
-        style: HISTORY_STYLE,
+        policy: content_security_policy(PLAIN_STYLE, ""),
+        style: PLAIN_STYLE,
         moved: cells.iter().filter(|cell| moved(cell)).count(),
         cells,
     };

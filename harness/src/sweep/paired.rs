@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bench::Bench;
-use super::run::{Sweep, SweepEnd, SweepError, checked_cells, head, program_sha256};
+use super::run::{Part, Sweep, SweepEnd, SweepError, checked_cells, head, program_sha256};
 use crate::engines::EngineErrorKind;
 use crate::probe::Gpu;
 use crate::record::{Outcome, PairRecord, PairSide, RunFolder, RunRecord};
-use crate::scenario::{Cell, Expansion, hex_sha256};
+use crate::scenario::{Cell, hex_sha256};
 use crate::target::{NamedTargets, Target};
 
 /// One of the two builds.
@@ -51,7 +51,7 @@ pub struct PairedEnd {
 
 /// Runs the scenario with both builds, each into a run folder of its own. The scenario's own number of trials does not matter.
 pub fn run_paired(mut paired: PairedSweep<'_>) -> Result<PairedEnd, SweepError> {
-    let Expansion { cells, excluded } = checked_cells(&paired.sweep)?;
+    let Part { cells, excluded, .. } = checked_cells(&paired.sweep)?;
     let guardian = paired.sweep.guardian.take();
     let sweep = &paired.sweep;
     let program = program_sha256().map_err(SweepError::Program)?;

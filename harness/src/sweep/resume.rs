@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::record::{CellId, EnvironmentRecord, RecordedTrial, Run, RunRecord, TrialRecord};
+use crate::record::{CellId, EnvironmentRecord, RecordedTrial, Run, RunRecord, Shard, TrialRecord};
 
 /// The finished trials of a run that did not finish, and of those that it was to take up itself: it may have been killed before
 /// it had taken over everything.
@@ -13,17 +13,22 @@ pub(super) struct Earlier {
     trials: Vec<(PathBuf, TrialRecord)>,
 }
 
+fn shard_of(record: &RunRecord) -> Option<Shard> {
+    record.shard.as_ref().map(|record| record.shard)
+}
+
 /// True for a trial that was measured in `environment`; one that does not say in which was not.
 fn is_of(environment: &EnvironmentRecord, trial: &TrialRecord) -> bool {
     trial.environment.as_ref().is_some_and(|found| found.differences(environment).is_empty())
 }
 
-/// The newest run of the scenario `name` below `runs`, if it did not finish and was made by this very program. An
+/// The newest run of this `shard` of the scenario `name` below `runs`, if it did not finish and was made by this very program. An
 /// earlier one does not count, unless the newest was to take it up: the newest says what is current. Of their trials, those count
 /// that were measured in `environment`: in another power mode, say, they are of another machine.
 pub(super) fn unfinished(
     runs: &Path,
     name: &str,
+    shard: Option<Shard>,
     program_sha256: &str,
     environment: &EnvironmentRecord,
 ) -> Option<Earlier> {
@@ -32,15 +37,18 @@ pub(super) fn unfinished(
     // Folders are named so that a later one sorts later, whatever the clock does.
     folders.sort();
     let is_usable = |record: &RunRecord| {
-        record.scenario.name == name && record.program_sha256 == program_sha256 && !record.is_complete()
+        shard_of(record) == shard
+            && record.scenario.name == name
+            && record.program_sha256 == program_sha256
+            && !record.is_complete()
     };
-    let newest = folders
-        .iter()
-        .rev()
-        // Trials of a pair are of other builds than this program.
-        .find(|folder| {
-            Run::head(folder).is_ok_and(|record| record.scenario.name == name && record.pair.is_none())
-        })?;
+    let newest = folders.iter().rev().find(|folder| {
+        Run::head(folder).is_ok_and(|record| {
+            // Trials of a pair are of other builds than this program, and what was joined was run elsewhere.
+            let is_own = record.pair.is_none() && record.merged.is_empty();
+            is_own && record.scenario.name == name && shard_of(&record) == shard
+        })
+    })?;
     let mut trials: Vec<(PathBuf, TrialRecord)> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut next = Some(newest.clone());

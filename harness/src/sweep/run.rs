@@ -9,13 +9,15 @@ use ledger::Phase;
 
 use super::bench::Bench;
 use super::resume::{Earlier, unfinished};
+use super::shard::divide;
 use crate::clock::wall_clock;
 use crate::doctor::{Diagnosis, DiskCheck, NeedState, check_needs};
 use crate::engines::{CACHE, Engine, EngineError, EngineErrorKind, EngineProvider, Progress, engine_of};
 use crate::interrupt::Interrupt;
 use crate::probe::{Gpu, LiveMemory, SystemRoot, environment, machine_card};
 use crate::record::{
-    CellRecord, ExcludedCell, FORMAT_VERSION, LeverRecord, Outcome, RunFolder, RunRecord, TrialRecord,
+    CellElsewhere, CellRecord, ExcludedCell, FORMAT_VERSION, LeverRecord, Outcome, RunFolder, RunRecord,
+    Shard, ShardRecord, TrialRecord,
 };
 use crate::scenario::{BuildOptions, Cell, Condition, Expansion, ModelForm, Scenario, hex_sha256};
 use crate::target::{Target, unanswerable};
@@ -39,6 +41,8 @@ pub struct Sweep<'a> {
     pub scenario: &'a Scenario,
     /// Names of cells, or their ids, or the beginnings of ids. Empty: every cell.
     pub only: &'a [String],
+    /// The part of the cells that this machine runs. `None`: all of them.
+    pub shard: Option<Shard>,
     /// Where run folders go.
     pub runs: &'a Path,
     /// True where nothing is taken over from an earlier run.
@@ -76,6 +80,14 @@ pub enum SweepError {
         id: String,
         /// The scenario's name.
         scenario: String,
+    },
+    /// The cells cannot be divided among machines.
+    #[error("divide the scenario {scenario} into shards: {source}")]
+    Indivisible {
+        /// The scenario's name.
+        scenario: String,
+        /// Which cell, and why.
+        source: EngineError,
     },
     /// A target cannot do what a cell asks for.
     #[error("cell {cell} of the scenario {scenario}: {why}")]
@@ -169,10 +181,22 @@ impl Sweep<'_> {
     }
 }
 
+/// What of a scenario is to be run.
+pub(super) struct Part {
+    pub(super) cells: Vec<Cell>,
+    pub(super) excluded: Vec<ExcludedCell>,
+    /// Cells that other shards run.
+    elsewhere: Vec<CellElsewhere>,
+}
+
 /// The cells that are to be run, each checked for a target that can run it here.
-pub(super) fn checked_cells(sweep: &Sweep<'_>) -> Result<Expansion, SweepError> {
+pub(super) fn checked_cells(sweep: &Sweep<'_>) -> Result<Part, SweepError> {
     let Expansion { cells, excluded } = sweep.scenario.expand();
     let cells = chosen(cells, sweep.only, sweep.scenario)?;
+    let (cells, elsewhere) = match sweep.shard {
+        None => (cells, Vec::new()),
+        Some(shard) => own_and_elsewhere(sweep, cells, shard)?,
+    };
     for cell in &cells {
         let (id, scenario) = (cell.id.0.clone(), sweep.scenario.name.clone());
         let Some(target) = sweep.target_of(cell) else {
@@ -187,21 +211,43 @@ pub(super) fn checked_cells(sweep: &Sweep<'_>) -> Result<Expansion, SweepError> 
         }
     }
     check_machine(sweep.scenario, sweep.machine)?;
-    Ok(Expansion { cells, excluded })
+    Ok(Part { cells, excluded, elsewhere })
+}
+
+/// The cells of `shard`, and those of all others.
+fn own_and_elsewhere(
+    sweep: &Sweep<'_>,
+    cells: Vec<Cell>,
+    shard: Shard,
+) -> Result<(Vec<Cell>, Vec<CellElsewhere>), SweepError> {
+    let shards = divide(sweep.scenario, &cells, sweep.engines, shard)
+        .map_err(|source| SweepError::Indivisible { scenario: sweep.scenario.name.clone(), source })?;
+    let (mut own, mut elsewhere) = (Vec::new(), Vec::new());
+    for (place, (cell, of_cell)) in cells.into_iter().zip(shards).enumerate() {
+        match of_cell == shard {
+            true => own.push(cell),
+            false => elsewhere.push(CellElsewhere { place, shard: of_cell, cell: cell.record() }),
+        }
+    }
+    Ok((own, elsewhere))
 }
 
 /// Runs the scenario. What a target or an engine does wrong is part of the record; an error means that there is none.
 pub fn run(mut sweep: Sweep<'_>) -> Result<SweepEnd, SweepError> {
-    let Expansion { cells, excluded } = checked_cells(&sweep)?;
+    let Part { cells, excluded, elsewhere } = checked_cells(&sweep)?;
     let program_sha256 = program_sha256().map_err(SweepError::Program)?;
     let name = &sweep.scenario.name;
     let here = environment(sweep.machine);
-    let mut earlier = if sweep.fresh { None } else { unfinished(sweep.runs, name, &program_sha256, &here) };
+    let mut earlier = match sweep.fresh {
+        true => None,
+        false => unfinished(sweep.runs, name, sweep.shard, &program_sha256, &here),
+    };
     let gpu = Arc::new(Gpu::probe());
     let unmade = |source| SweepError::Folder { folder: sweep.runs.to_owned(), source };
     let folder = RunFolder::make(sweep.runs).map_err(unmade)?;
     let resumed_from = earlier.as_ref().map(Earlier::name);
-    let record = RunRecord { resumed_from, ..head(&sweep, &cells, excluded, program_sha256, &gpu)? };
+    let shard = sweep.shard.map(|shard| ShardRecord { shard, environment: here, elsewhere });
+    let record = RunRecord { resumed_from, shard, ..head(&sweep, &cells, excluded, program_sha256, &gpu)? };
     let unwritable = |source| SweepError::Folder { folder: folder.clone(), source };
     let mut run = RunFolder::begin(folder.clone(), record).map_err(unwritable)?;
     let resumed_from = run.record().resumed_from.clone();
@@ -272,6 +318,8 @@ pub(super) fn head(
         expectations: expectations.filter(|expectation| is_for_some(&expectation.when)).cloned().collect(),
         trials: Vec::new(),
         pair: None,
+        shard: None,
+        merged: Vec::new(),
         resumed_from: None,
         exit_code: None,
     })

@@ -3,22 +3,23 @@
 use std::fmt;
 
 use ledger::{BufferClass, Bytes, Phase};
+use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::number::mib;
-use crate::record::{BudgetLimit, BudgetRecord, BudgetSubject, CellRecord, GrowthOf, GrowthPer};
+use crate::record::{BudgetLimit, BudgetRecord, BudgetSubject, CellRecord, GrowthOf, GrowthPer, schema};
 use crate::scenario::Condition;
 
 /// Parts of a whole that a share is kept in, so that 0.29 means 29 of 100 to the byte.
 const PARTS: u64 = 1_000_000_000;
 
 /// Where a budget ends. A value equal to the limit is within it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// At most so many bytes.
-    Bytes(Bytes),
+    Bytes(#[schemars(with = "schema::Bytes")] Bytes),
     /// At most so many parts of 10⁹ of the resident memory at the same phase edge.
     ShareBillionths(u64),
 }
@@ -56,13 +57,15 @@ impl fmt::Display for Limit {
 }
 
 /// A measured amount, and the whole that it is a part of. For a budget on the total both are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Amount {
     /// The amount.
     #[serde(rename = "amount_bytes")]
+    #[schemars(with = "schema::Bytes")]
     pub bytes: Bytes,
     /// Resident memory at the same moment, with the device memory of a target that holds some.
     #[serde(rename = "resident_bytes")]
+    #[schemars(with = "schema::Bytes")]
     pub of: Bytes,
 }
 

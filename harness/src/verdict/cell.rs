@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use ledger::{Bytes, Phase};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::budget::{Budget, Subject};
@@ -19,11 +20,11 @@ use super::statistics::median;
 use super::{ExitCode, Word};
 use crate::record::{
     CellId, CellRecord, Expectation, Outcome, QualityBudget, QualityReading, Reading, RecordedTrial,
-    RequestRecord, Run, TargetRecord,
+    RequestRecord, Run, TargetRecord, schema,
 };
 
 /// What a cell came to, over all of its trials.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CellVerdict {
     /// The cell.
     pub cell: CellId,
@@ -52,16 +53,20 @@ pub struct CellVerdict {
     /// The trial with the highest peak, of host and device together.
     pub worst_trial: Option<u32>,
     /// The highest resident memory of any phase of any trial, by the kernel's own high-water mark: exact.
+    #[schemars(with = "schema::Reading<schema::Bytes>")]
     pub peak_resident_bytes: Reading<Bytes>,
     /// Why peaks are lower bounds: those of any trial, for the highest may have been higher in each of them.
     pub peak_lower_bounds: LowerBounds,
     /// The phase of that peak.
+    #[schemars(with = "Option<schema::PhaseName>")]
     pub peak_phase: Option<Phase>,
     /// The highest sample of the worst trial. It may be less than the kernel's mark, or more by what the kernel's counters lag.
     pub sampled: SampledPeak,
     /// The most that the plan holds in any phase, in the worst trial.
+    #[schemars(with = "schema::Reading<schema::Bytes>")]
     pub planned_peak_bytes: Reading<Bytes>,
     /// The largest disagreement of plan and ledger over all trials; 0 B is the promise.
+    #[schemars(with = "schema::Reading<schema::Bytes>")]
     pub plan_mismatch_bytes: Reading<Bytes>,
     /// What the worst trial held of a device, where it held any.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,19 +77,25 @@ pub struct CellVerdict {
     /// What each phase edge of the worst trial leaves without an owner.
     pub edges: Vec<EdgeAccount>,
     /// The largest unaccounted share at any phase edge of any trial, from 0 to 1.
+    #[schemars(with = "schema::Reading<f64>")]
     pub worst_unaccounted_share: Reading<f64>,
     /// Median over the requests of `prefill`, of all trials.
+    #[schemars(with = "schema::Reading<f64>")]
     pub prefill_tokens_per_second: Reading<f64>,
     /// Median over the requests of `decode`, of all trials.
+    #[schemars(with = "schema::Reading<f64>")]
     pub decode_tokens_per_second: Reading<f64>,
     /// Tokens that a round of speculative decoding committed, the target's own included, over the requests of all trials.
+    #[schemars(with = "schema::Reading<f64>")]
     pub acceptance_length: Reading<f64>,
     /// What it costs in quality, of the trial with the largest divergence. `None` where nobody asked.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Reading<QualityReading>>")]
     pub quality: Option<Reading<QualityReading>>,
     /// Trials that something disturbed. No budget is held against them.
     pub inconclusive_trials: Vec<InconclusiveTrial>,
     /// Memory that grows without being asked for more, by trial.
+    #[schemars(with = "schema::Reading<Vec<(u32, Growth)>>")]
     pub growth: Reading<Vec<(u32, Growth)>>,
     /// Every budget that is for this cell.
     pub budgets: Vec<BudgetResult>,
@@ -102,7 +113,7 @@ pub struct CellVerdict {
 }
 
 /// A trial that is neither passed nor failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct InconclusiveTrial {
     /// Which trial of the cell, from 0.
     pub trial: u32,

@@ -1,10 +1,10 @@
 //! Rows of text under aligned titles.
 
 /// A column: its title, and whether it holds numbers, which are aligned to the right.
-pub(super) type Column = (&'static str, bool);
+pub(super) type Column<'a> = (&'a str, bool);
 
 /// `rows` under the titles of `columns`, two spaces between.
-pub(super) fn aligned(columns: &[Column], rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(columns: &[Column<'_>], rows: &[Vec<String>]) -> String {
     let width = |at: usize| {
         let fields = rows.iter().filter_map(|row| row.get(at)).map(|field| field.chars().count());
         fields.chain([columns[at].0.chars().count()]).max().unwrap_or(0)

@@ -4,25 +4,29 @@
 //! end, or by the target's own ledger, which sees every allocation.
 
 use ledger::{Bytes, CountedBy, DeviceReport, MemoryKind, Micros, Phase};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::evidence::{self, LONGEST_GAP_AT_AN_EDGE};
 use crate::number::mib;
 use crate::record::{
-    DeviceReading, DeviceSample, DeviceSeries, PhaseRecord, Reading, RecordedTrial, TrialRecord,
+    DeviceReading, DeviceSample, DeviceSeries, PhaseRecord, Reading, RecordedTrial, TrialRecord, schema,
 };
 
 /// Difference of two counts of the same process, read a moment apart, that is worth a word.
 const COUNTERS_DIFFER: Bytes = Bytes::mib(4);
 
 /// Device memory at a phase edge.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct DeviceEdge {
     /// What the target uses of it.
+    #[schemars(with = "schema::Bytes")]
     pub used_bytes: Bytes,
     /// Who says so.
+    #[schemars(with = "schema::CountedBy")]
     pub counted_by: CountedBy,
     /// Used less context and buffers.
+    #[schemars(with = "schema::Reading<i64>")]
     pub unaccounted_bytes: Reading<i64>,
 }
 
@@ -37,16 +41,20 @@ impl DeviceEdge {
 }
 
 /// What a cell's worst trial held of a device.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct DeviceVerdict {
     /// The device, as the target last described it. `None` where the target says nothing, and the driver alone does.
+    #[schemars(with = "Option<schema::DeviceReport>")]
     pub report: Option<DeviceReport>,
     /// The most that was seen of it in any phase.
+    #[schemars(with = "schema::Reading<schema::Bytes>")]
     pub peak_bytes: Reading<Bytes>,
     /// The phase of that peak.
+    #[schemars(with = "Option<schema::PhaseName>")]
     pub peak_phase: Option<Phase>,
     /// Host and device together: the most of any phase, each at its own peak, so that it is an upper bound. On unified memory,
     /// where both are the same chips, no byte is in it twice: the driver's part that is resident is the host's.
+    #[schemars(with = "schema::Reading<schema::Bytes>")]
     pub held_peak_bytes: Reading<Bytes>,
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use ledger::{BufferClass, Bytes, LedgerEntry, Lifetime, MemoryKind, Micros, Phase, PlannedBuffer, Tokens};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::device::{self, DeviceEdge};
@@ -12,6 +13,7 @@ use super::transient::transients;
 use crate::number::mib;
 use crate::record::{
     HELD_TOKENS, Outcome, PhaseRecord, Question, Reading, RecordedTrial, RequestRecord, Series, TrialRecord,
+    schema,
 };
 
 /// A gap in the series above which the moments around a phase edge count as unseen.
@@ -139,13 +141,16 @@ pub fn planned_range(trial: &TrialRecord, buffer: &PlannedBuffer) -> RangeInclus
 }
 
 /// What a phase edge leaves without an owner.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct EdgeAccount {
     /// The phase that ended.
+    #[schemars(with = "schema::PhaseName")]
     pub phase: Phase,
     /// Resident memory at its end.
+    #[schemars(with = "schema::Reading<schema::Bytes>")]
     pub resident_bytes: Reading<Bytes>,
     /// Resident minus the sum of all classes in host memory.
+    #[schemars(with = "schema::Reading<i64>")]
     pub unaccounted_bytes: Reading<i64>,
     /// The same of the device, where the target runs on one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,12 +194,14 @@ pub fn edge_accounts(trial: &TrialRecord) -> Vec<EdgeAccount> {
 }
 
 /// The highest sample of the series, and whether it may have been higher between two samples.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SampledPeak {
     /// The highest sample.
+    #[schemars(with = "schema::Reading<schema::Bytes>")]
     pub peak_bytes: Reading<Bytes>,
     /// Phases at whose start or end the sampler was blind for more than 50 ms. Where there is one, the peak of the
     /// series is a lower bound; the kernel's high-water mark is exact all the same.
+    #[schemars(with = "Vec<schema::PhaseName>")]
     pub blind_at: Vec<Phase>,
 }
 
@@ -257,7 +264,7 @@ pub fn ended_unread(phase: &PhaseRecord) -> bool {
 }
 
 /// Why peaks are lower bounds, in words; empty where they are not.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LowerBounds {
     /// Of resident memory.
     pub host: Vec<String>,

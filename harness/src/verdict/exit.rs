@@ -1,10 +1,12 @@
 //! What the process answers. The numbers are stable.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Exit codes of `sweep`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "u8", try_from = "u8")]
+#[schemars(with = "u8")]
 pub enum ExitCode {
     /// Everything that was compared held; a warning is a pass.
     Pass = 0,

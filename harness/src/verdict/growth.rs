@@ -4,10 +4,11 @@
 //! moment decides nothing. A line counts where either half of it grows as well: a step is no growth.
 
 use ledger::{Bytes, Micros, Phase};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::number::{grouped, mib};
-use crate::record::{RecordedTrial, RequestRecord};
+use crate::record::{RecordedTrial, RequestRecord, schema};
 
 /// What a target tidies up after its last request is over by then.
 pub const TIDYING: Micros = Micros(500_000);
@@ -34,7 +35,7 @@ pub const LEAST_GROWTH: Bytes = Bytes::mib(1);
 const STRETCHES: u64 = 32;
 
 /// How a growth was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Growing {
     /// Over a phase in which nothing is asked.
@@ -44,17 +45,20 @@ pub enum Growing {
 }
 
 /// Memory that grows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Growth {
     /// How it was seen.
     pub kind: Growing,
     /// True for memory of a device.
     pub on_device: bool,
     /// Where.
+    #[schemars(with = "schema::PhaseName")]
     pub phase: Phase,
     /// Bytes a second of a leak, bytes a request of a drift.
+    #[schemars(with = "schema::Bytes")]
     pub each_bytes: Bytes,
     /// Over the whole observation.
+    #[schemars(with = "schema::Bytes")]
     pub total_bytes: Bytes,
     /// Seconds of a leak, requests of a drift.
     pub over: f64,

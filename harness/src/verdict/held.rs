@@ -1,6 +1,7 @@
 //! One budget held against one cell.
 
 use ledger::{Bytes, MemoryKind, Phase};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Word;
@@ -8,29 +9,32 @@ use super::budget::{Amount, Budget, Limit, Subject};
 use super::observe::observe;
 use super::responsible::{Among, Responsible, responsible};
 use crate::number::mib;
-use crate::record::{Reading, RecordedTrial};
+use crate::record::{Reading, RecordedTrial, schema};
 
 /// Trials from which on their scatter says how thin a margin is.
 const TRIALS_FOR_SCATTER: usize = 3;
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct BudgetResult {
     /// The budget's name.
     pub id: String,
     /// What it limits.
+    #[schemars(with = "String")]
     pub subject: Subject,
     /// PASS, WARN, FAIL or INCONCLUSIVE.
     pub word: Word,
     /// Why it is not a plain pass, in words.
     pub reason: Option<String>,
     /// The worst of all trials.
+    #[schemars(with = "schema::Reading<Amount>")]
     pub measured: Reading<Amount>,
     /// True where a peak that was judged, of any trial, is a lower bound: the worst may be worse.
     pub is_lower_bound: bool,
     /// The trial that it comes from.
     pub trial: Option<u32>,
     /// The phase that it comes from.
+    #[schemars(with = "Option<schema::PhaseName>")]
     pub phase: Option<Phase>,
     /// The warning limit.
     pub warn: Option<Limit>,

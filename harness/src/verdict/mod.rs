@@ -16,10 +16,11 @@
 //! - [`levers`]: does each knob move what the plan says?
 //! - [`relative`]: the same cells, held against a baseline.
 //! - [`statistics`]: what that computes with.
-//! - [`cell`], [`run`]: the results.
+//! - [`cell`], [`run`]: the results. [`boards`]: those of several boards, side by side.
 //! - [`exit`], [`word`]: how they are said, to programs and to people.
-//! - `columns`, [`table`]: the verdict on a terminal.
+//! - `columns`, [`table`]: the verdict on a terminal. `schema`: the form of `verdict.json`.
 
+pub mod boards;
 pub mod budget;
 pub mod buffers;
 pub mod cell;
@@ -36,12 +37,14 @@ pub mod observe;
 pub mod relative;
 pub mod responsible;
 pub mod run;
+mod schema;
 pub mod stack;
 pub mod statistics;
 mod table;
 pub mod transient;
 pub mod word;
 
+pub use boards::{BoardRow, BoardVerdict, BoardsVerdict, boards_table, judge_boards, peak_words};
 pub use budget::{Budget, BudgetError};
 pub use buffers::{BufferGroup, buffer_groups, group_name};
 pub use cell::CellVerdict;
@@ -52,6 +55,7 @@ pub use held::BudgetResult;
 pub use levers::{LeverResult, LeverWord};
 pub use relative::{BufferChange, Comparison, Shift};
 pub use run::{BudgetSummary, RunVerdict, judge};
+pub use schema::schema_text;
 pub use stack::StackVerdict;
 pub use table::table;
 pub use word::Word;

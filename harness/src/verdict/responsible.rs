@@ -1,27 +1,31 @@
 //! The class behind an overage, and the buffer: the one that exceeds its plan by most, else the largest.
 
 use ledger::{BufferClass, Bytes, MemoryKind, Phase, Role};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::buffers::{BufferGroup, buffer_groups};
 use super::device::DeviceEdge;
 use super::evidence;
 use crate::number::{grouped, mib};
-use crate::record::{PhaseRecord, TrialRecord};
+use crate::record::{PhaseRecord, TrialRecord, schema};
 
 /// Part of resident memory from which on an excess over the plan explains more than sheer size does.
 const TELLING_PART: u64 = 33;
 
 /// A class that a reader should look at first.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Responsible {
     /// The class.
+    #[schemars(with = "schema::ClassName")]
     pub class: BufferClass,
     /// What it held at the phase edge that was looked at.
+    #[schemars(with = "schema::Bytes")]
     pub bytes: Bytes,
     /// By how much that is more than planned, where there is a plan.
     pub over_plan_bytes: Option<i64>,
     /// The phase edge.
+    #[schemars(with = "schema::PhaseName")]
     pub phase: Phase,
     /// The part of the overage that this excess explains, from 0 to 1. `None` where the class is as large as planned, or
     /// nothing is over.
@@ -31,13 +35,15 @@ pub struct Responsible {
 }
 
 /// Buffers of one name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ResponsibleBuffer {
     /// Target or draft.
+    #[schemars(with = "schema::Role")]
     pub role: Role,
     /// Their name, with a star for the layer's number.
     pub name: String,
     /// The most that they held together.
+    #[schemars(with = "schema::Bytes")]
     pub bytes: Bytes,
     /// By how much that is more than the plan allows, where there is a ledger.
     pub over_plan_bytes: Option<i64>,

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::budget::Budget;
@@ -10,13 +11,13 @@ use super::cell::{CellVerdict, judge_cell};
 use super::levers::{LeverResult, LeverWord, judge_levers};
 use super::relative::{self, Comparison};
 use super::{ExitCode, Word};
-use crate::record::{CellId, ExcludedCell, RECORDED_MACHINE, Reading, RecordedTrial, Run};
+use crate::record::{CellId, ExcludedCell, LeverRecord, RECORDED_MACHINE, Reading, RecordedTrial, Run, Shard};
 
 /// Version of the verdict's JSON form. It grows when a field changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 2;
 
 /// What a run came to: `verdict.json`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RunVerdict {
     /// Version of this form.
     pub format_version: u32,
@@ -24,6 +25,12 @@ pub struct RunVerdict {
     pub scenario: String,
     /// When the run started, RFC 3339.
     pub started_at: String,
+    /// The board that it was measured on, as its baseline is called. `None` where the run was imported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub board: Option<String>,
+    /// The part of the scenario that was run, where other machines run the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// The worst word of all cells and budgets.
     pub word: Word,
     /// What the process answers.
@@ -53,7 +60,7 @@ pub struct RunVerdict {
 }
 
 /// A combination that was not run on purpose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SkippedCell {
     /// SKIPPED.
     pub word: Word,
@@ -72,7 +79,7 @@ impl SkippedCell {
 }
 
 /// One budget over all cells.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct BudgetSummary {
     /// Its name.
     pub id: String,
@@ -121,7 +128,14 @@ pub fn judge(run: &Run) -> RunVerdict {
         let margin = cell.leading_budget().and_then(|result| result.margin_bytes).unwrap_or(i64::MAX);
         (Reverse(cell.word), margin, cell.label.clone())
     });
-    let budgets: Vec<BudgetSummary> = budgets.iter().map(|budget| summarise(budget, &cells)).collect();
+    // What is for cells of other shards alone is judged where these are.
+    let is_for_others = |budget: &Budget| record.elsewhere().any(|cell| budget.is_for(cell));
+    let budgets: Vec<BudgetSummary> = budgets
+        .iter()
+        .map(|budget| (budget, summarise(budget, &cells)))
+        .filter(|(budget, summary)| summary.cells > 0 || !is_for_others(budget))
+        .map(|(_, summary)| summary)
+        .collect();
     let unmatched: Vec<&BudgetSummary> = budgets.iter().filter(|budget| budget.cells == 0).collect();
     problems.extend(unmatched.iter().map(|budget| {
         format!(
@@ -130,7 +144,15 @@ pub fn judge(run: &Run) -> RunVerdict {
         )
     }));
     let levers = judge_levers(run, &cells);
-    let untried = record.levers.iter().filter(|lever| levers.iter().all(|result| result.axis != lever.axis));
+    // In a shard, the cell that tries it or the base may be another's.
+    let is_of_shards = |lever: &LeverRecord| {
+        let mut all = record.elsewhere().chain(&record.cells);
+        record.shard.is_some() && all.any(|cell| lever.is_tried_by(cell, &record.bases))
+    };
+    let untried = record
+        .levers
+        .iter()
+        .filter(|lever| levers.iter().all(|result| result.axis != lever.axis) && !is_of_shards(lever));
     let untried: Vec<String> = untried
         .map(|lever| {
             format!("the lever `{}` is tried by no cell of this run, so it was never judged", lever.axis)
@@ -172,8 +194,17 @@ pub fn judge(run: &Run) -> RunVerdict {
     if !run.unreadable.is_empty() {
         words.push(Word::Incomplete);
     }
+    for shard in record.missing_shards() {
+        problems.push(format!(
+            "shard {shard} is missing: `sweep run {} --shard {shard}` makes it",
+            record.scenario.name
+        ));
+        words.push(Word::Incomplete);
+    }
     if run.account.is_some() {
         words.push(Word::NoBudget);
+    } else if cells.is_empty() && record.shard.is_some() {
+        words.push(Word::Pass);
     } else if cells.is_empty() {
         problems.push("the run has no cells".to_owned());
         words.push(Word::Inconclusive);
@@ -187,11 +218,19 @@ pub fn judge(run: &Run) -> RunVerdict {
         format_version: FORMAT_VERSION,
         scenario: record.scenario.name.clone(),
         started_at: record.started_at.clone(),
+        board: run.board_name(),
+        shard: record.shard.as_ref().map(|record| record.shard),
         word,
         exit_code,
-        headline: match &run.account {
-            Some(account) => format!("{word}: {}", account.finding()),
-            None => headline(word, &cells, &budgets, &levers),
+        headline: match (&run.account, &record.shard) {
+            (Some(account), _) => format!("{word}: {}", account.finding()),
+            (None, Some(shard)) if cells.is_empty() => {
+                format!("{word}: shard {} has no cells, so there was nothing to run", shard.shard)
+            }
+            (None, shard) => {
+                let alone = shard.as_ref().map(|shard| format!("; this is shard {} alone", shard.shard));
+                headline(word, &cells, &budgets, &levers) + &alone.unwrap_or_default()
+            }
         },
         compared: compared(run, &cells, &budgets, &levers),
         synthetic_weights: cells.iter().any(|cell| cell.synthetic_weights),
@@ -333,6 +372,14 @@ fn levers_in_words(levers: &[LeverResult]) -> String {
 }
 
 fn compared(run: &Run, cells: &[CellVerdict], budgets: &[BudgetSummary], levers: &[LeverResult]) -> String {
+    let others = match run.record.elsewhere().count() {
+        0 => String::new(),
+        1 => " 1 cell of the scenario is in another shard, and what needs it is judged after `sweep merge`."
+            .to_owned(),
+        n => format!(
+            " {n} cells of the scenario are in other shards, and what needs them is judged after `sweep merge`."
+        ),
+    };
     let judged = budgets.iter().filter(|budget| budget.cells > 0).count();
     let trials = match run.record.trials_per_cell {
         1 => "the one trial of each cell".to_owned(),
@@ -354,14 +401,15 @@ fn compared(run: &Run, cells: &[CellVerdict], budgets: &[BudgetSummary], levers:
             format!("{held} of {} cells, held against the baseline of {board}.", cells.len())
         }
     };
-    match judged {
+    let compared = match judged {
         0 if levers.is_empty() && run.baseline.is_none() => {
             "No budget was compared, and no baseline.".to_owned()
         }
         0 => format!("No budget was compared.{levers} {baseline}"),
         1 => format!("1 budget, held against {trials}.{levers} {baseline}"),
         n => format!("{n} budgets, each held against {trials}.{levers} {baseline}"),
-    }
+    };
+    compared + &others
 }
 
 /// The measured value, for tables.

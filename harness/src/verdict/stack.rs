@@ -1,20 +1,24 @@
 //! What the target and its co-residents held together.
 
 use ledger::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::device;
-use crate::record::{PhaseRecord, Reading, RecordedTrial, TrialRecord};
+use crate::record::{PhaseRecord, Reading, RecordedTrial, TrialRecord, schema};
 
 /// The whole stack of a cell's worst trial.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct StackVerdict {
     /// The most of any phase: the target's peaks, host and device, and those of its co-residents. They need not coincide, so that it
     /// is an upper bound.
+    #[schemars(with = "schema::Reading<schema::Bytes>")]
     pub peak_bytes: Reading<Bytes>,
     /// The most resident memory of all of them that one sample saw at once. Not beyond `peak_bytes`, and without device memory.
+    #[schemars(with = "schema::Reading<schema::Bytes>")]
     pub at_once_bytes: Reading<Bytes>,
     /// Each co-resident with its highest peak of any phase, in the order in which they started.
+    #[schemars(with = "Vec<(String, schema::Reading<schema::Bytes>)>")]
     pub co_residents: Vec<(String, Reading<Bytes>)>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ExitCode;
@@ -9,7 +10,7 @@ use super::ExitCode;
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $exit:ident;)*) => {
         /// One word for how it went, from best to worst.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Word {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
         }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use harness::engines::Progress;
 use harness::interrupt::Interrupt;
 use harness::probe::{LiveMemory, SystemRoot};
-use harness::record::TrialRecord;
+use harness::record::{Shard, TrialRecord};
 use harness::scenario::{Cell, Scenario};
 use harness::sweep::{Observer, Sweep, SweepEnd, SweepError, run};
 use harness::target::guard;
@@ -62,19 +62,31 @@ pub fn try_sweep(
     fresh: bool,
     guardian: Option<Command>,
 ) -> (Result<SweepEnd, SweepError>, Vec<String>) {
-    try_sweep_on(scenario, runs, only, fresh, guardian, &still_machine())
+    try_sweep_on(scenario, runs, (only, None), fresh, guardian, &still_machine())
 }
 
 /// All of `scenario` on `machine`, and nothing is taken over.
 pub fn sweep_on(scenario: &Scenario, runs: &Path, machine: &SystemRoot) -> (SweepEnd, Vec<String>) {
-    let (end, notes) = try_sweep_on(scenario, runs, &[], true, None, machine);
+    let (end, notes) = try_sweep_on(scenario, runs, (&[], None), true, None, machine);
+    (end.expect("the harness itself works"), notes)
+}
+
+/// One shard of `scenario` on `machine`, which takes up where an earlier run of it stopped.
+pub fn sweep_shard(
+    scenario: &Scenario,
+    runs: &Path,
+    shard: &str,
+    machine: &SystemRoot,
+) -> (SweepEnd, Vec<String>) {
+    let shard = shard.parse().expect("a shard");
+    let (end, notes) = try_sweep_on(scenario, runs, (&[], Some(shard)), false, None, machine);
     (end.expect("the harness itself works"), notes)
 }
 
 fn try_sweep_on(
     scenario: &Scenario,
     runs: &Path,
-    only: &[String],
+    (only, shard): (&[String], Option<Shard>),
     fresh: bool,
     guardian: Option<Command>,
     machine: &SystemRoot,
@@ -84,6 +96,7 @@ fn try_sweep_on(
     let end = run(Sweep {
         scenario,
         only,
+        shard,
         runs,
         fresh,
         engines: &FakeEngines,

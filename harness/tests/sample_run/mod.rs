@@ -140,6 +140,8 @@ pub fn run_of(cells: &[(Model, u32, Fate)]) -> Run {
         expectations: Vec::new(),
         trials: files,
         pair: None,
+        shard: None,
+        merged: Vec::new(),
         resumed_from: Some("2026-05-26T21-02-11Z".to_owned()),
         exit_code: None,
     };

@@ -16,6 +16,7 @@ use super::overview::{Badge, anchor, needs_a_look, worst_trial};
 use super::worst::measured;
 use crate::number::{Shown, at_most, cell as shown, count, grouped, mib, peak_mib, signed_mib};
 use crate::record::{Outcome, Reading, RecordedTrial, Run, SamplerHealth};
+use crate::report::quality::{FIGURES, FURTHER};
 use crate::report::svg::intervals::{bound_words, intervals};
 use crate::report::svg::series::{Line, series};
 use crate::verdict::budget::{Limit, Subject};
@@ -258,6 +259,11 @@ fn facts(cell: &CellVerdict) -> Vec<(String, Shown, &'static str)> {
     if let Reading::Measured(length) = &cell.acceptance_length {
         let unit = if cell.synthetic_weights { "tokens a round, synthetic" } else { "tokens a round" };
         facts.push(("Acceptance length", Shown::plain(grouped(*length, 2)), unit));
+    }
+    if cell.quality.is_some() {
+        facts.extend(
+            FIGURES.iter().chain(&FURTHER).map(|figure| (figure.title, figure.shown(cell), figure.unit)),
+        );
     }
     let of_target = facts.into_iter().map(|(name, value, unit)| (name.to_owned(), value, unit));
     of_target.chain(stack_facts(cell)).collect()

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::overview::Badge;
 use crate::number::{Shown, cell as shown, grouped, signed_mib};
 use crate::record::{LeverMetric, Reading};
+use crate::report::quality::{FIGURES, is_scored};
 use crate::report::svg::lever::{Holds, Reach, lever};
 use crate::verdict::levers::{Change, Price};
 use crate::verdict::{LeverResult, LeverWord, RunVerdict};
@@ -29,6 +30,8 @@ struct LeverRow {
     svg: String,
     prefill: [Shown; 2],
     decode: [Shown; 2],
+    /// The figures of quality, before and after; none where no cell of the run was scored.
+    quality: Vec<[Shown; 2]>,
     price: Shown,
     reason: Option<String>,
 }
@@ -75,6 +78,11 @@ fn row(result: &LeverResult, verdict: &RunVerdict, reach: Reach) -> LeverRow {
         ),
         prefill: speeds(&result.prefill_tokens_per_second, 1),
         decode: speeds(&result.decode_tokens_per_second, 2),
+        quality: FIGURES
+            .iter()
+            .filter(|_| is_scored(verdict))
+            .map(|figure| figure.shown_change(result, &verdict.cells))
+            .collect(),
         price: match &result.price {
             Price::Unknown(why) => Shown { text: result.price.words(), why: Some(why.clone()) },
             price => Shown::plain(price.words()),

@@ -25,7 +25,7 @@ pub(super) fn facts(run: &RunRecord) -> Vec<(&'static str, String)> {
 }
 
 /// The machine in short, the state that its trials were measured in, and how well they were sampled.
-pub(super) fn fingerprint(run: &Run) -> Vec<(&'static str, String)> {
+pub(in crate::report) fn fingerprint(run: &Run) -> Vec<(&'static str, String)> {
     let mut facts: Vec<(&'static str, String)> = Vec::new();
     if let Some(machine) = &run.record.machine {
         facts.push((

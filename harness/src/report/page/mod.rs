@@ -37,6 +37,8 @@ mod policy;
 mod render;
 mod worst;
 
+pub(in crate::report) use machine::fingerprint as fingerprint_facts;
+pub(in crate::report) use overview::{Badge, anchor};
 pub(in crate::report) use policy::content_security_policy;
 pub use render::render;
-pub(in crate::report) use render::{HISTORY_STYLE, environment};
+pub(in crate::report) use render::{PLAIN_STYLE, environment};

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::number::{Shown, at_most, cell as shown, grouped, mib, peak_mib, signed_mib};
 use crate::record::{RecordedTrial, Run};
+use crate::report::quality::{FIGURES, is_scored};
 use crate::report::svg::gauge::gauge;
 use crate::report::svg::icon::icon;
 use crate::verdict::budget::Subject;
@@ -12,7 +13,7 @@ use crate::verdict::{BudgetSummary, CellVerdict, ExitCode, LeverWord, RunVerdict
 
 /// A verdict's word with its looks.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Badge {
+pub(in crate::report) struct Badge {
     text: &'static str,
     slug: String,
     icon: String,
@@ -57,6 +58,8 @@ pub(super) struct CellRow {
     decode: Shown,
     /// Empty where no cell of the run drafted.
     accepted: Option<Shown>,
+    /// The figures of quality; none where no cell of the run was scored.
+    quality: Vec<Shown>,
     reason: Option<String>,
 }
 
@@ -67,6 +70,8 @@ pub(super) struct Columns {
     pub drafts: bool,
     /// A cell of the run holds memory of a device.
     pub device: bool,
+    /// The quality of a cell of the run was asked for.
+    pub quality: bool,
 }
 
 impl Columns {
@@ -74,6 +79,7 @@ impl Columns {
         Columns {
             drafts: verdict.cells.iter().any(|cell| cell.acceptance_length.measured().is_some()),
             device: verdict.cells.iter().any(|cell| cell.device.is_some()),
+            quality: is_scored(verdict),
         }
     }
 }
@@ -93,7 +99,7 @@ pub(super) struct BudgetRow {
 }
 
 /// A name for the cell that can stand in a link.
-pub(super) fn anchor(verdict: &CellVerdict) -> String {
+pub(in crate::report) fn anchor(verdict: &CellVerdict) -> String {
     let id: String = verdict.cell.0.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     format!("cell-{id}")
 }
@@ -183,6 +189,7 @@ pub(super) fn cell_row(
         prefill: shown(&cell.prefill_tokens_per_second, |speed| grouped(*speed, 1)),
         decode: shown(&cell.decode_tokens_per_second, |speed| grouped(*speed, 2)),
         accepted: shown_too.drafts.then(|| shown(&cell.acceptance_length, |length| grouped(*length, 2))),
+        quality: FIGURES.iter().filter(|_| shown_too.quality).map(|figure| figure.shown(cell)).collect(),
         reason: cell.reason.clone().filter(|_| needs_a_look(cell.word)),
     }
 }

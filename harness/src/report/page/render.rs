@@ -1,5 +1,7 @@
 //! The page put together.
 
+use std::path::Path;
+
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
@@ -12,7 +14,8 @@ use super::matrix::Matrix;
 use super::overview::{Badge, BudgetRow, CellRow, Columns, axis_names, budget_row, cell_row, needs_a_look};
 use super::worst::Worst;
 use super::{machine, policy};
-use crate::record::{ExcludedCell, Run, ScenarioRecord};
+use crate::record::{Boards, ExcludedCell, Run, ScenarioRecord};
+use crate::report::quality::FIGURES;
 use crate::report::svg::icon::icon;
 use crate::report::svg::palette;
 use crate::report::text;
@@ -23,16 +26,17 @@ const STYLE: &str = concat!(
     include_str!("../../../../reports/template/uplot-1.6.32/uPlot.min.css"),
     include_str!("../../../../reports/template/style.css")
 );
-/// The style of the page of the history, which has no scripts.
-pub(in crate::report) const HISTORY_STYLE: &str = concat!(
+/// The style of pages without scripts: that of the history, and that of several boards.
+pub(in crate::report) const PLAIN_STYLE: &str = concat!(
     include_str!("../../../../reports/template/style.css"),
-    include_str!("../../../../reports/template/history.css")
+    include_str!("../../../../reports/template/plain.css")
 );
 const UPLOT: &str = include_str!("../../../../reports/template/uplot-1.6.32/uPlot.iife.min.js");
 const UPLOT_LICENCE: &str = include_str!("../../../../reports/template/uplot-1.6.32/LICENSE");
 const SCRIPT: &str = include_str!("../../../../reports/template/page.js");
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 5] = [
     ("report.html", include_str!("../../../../reports/template/report.html")),
+    ("boards.html", include_str!("../../../../reports/template/boards.html")),
     ("cell.html", include_str!("../../../../reports/template/cell.html")),
     ("history.html", include_str!("../../../../reports/template/history.html")),
     ("macros.html", include_str!("../../../../reports/template/macros.html")),
@@ -91,6 +95,11 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
         alone: !run.record.bases.is_empty(),
         drafted: columns.drafts,
         on_device: columns.device,
+        figures: FIGURES
+            .iter()
+            .filter(|_| columns.quality)
+            .map(|figure| (figure.title, figure.unit))
+            .collect(),
         levers: lever_groups(verdict),
         lever_reasons: record
             .levers
@@ -108,9 +117,19 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
         machine: machine::facts(record),
         fingerprint: machine::fingerprint(run),
         trials_per_cell: record.trials_per_cell,
-        run_name: run.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        run_name: run_name(run),
     };
     environment.get_template("report.html")?.render(Value::from(Serde(&page)))
+}
+
+/// By what `sweep report` finds the run: its folder, and behind that of several boards the board's.
+fn run_name(run: &Run) -> String {
+    let name = |folder: &Path| folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let own = name(&run.folder).unwrap_or_default();
+    match Boards::folder_of(&run.folder).and_then(name) {
+        Some(boards) => Boards::run_folder(Path::new(&boards), &own).display().to_string(),
+        None => own,
+    }
 }
 
 /// The one script: uPlot without the line that names its home, for a page must not look as if it loaded something, with its
@@ -148,6 +167,8 @@ struct Page<'a> {
     drafted: bool,
     /// True where a cell holds memory of a device.
     on_device: bool,
+    /// Title and unit of the figures of quality; none where no cell of the run was scored.
+    figures: Vec<(&'static str, &'static str)>,
     levers: Vec<LeverGroup>,
     /// Axis, and why it is a lever.
     lever_reasons: Vec<(&'a str, &'a str)>,

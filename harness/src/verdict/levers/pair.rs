@@ -32,7 +32,8 @@ pub fn pairs(run: &RunRecord) -> Vec<Pair<'_>> {
             let base = run.cells.iter().find(|base| lever.is_base_of(base, cell));
             // Nobody asked for the base of a cell that was chosen, or that the scenario added by name.
             let is_on_the_axes = cell.name.as_ref().is_none_or(|name| !name.beside_axes);
-            if base.is_some() || (is_on_the_axes && !run.chosen) {
+            let is_elsewhere = || run.elsewhere().any(|base| lever.is_base_of(base, cell));
+            if base.is_some() || (is_on_the_axes && !run.chosen && !is_elsewhere()) {
                 pairs.push(Pair { lever, cell, base });
             }
         }

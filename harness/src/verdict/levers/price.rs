@@ -1,6 +1,7 @@
 //! Memory against speed: what a lever costs, or what it buys.
 
 use ledger::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::rule::NOISE;
@@ -11,7 +12,7 @@ use crate::record::Reading;
 const SAME_SPEED: f64 = 0.03;
 
 /// What memory was exchanged for, in decoded tokens per second.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Price {
     /// No memory moved beyond what the program's own does, so that there is nothing to pay for.

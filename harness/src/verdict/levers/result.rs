@@ -1,26 +1,29 @@
 //! One lever at one value, judged.
 
 use ledger::{Bytes, Phase};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::pair::{Pair, pairs};
 use super::price::Price;
 use super::rule::{LeverWord, decide, tolerance};
 use crate::number::mib;
-use crate::record::{CellId, CellRecord, LeverMetric, Reading, Run};
+use crate::record::{CellId, CellRecord, LeverMetric, Reading, Run, schema};
 use crate::verdict::{CellVerdict, device, evidence};
 
 /// A number without the lever and with it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Change {
     /// In the base cell.
+    #[schemars(with = "schema::Reading<f64>")]
     pub before: Reading<f64>,
     /// In the cell that tries the lever.
+    #[schemars(with = "schema::Reading<f64>")]
     pub after: Reading<f64>,
 }
 
 /// What a lever came to at one value.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LeverResult {
     /// Model and axes of the grid, in words: what both cells have in common.
     pub group: String,
@@ -43,10 +46,13 @@ pub struct LeverResult {
     /// What the word alone does not say.
     pub reason: Option<String>,
     /// By how much the plan's peak changes: below zero is saved.
+    #[schemars(with = "schema::Reading<i64>")]
     pub expected_bytes: Reading<i64>,
     /// By how much the measured peak changes.
+    #[schemars(with = "schema::Reading<i64>")]
     pub measured_bytes: Reading<i64>,
     /// What the program's own memory may move.
+    #[schemars(with = "schema::Reading<schema::Bytes>")]
     pub tolerance_bytes: Reading<Bytes>,
     /// Prompt tokens per second.
     pub prefill_tokens_per_second: Change,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ledger::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::number::{grouped, mib, signed_mib};
@@ -21,7 +22,7 @@ pub const NOISE_SHARE: f64 = 0.03;
 const LEAST_SEEN: f64 = 0.5;
 
 /// How a lever did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum LeverWord {
     /// The plan itself promises nothing, and nothing moved.
     #[serde(rename = "inert")]

@@ -3,13 +3,15 @@
 use std::fmt;
 
 use ledger::{BufferClass, Bytes, Phase};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::number::mib;
+use crate::record::schema;
 use crate::verdict::Word;
 
 /// A cell, held against the baseline's cell of the same axis values.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Comparison {
     /// PASS, IMPROVED, WARN, INCOMPARABLE or FAIL (regression). `None` where nothing was compared, which decides nothing.
     pub word: Option<Word>,
@@ -78,15 +80,18 @@ impl GrownMost<'_> {
 }
 
 /// One buffer whose declared bytes are not those of the baseline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BufferChange {
     /// The ledger's key: `target/rollback/3/updates`.
     pub buffer: String,
     /// Its class.
+    #[schemars(with = "schema::ClassName")]
     pub class: BufferClass,
     /// What it declared. `None` for a new buffer.
+    #[schemars(with = "Option<schema::Bytes>")]
     pub before_bytes: Option<Bytes>,
     /// What it declares. `None` for one that is gone.
+    #[schemars(with = "Option<schema::Bytes>")]
     pub after_bytes: Option<Bytes>,
     /// The gate that allows its growth.
     pub allowed_by: Option<String>,
@@ -124,11 +129,13 @@ pub fn signed_size(bytes: i64) -> String {
 }
 
 /// The sum over all buffers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DeclaredChange {
     /// In the baseline.
+    #[schemars(with = "schema::Bytes")]
     pub before_bytes: Bytes,
     /// Now.
+    #[schemars(with = "schema::Bytes")]
     pub after_bytes: Bytes,
 }
 
@@ -179,9 +186,10 @@ impl Serialize for Metric {
 ///
 /// Memory is in bytes, and `shift`, `interval` and `threshold` are differences in bytes. Times are in milliseconds, and those
 /// three are ratios less one: 0.05 is 5 % slower.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Shift {
     /// What.
+    #[schemars(with = "String")]
     pub metric: Metric,
     /// Trials, or pairs of them, on each side.
     pub trials: (usize, usize),
@@ -204,6 +212,7 @@ pub struct Shift {
     /// Why, in words.
     pub reason: Option<String>,
     /// The class that grew most at the end of the phase, with its growth, where classes are known on both sides.
+    #[schemars(with = "Option<(schema::ClassName, i64)>")]
     pub responsible: Option<(BufferClass, i64)>,
     /// The gate that the threshold comes from; `None` where it is the rule's own.
     pub gate: Option<String>,
