@@ -10,13 +10,14 @@ use harness::cli::understands;
 use harness::scenario::{self, Scenario};
 
 /// Commands that are read and not run, by how they begin, each with the reason. One that runs a scenario has it loaded.
-const READ_ONLY: [(&str, &str); 16] = [
+const READ_ONLY: [(&str, &str); 17] = [
     ("sweep run", "engines of 4B models, which take minutes and gigabytes"),
     ("sweep build --synthetic", "half a gigabyte of random weights"),
     (
         "sweep bisect",
         "a repository, and a build of every commit that is tried; tests/bisect.rs has one of scripts",
     ),
+    ("sweep merge", "runs of several machines; tests/merge.rs has those of a fake target"),
     ("sweep serve", "it serves until it is ended"),
     ("sweep kernels build", "NVRTC, which is not on every machine"),
     ("cargo", "what runs this very test"),
