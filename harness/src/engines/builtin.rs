@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use ledger::Bytes;
 use runtime::backend::cpu::Pool;
 use runtime::checkpoint::{
     CheckpointSource, DirectoryCheckpoint, GENERATOR_VERSION, SyntheticCheckpoint, SyntheticOptions,
@@ -182,13 +183,13 @@ pub fn build_engine(
             kind: EngineErrorKind::Environment,
         })?;
     }
-    let mut begun = false;
+    let mut shown = None;
     let mut on_progress = |at: BuildProgress| {
-        if !begun {
+        if shown.is_none() {
             progress.begin(&format!("building {what}"), Some(at.total));
-            begun = true;
         }
-        progress.advance(at.done);
+        let before = shown.replace(at.done).unwrap_or(Bytes::ZERO);
+        progress.advance(at.done - before);
         if progress.is_interrupted() { engine_dir::BuildFlow::Stop } else { engine_dir::BuildFlow::Continue }
     };
     let threads = Pool::default_threads();
