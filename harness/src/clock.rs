@@ -37,3 +37,8 @@ pub fn thread_cpu() -> Micros {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Micros(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000)
 }
+
+/// How long it is until `moment`; nothing once it is over.
+pub fn time_until(moment: jiff::Timestamp) -> std::time::Duration {
+    jiff::Timestamp::now().duration_until(moment).try_into().unwrap_or_default()
+}

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use harness::cli::understands;
+use harness::lock::{self, EngineLock};
 use harness::scenario::{self, Scenario};
 
 /// Commands that are read and not run, by how they begin, each with the reason. One that runs a scenario has it loaded.
-const READ_ONLY: [(&str, &str); 17] = [
+const READ_ONLY: [(&str, &str); 19] = [
     ("sweep run", "engines of 4B models, which take minutes and gigabytes"),
     ("sweep build --synthetic", "half a gigabyte of random weights"),
+    ("sweep build qwen3-4b-awq", "what the network would have brought"),
+    ("sweep fetch", "the network; tests/fetch.rs has a hub of its own"),
     (
         "sweep bisect",
         "a repository, and a build of every commit that is tried; tests/bisect.rs has one of scripts",
@@ -88,6 +91,7 @@ fn workplace() -> tempfile::TempDir {
         link(&format!("scenarios/{name}"), &format!("scenarios/{name}"));
     }
     link("fixtures", "fixtures");
+    link("engines.lock", "engines.lock");
     link("fixtures/checkpoints/hybrid-awq", "path/to/checkpoint");
     link("fixtures/logs/reported-case.free", "reported-case.free");
     link("fixtures/logs/reported-case.log", "reported-case.log");
@@ -260,6 +264,11 @@ fn every_example_does_what_it_says() {
                     );
                     said.insert(line, answer);
                 }
+            }
+            "toml" => {
+                let text = format!("format_version = {}\n{}", lock::FORMAT_VERSION, block.text);
+                EngineLock::parse(Path::new("engines.lock"), &text)
+                    .unwrap_or_else(|error| panic!("{}: {error}", block.place));
             }
             "text" | "answer" | "grammar" => {}
             other => panic!("{}: nobody executes blocks of the kind `{other}`", block.place),

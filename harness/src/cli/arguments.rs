@@ -14,6 +14,7 @@ use super::{BASELINES, BISECT, HISTORY, HISTORY_PAGE, RUNS, SCENARIOS};
 use crate::engines::CACHE;
 use crate::fit::Keep;
 use crate::history::SeriesMetric;
+use crate::lock::{ENGINES_LOCK, Places};
 use crate::record::Shard;
 use crate::scenario::{
     KvCacheType, Linears, LmHead, ModelSource, Precision, Settings, Threads, Vocab, WeightPlacement,
@@ -59,8 +60,10 @@ pub(super) enum Verb {
     History(HistoryVerb),
     /// List scenarios and runs
     List(ListArguments),
-    /// Pack a checkpoint into an engine directory
+    /// Pack a checkpoint, or an engine of engines.lock, into an engine directory
     Build(BuildArguments),
+    /// Fetch the checkpoint of an engine of engines.lock from the Hub
+    Fetch(FetchArguments),
     /// Talk with a model: a conversation, or one answer with --prompt
     Chat(ChatArguments),
     /// Serve an engine over HTTP, in the shape of the OpenAI interface
@@ -465,6 +468,9 @@ pub(super) struct TrendArguments {
 /// `sweep list`.
 #[derive(Debug, Args)]
 pub(super) struct ListArguments {
+    /// List these; without it, scenarios and runs
+    #[arg(value_name = "WHAT")]
+    pub(super) what: Option<Listed>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -474,6 +480,18 @@ pub(super) struct ListArguments {
     /// Folder with run folders
     #[arg(long, value_name = "DIR", default_value = RUNS)]
     pub(super) output: PathBuf,
+    /// Folder in which built engines are kept
+    #[arg(long, value_name = "DIR", default_value = CACHE)]
+    pub(super) engines: PathBuf,
+    #[command(flatten)]
+    pub(super) lock: LockArguments,
+}
+
+/// What else can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Listed {
+    /// Engines of engines.lock: pinned, built, stale or missing
+    Engines,
 }
 
 /// Which model.
@@ -500,12 +518,12 @@ pub(super) struct PackArguments {
     /// How the embedding table and output head are stored: int8, int4 or f16 (the checkpoint's own 16 bits)
     #[arg(long, value_name = "TYPE")]
     pub(super) lm_head: Option<LmHead>,
-    /// What becomes of projections that the checkpoint holds in 16 bits: keep, int4 or int8
-    #[arg(long, value_name = "TYPE", default_value = "keep")]
-    pub(super) linears: Linears,
-    /// Rows of the embedding table and output head that are kept: full, a number such as 32k, or a file of ids
-    #[arg(long, value_name = "ROWS", default_value = "full")]
-    pub(super) vocab: Vocab,
+    /// What becomes of projections that the checkpoint holds in 16 bits: keep (default), int4 or int8
+    #[arg(long, value_name = "TYPE")]
+    pub(super) linears: Option<Linears>,
+    /// Rows of the embedding table and output head that are kept: full (default), a number such as 32k, or a file of ids
+    #[arg(long, value_name = "ROWS")]
+    pub(super) vocab: Option<Vocab>,
     /// Folder in which built engines are kept
     #[arg(long, value_name = "DIR", default_value = CACHE)]
     pub(super) engines: PathBuf,
@@ -513,8 +531,16 @@ pub(super) struct PackArguments {
 
 /// `sweep build`.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("source").required(true).args(["checkpoint", "synthetic"])))]
+#[command(group(ArgGroup::new("source").required(true).args(["engine", "checkpoint", "synthetic"])))]
 pub(super) struct BuildArguments {
+    /// An engine of engines.lock; what went in and came out is written there. Options that are typed replace those of the lock
+    #[arg(value_name = "NAME", conflicts_with = "seed")]
+    pub(super) engine: Option<String>,
+    /// Refuse whatever differs from engines.lock, and leave the lock as it is
+    #[arg(long, requires = "engine")]
+    pub(super) locked: bool,
+    #[command(flatten)]
+    pub(super) lock: LockArguments,
     /// A folder in Hugging Face layout
     #[arg(long, value_name = "DIR")]
     pub(super) checkpoint: Option<PathBuf>,
@@ -527,6 +553,43 @@ pub(super) struct BuildArguments {
     #[arg(long, short, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,
     /// Print the manifest as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Where engines of the lock come from.
+#[derive(Debug, Args)]
+pub(super) struct LockArguments {
+    /// The file that says which engines there are
+    #[arg(long, value_name = "FILE", default_value = ENGINES_LOCK)]
+    lock: PathBuf,
+    /// Folder in which fetched checkpoints are kept
+    #[arg(long, value_name = "DIR", default_value = Places::CHECKPOINTS)]
+    checkpoints: PathBuf,
+}
+
+impl LockArguments {
+    /// These places, with engines in `engines`.
+    pub(super) fn places(&self, engines: &Path) -> Places {
+        Places { lock: self.lock.clone(), engines: engines.to_owned(), checkpoints: self.checkpoints.clone() }
+    }
+}
+
+/// `sweep fetch`.
+#[derive(Debug, Args)]
+pub(super) struct FetchArguments {
+    /// Engines of engines.lock
+    #[arg(value_name = "NAME", required = true)]
+    pub(super) engines: Vec<String>,
+    /// Take what is not pinned as it is now, and write commit and hashes into the lock
+    #[arg(long)]
+    pub(super) pin: bool,
+    /// A folder that stands for the Hub, with the files of OWNER/NAME in OWNER/NAME; without it, HF_ENDPOINT, else the Hub
+    #[arg(long, value_name = "DIR")]
+    pub(super) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) lock: LockArguments,
+    /// Print what was fetched as JSON
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -5,8 +5,10 @@ use std::io;
 use crate::baseline::BaselineError;
 use crate::bisect::BisectError;
 use crate::engines::{EngineError, EngineErrorKind, ScoreError};
+use crate::fetch::FetchError;
 use crate::fit::KeepError;
 use crate::history::HistoryError;
+use crate::lock::LockError;
 use crate::merge::MergeError;
 use crate::record::RunFolderError;
 use crate::scenario::ScenarioError;
@@ -61,6 +63,9 @@ pub enum CliError {
     /// There is no engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A checkpoint cannot be fetched.
+    #[error(transparent)]
+    Fetch(FetchError),
     /// The options contradict each other or the model.
     #[error(transparent)]
     Options(#[from] runtime::plan::OptionsError),
@@ -172,6 +177,21 @@ pub enum CliError {
     BrokenPipe,
 }
 
+impl From<LockError> for CliError {
+    fn from(error: LockError) -> CliError {
+        CliError::Engine(error.into())
+    }
+}
+
+impl From<FetchError> for CliError {
+    fn from(error: FetchError) -> CliError {
+        match error {
+            FetchError::Lock(error) => error.into(),
+            error => CliError::Fetch(error),
+        }
+    }
+}
+
 impl CliError {
     /// The exit code.
     pub fn exit_code(&self) -> ExitCode {
@@ -212,11 +232,20 @@ impl CliError {
             CliError::Merge(MergeError::Folder { .. }) => ExitCode::EnvironmentRefused,
             CliError::Merge(_) => ExitCode::Usage,
             CliError::Sweep(SweepError::Indivisible { source, .. }) => of_engine(source),
+            CliError::Fetch(FetchError::Interrupted) => ExitCode::Interrupted,
+            CliError::Fetch(
+                FetchError::Endpoint { .. }
+                | FetchError::TokenUnprotected { .. }
+                | FetchError::NotOfHub { .. }
+                | FetchError::Unpinned { .. }
+                | FetchError::NoCommit { .. },
+            ) => ExitCode::Usage,
             CliError::Score(ScoreError::Interrupted) => ExitCode::Interrupted,
             CliError::Score(
                 ScoreError::TooShort { .. } | ScoreError::Encode(_) | ScoreError::NoTokenizer,
             ) => ExitCode::Usage,
-            CliError::Score(_)
+            CliError::Fetch(_)
+            | CliError::Score(_)
             | CliError::Device(_)
             | CliError::Runtime(_)
             | CliError::Serve(_)
@@ -235,6 +264,7 @@ impl CliError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            CliError::Fetch(error) => return error.hint(),
             CliError::Scenario(ScenarioError::Unreadable { .. }) => {
                 "`sweep list` shows the scenarios; relative paths start at the current folder"
             }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::arguments::ListArguments;
+use super::arguments::{ListArguments, Listed};
 use super::print::table;
 use super::{CliError, Printer};
+use crate::lock::{EngineLock, EngineStatus, status};
 use crate::record::{Boards, Run};
 use crate::scenario::load;
 use crate::verdict::ExitCode;
@@ -15,6 +16,15 @@ use crate::verdict::ExitCode;
 struct Listing {
     scenarios: Vec<ScenarioLine>,
     runs: Vec<RunLine>,
+}
+
+/// Version of the answer of `sweep list engines --json`.
+const ENGINES_FORMAT_VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct EngineListing {
+    format_version: u32,
+    engines: Vec<EngineStatus>,
 }
 
 #[derive(Serialize)]
@@ -34,8 +44,11 @@ struct RunLine {
     exit_code: Option<u8>,
 }
 
-/// Lists scenarios and runs.
+/// Lists scenarios and runs, or engines.
 pub(super) fn list(arguments: &ListArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+    if arguments.what == Some(Listed::Engines) {
+        return engines(arguments, printer);
+    }
     let listing = Listing {
         scenarios: files(&arguments.scenarios, "yaml").into_iter().map(describe).collect(),
         runs: runs(&arguments.output).into_iter().filter_map(|path| run_line(&path)).collect(),
@@ -66,6 +79,38 @@ pub(super) fn list(arguments: &ListArguments, printer: &Printer) -> Result<ExitC
         })
         .collect();
     printer.text(&table(&rows))?;
+    Ok(ExitCode::Pass)
+}
+
+/// Lists the engines of the lock.
+fn engines(arguments: &ListArguments, printer: &Printer) -> Result<ExitCode, CliError> {
+    let places = arguments.lock.places(&arguments.engines);
+    let lock = EngineLock::load(&places.lock)?;
+    let engines: Vec<EngineStatus> = lock.engines().iter().map(|engine| status(engine, &places)).collect();
+    if arguments.json {
+        printer.json(&EngineListing { format_version: ENGINES_FORMAT_VERSION, engines })?;
+        return Ok(ExitCode::Pass);
+    }
+    let mut rows = vec![["engine", "state", "pinned", "sha256", "source"].map(str::to_owned).to_vec()];
+    for engine in &engines {
+        let pinned = match engine.unpinned.as_slice() {
+            [] => "yes".to_owned(),
+            missing => format!("no: {}", missing.join(", ")),
+        };
+        let sha256 =
+            engine.sha256.as_ref().map_or_else(String::new, |sha256| sha256.chars().take(12).collect());
+        rows.push(vec![
+            engine.name.clone(),
+            engine.state.word().to_owned(),
+            pinned,
+            sha256,
+            engine.source.clone(),
+        ]);
+    }
+    printer.text(&table(&rows))?;
+    for engine in engines.iter().filter(|engine| !engine.reasons.is_empty()) {
+        printer.line(&format!("{} is stale: {}", engine.name, engine.reasons.join("; ")))?;
+    }
     Ok(ExitCode::Pass)
 }
 

@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and what is answered.
 //!
 //! - `arguments`: the verbs and their flags.
-//! - `run`, `baseline`, `bisect`, `compare`, `history`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `merge`, `build`, `chat`, `serve`, `logits`, `score`, `explain`, `trim`, `kernels`: one file a verb.
+//! - `run`, `baseline`, `bisect`, `compare`, `history`, `hold`, `plan`, `doctor`, `import`, `fit`, `judge`, `list`, `merge`, `build`, `fetch`, `chat`, `serve`, `logits`, `score`, `explain`, `trim`, `kernels`: one file a verb.
 //! - `print`: the only place that writes to the screen; `progress`: what a run shows while it works.
 //! - `error`: what goes wrong, and the exit code that says so.
 
@@ -14,6 +14,7 @@ mod compare;
 mod doctor;
 mod error;
 mod explain;
+mod fetch;
 mod fit;
 mod history;
 mod hold;
@@ -94,6 +95,7 @@ fn dispatch(verb: Verb, engines: &dyn EngineProvider, printer: &Printer) -> Resu
         Verb::History(verb) => history::history(&verb, printer),
         Verb::List(arguments) => list::list(&arguments, printer),
         Verb::Build(arguments) => build::build(&arguments, printer),
+        Verb::Fetch(arguments) => fetch::fetch(&arguments, printer),
         Verb::Chat(arguments) => chat::chat(&arguments, printer),
         Verb::Serve(arguments) => serve::serve(&arguments, printer),
         Verb::Logits(arguments) => logits::logits(&arguments, printer),

@@ -15,6 +15,7 @@ use runtime::vocabulary;
 use sha2::{Digest, Sha256};
 
 use super::{Engine, EngineError, EngineErrorKind, EngineProvider, EngineShape, Forecast, Progress};
+use crate::lock::{EngineLock, LockedEngine, Places, ensure_locked};
 use crate::scenario::{self, BuildOptions, Cell, ModelForm, ModelSource, Vocab};
 
 /// Where engines are kept when nothing else is said; ignored by git.
@@ -23,29 +24,30 @@ pub const CACHE: &str = "engines";
 /// Engines in a folder.
 #[derive(Debug, Clone)]
 pub struct BuiltinEngines {
-    cache: PathBuf,
+    places: Places,
 }
 
 impl BuiltinEngines {
     /// Engines under `cache`.
     pub fn new(cache: impl Into<PathBuf>) -> BuiltinEngines {
-        BuiltinEngines { cache: cache.into() }
+        BuiltinEngines { places: Places::with_engines(&cache.into()) }
     }
 
     /// The engine directory of a source under build options, whether or not it is there.
     pub fn directory(&self, source: &ModelSource, build: &BuildOptions) -> PathBuf {
         match source {
             ModelSource::Engine(path) => PathBuf::from(path),
+            ModelSource::Locked(name) => self.places.engine(name),
             ModelSource::Synthetic { architecture, seed } => {
                 let name = format!("{}-synthetic-{seed}", architecture.to_lowercase());
                 let identity = format!("{}\ngenerator {GENERATOR_VERSION}", source.describe());
-                self.cache.join(format!("{name}-{}", fingerprint(&identity, build)))
+                self.places.engines.join(format!("{name}-{}", fingerprint(&identity, build)))
             }
             ModelSource::Checkpoint(path) => {
                 let place = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
                 let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let identity = format!("{}\n{}", place.display(), source.contents());
-                self.cache.join(format!("{name}-{}", fingerprint(&identity, build)))
+                self.places.engines.join(format!("{name}-{}", fingerprint(&identity, build)))
             }
         }
     }
@@ -70,7 +72,14 @@ impl BuiltinEngines {
             }),
             Err(error) if matches!(source, ModelSource::Engine(_)) => Err(error.into()),
             Err(_) => {
-                let mut source = open_source(source)?;
+                let locked;
+                let (mut source, build) = match source {
+                    ModelSource::Locked(name) => {
+                        locked = self.locked(name)?;
+                        (open_source(&locked.source.model_source(&self.places.checkpoints))?, &locked.build)
+                    }
+                    source => (open_source(source)?, build),
+                };
                 if build.vocab != Vocab::Full {
                     let kept = match always {
                         Some(kept) => kept,
@@ -90,6 +99,12 @@ impl BuiltinEngines {
     }
 }
 
+impl BuiltinEngines {
+    fn locked(&self, name: &str) -> Result<LockedEngine, EngineError> {
+        Ok(EngineLock::load(&self.places.lock)?.engine(name)?.clone())
+    }
+}
+
 impl EngineProvider for BuiltinEngines {
     fn ensure(
         &self,
@@ -97,6 +112,10 @@ impl EngineProvider for BuiltinEngines {
         build: &BuildOptions,
         progress: &dyn Progress,
     ) -> Result<Engine, EngineError> {
+        if let ModelSource::Locked(name) = source {
+            let folder = ensure_locked(&self.locked(name)?, &self.places, progress)?;
+            return opened(&EngineDir::open(&folder)?);
+        }
         let directory = self.directory(source, build);
         if let ModelSource::Engine(_) = source {
             return opened(&EngineDir::open(&directory)?);
@@ -146,7 +165,7 @@ pub fn open_source(source: &ModelSource) -> Result<Box<dyn CheckpointSource>, En
                 .map_err(|error| EngineError::from_cause(&error))?;
             Ok(Box::new(checkpoint))
         }
-        ModelSource::Engine(path) => Err(EngineError {
+        ModelSource::Engine(path) | ModelSource::Locked(path) => Err(EngineError {
             what: format!("{path} is an engine, not a checkpoint"),
             hint: Some("an engine is built already; leave its build options out".to_owned()),
             kind: EngineErrorKind::Environment,

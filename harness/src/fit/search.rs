@@ -14,7 +14,7 @@ use super::planner::{Configuration, Planner, Weights};
 use super::rank::{Candidate, Found, Least, found};
 use super::speed::Speed;
 use crate::engines::EngineError;
-use crate::scenario::{BuildOptions, ModelSource, Settings, SettingsDraft, Vocab};
+use crate::scenario::{BuildOptions, Settings, SettingsDraft, Vocab};
 
 /// Tokens of output that the cache has room for beside the longest prompt, where nothing else is asked for.
 pub const OUTPUT_ROOM: Tokens = Tokens(64);
@@ -45,7 +45,7 @@ impl<'a, 'b> Search<'a, 'b> {
         records: &'a dyn QualityRecords,
         budget: Bytes,
     ) -> Result<Found, EngineError> {
-        let built = matches!(planner.source(), ModelSource::Engine(_));
+        let built = planner.source().is_engine();
         let rows = planner.shape(&BuildOptions::default())?.config.vocab_size;
         let (fitting, least, refused) = (Vec::new(), None, None);
         let mut search = Search { planner, axes, records, budget, rows, built, fitting, least, refused };

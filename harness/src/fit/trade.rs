@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::planner::{Configuration, Planner};
 use crate::engines::EngineError;
-use crate::scenario::{BuildOptions, ModelSource, SettingsDraft};
+use crate::scenario::{BuildOptions, SettingsDraft};
 
 /// One knob that does not stand at its default.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,7 +39,7 @@ const ORDER: [&str; 9] = [
 /// # Errors
 /// When the model cannot be had.
 pub fn trades(planner: &mut Planner<'_>, configuration: &Configuration) -> Result<Vec<Trade>, EngineError> {
-    let built = matches!(planner.source(), ModelSource::Engine(_));
+    let built = planner.source().is_engine();
     let mut wanted = configuration.build.to_map();
     wanted.extend(configuration.settings.to_map());
     let (mut build, mut settings) = (BuildOptions::default(), SettingsDraft::default());

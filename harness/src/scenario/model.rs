@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::located::Located;
 use super::place::{Place, contents_of};
+use crate::lock::{ENGINES_LOCK, EngineLock, LockedEngine, LockedSource};
 
-/// A model: one of `synthetic`, `checkpoint` and `engine` for the built-in runtime, and the same model in the forms that other
+/// A model: one of `synthetic`, `checkpoint`, `engine` and `locked` for the built-in runtime, and the same model in the forms that other
 /// runtimes read.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -20,6 +21,8 @@ pub(super) struct ModelFile {
     pub(super) checkpoint: Option<String>,
     /// A folder that `sweep build` made.
     pub(super) engine: Option<String>,
+    /// The name of an engine in `engines.lock`; it is built first, and is what the lock says or is refused.
+    pub(super) locked: Option<String>,
     /// A file of llama.cpp; `${NAME}` stands for an environment variable.
     pub(super) gguf: Option<Place>,
     /// A folder that `llm_build` of TensorRT Edge-LLM made; `${NAME}` stands for an environment variable.
@@ -52,12 +55,14 @@ pub enum ModelSource {
     Checkpoint(String),
     /// A folder that `sweep build` made.
     Engine(String),
+    /// An engine of `engines.lock`, by its name.
+    Locked(String),
 }
 
 impl ModelSource {
-    /// True for an engine, whose build options were decided when it was built.
+    /// True for an engine, whose build options were decided when it was built or locked.
     pub fn is_engine(&self) -> bool {
-        matches!(self, ModelSource::Engine(_))
+        matches!(self, ModelSource::Engine(_) | ModelSource::Locked(_))
     }
 
     /// In words, for tables and records.
@@ -66,6 +71,7 @@ impl ModelSource {
             ModelSource::Synthetic { architecture, seed } => format!("synthetic {architecture}, seed {seed}"),
             ModelSource::Checkpoint(path) => format!("checkpoint {path}"),
             ModelSource::Engine(path) => format!("engine {path}"),
+            ModelSource::Locked(name) => format!("locked {name}"),
         }
     }
 
@@ -79,14 +85,18 @@ impl ModelSource {
             });
         }
         let path = |kind: &str| words.strip_prefix(kind).map(str::to_owned);
-        path("checkpoint ").map(ModelSource::Checkpoint).or_else(|| path("engine ").map(ModelSource::Engine))
+        path("checkpoint ")
+            .map(ModelSource::Checkpoint)
+            .or_else(|| path("engine ").map(ModelSource::Engine))
+            .or_else(|| path("locked ").map(ModelSource::Locked))
     }
 
-    /// The names, lengths and moments of change of the source's files: they stand for what is in them. Empty where there is
-    /// no folder to look at.
+    /// The names, lengths and moments of change of the source's files: they stand for what is in them; of a locked engine, what the
+    /// lock says of it. Empty where there is nothing to look at.
     pub fn contents(&self) -> String {
         match self {
             ModelSource::Checkpoint(path) | ModelSource::Engine(path) => contents_of(Path::new(path)),
+            ModelSource::Locked(name) => locked(name).map(|engine| engine.identity()).unwrap_or_default(),
             ModelSource::Synthetic { .. } => String::new(),
         }
     }
@@ -96,11 +106,19 @@ impl ModelSource {
         match self {
             ModelSource::Synthetic { .. } => true,
             ModelSource::Checkpoint(_) => false,
+            ModelSource::Locked(name) => {
+                locked(name).is_some_and(|engine| matches!(engine.source, LockedSource::Synthetic { .. }))
+            }
             ModelSource::Engine(path) => {
                 EngineDir::open(Path::new(path)).is_ok_and(|engine| engine.manifest().is_synthetic())
             }
         }
     }
+}
+
+/// The engine `name` of the lock in the current folder, where there is one.
+fn locked(name: &str) -> Option<LockedEngine> {
+    EngineLock::load(Path::new(ENGINES_LOCK)).ok()?.engine(name).ok().cloned()
 }
 
 /// A model in the form that one kind of runtime reads.
@@ -123,6 +141,7 @@ impl ModelForm {
             ModelForm::Builtin(ModelSource::Synthetic { .. }) => "synthetic",
             ModelForm::Builtin(ModelSource::Checkpoint(_)) => "checkpoint",
             ModelForm::Builtin(ModelSource::Engine(_)) => "engine",
+            ModelForm::Builtin(ModelSource::Locked(_)) => "locked",
             ModelForm::Gguf(_) => "gguf",
             ModelForm::TensorrtEngine(_) => "tensorrtEngine",
             ModelForm::Served(_) => "served",
@@ -166,7 +185,8 @@ impl ModelFile {
         });
         let checkpoint = self.checkpoint.clone().map(ModelSource::Checkpoint);
         let engine = self.engine.clone().map(ModelSource::Engine);
-        let builtin = [synthetic, checkpoint, engine].into_iter().flatten().map(ModelForm::Builtin);
+        let locked = self.locked.clone().map(ModelSource::Locked);
+        let builtin = [synthetic, checkpoint, engine, locked].into_iter().flatten().map(ModelForm::Builtin);
         builtin
             .chain(self.gguf.clone().map(ModelForm::Gguf))
             .chain(self.tensorrt_engine.clone().map(ModelForm::TensorrtEngine))

@@ -80,7 +80,7 @@ impl TargetKind {
     /// The forms of a model that it reads, by their words in scenario files; the first is what to add where there is none.
     pub const fn reads(&self) -> &'static [&'static str] {
         match self {
-            TargetKind::Builtin => &["synthetic", "checkpoint", "engine"],
+            TargetKind::Builtin => &["synthetic", "checkpoint", "engine", "locked"],
             TargetKind::LlamaServer(_) => &["gguf"],
             TargetKind::Openai(_) => &["served"],
             TargetKind::TensorrtEdgeLlm(_) => &["tensorrtEngine"],

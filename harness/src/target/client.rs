@@ -1,5 +1,6 @@
 //! The interface of a target: health, memory, completions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::MemoryReport;
@@ -124,6 +125,7 @@ impl Client {
     pub fn new(base: &str, interface: Interface) -> Result<Client, ClientError> {
         let http = reqwest::Client::builder()
             .no_proxy()
+            .tls_backend_preconfigured(no_certificates())
             .connect_timeout(Duration::from_secs(2))
             .build()
             .map_err(|source| ClientError::Transport { what: "prepare a connection", source })?;
@@ -195,6 +197,16 @@ impl Client {
         }
         Ok(TokenStream { answer, counter })
     }
+}
+
+/// Targets are asked without encryption. So that the library does not read the system's certificates for it, which a board may not even
+/// have, it is given none.
+fn no_certificates() -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13]);
+    let builder = versions.expect("ring has what TLS 1.3 needs");
+    builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
 }
 
 /// The target's own words for a refusal.

@@ -22,7 +22,7 @@ use super::format::{
 use super::layout::{BuildOptions, groups_of, layout};
 use super::pack::{Block, blocks, pack};
 use crate::checkpoint::{CheckpointSource, SourceIdentity};
-use crate::generate::text_files;
+use crate::generate::{TEXT_SOURCES, text_files};
 use crate::model::modules::Group;
 use crate::vocabulary::{VOCAB_MAP, to_file};
 
@@ -232,7 +232,12 @@ fn write_segment(
     }
 }
 
-fn hash_range(file: &File, path: &Path, mut offset: u64, mut left: u64) -> Result<String, EngineError> {
+pub(super) fn hash_range(
+    file: &File,
+    path: &Path,
+    mut offset: u64,
+    mut left: u64,
+) -> Result<String, EngineError> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     while left > 0 {
@@ -245,7 +250,11 @@ fn hash_range(file: &File, path: &Path, mut offset: u64, mut left: u64) -> Resul
     Ok(hexadecimal(&hasher.finalize()))
 }
 
-fn hash_file(path: &Path) -> Result<String, EngineError> {
+/// SHA-256 of the file at `path`, hexadecimal.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn hash_file(path: &Path) -> Result<String, EngineError> {
     let mut file = File::open(path).map_err(EngineError::io("open", path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
@@ -257,7 +266,7 @@ fn hash_file(path: &Path) -> Result<String, EngineError> {
     }
 }
 
-fn hash_text<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn hash_text<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let mut hasher = Sha256::new();
     for text in texts {
         hasher.update(text.as_bytes());
@@ -268,6 +277,17 @@ fn hash_text<'a>(texts: impl Iterator<Item = &'a str>) -> String {
 
 pub(crate) fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Every file that an engine of `source` is made from, those of its text included; none where everything follows from a seed.
+pub fn source_files(source: &dyn CheckpointSource) -> Vec<PathBuf> {
+    match source.identity() {
+        SourceIdentity::Synthetic { .. } => Vec::new(),
+        SourceIdentity::Directory { path, mut files } => {
+            files.extend(TEXT_SOURCES.map(|name| path.join(name)).into_iter().filter(|file| file.exists()));
+            files
+        }
+    }
 }
 
 fn source_record(source: &dyn CheckpointSource) -> Result<SourceRecord, EngineError> {

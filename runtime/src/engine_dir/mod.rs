@@ -13,7 +13,7 @@ mod open;
 mod pack;
 
 pub(crate) use build::hexadecimal;
-pub use build::{BuildFlow, BuildProgress, build};
+pub use build::{BuildFlow, BuildProgress, build, hash_file, source_files};
 pub use error::EngineError;
 pub use format::{
     FORMAT_VERSION, MANIFEST, Manifest, PART_ALIGNMENT, PartKind, PartRecord, SegmentRecord, SourceRecord,

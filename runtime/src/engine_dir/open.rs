@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ledger::{Bytes, Role};
 
 use super::EngineError;
+use super::build::{hash_range, hash_text};
 use super::format::{FORMAT_VERSION, MANIFEST, Manifest, WEIGHTS};
 use crate::generate::TOKENIZER;
 use crate::memory::PAGE;
@@ -82,6 +83,27 @@ impl EngineDir {
     pub fn open_weights(&self) -> Result<File, EngineError> {
         let path = self.weights_path();
         File::open(&path).map_err(EngineError::io("open", &path))
+    }
+
+    /// The first segment whose bytes are not those that the manifest names, or `manifest.json` where the hashes there do not come to
+    /// the engine's own; `None` for an engine that is whole. Reads all of the weights, and tells `read` how many bytes those of
+    /// each segment were.
+    ///
+    /// # Errors
+    /// When the weights cannot be read.
+    pub fn damage(&self, read: &mut dyn FnMut(Bytes)) -> Result<Option<&str>, EngineError> {
+        let hashes = self.manifest.segments.iter().map(|segment| segment.sha256.as_str());
+        if hash_text(hashes) != self.manifest.sha256 {
+            return Ok(Some(MANIFEST));
+        }
+        let (file, path) = (self.open_weights()?, self.weights_path());
+        for segment in &self.manifest.segments {
+            if hash_range(&file, &path, segment.offset, segment.bytes.0)? != segment.sha256 {
+                return Ok(Some(&segment.name));
+            }
+            read(segment.bytes);
+        }
+        Ok(None)
     }
 
     /// The compiled tokenizer's file and its length, where the engine has one.

@@ -6,5 +6,6 @@ mod text_files;
 pub mod tokenizer;
 
 pub use text_files::{
-    CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, TextFilesError, compiled_tokenizer, read_optional, text_files,
+    CHAT_TEMPLATE, TEXT_SOURCES, TOKENIZER, TOKENIZER_CONFIG, TextFilesError, compiled_tokenizer,
+    read_optional, text_files,
 };

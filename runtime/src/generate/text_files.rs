@@ -11,6 +11,10 @@ pub const CHAT_TEMPLATE: &str = "chat_template.jinja";
 /// The tokenizer configuration's name, in checkpoints and in engine directories: older checkpoints hold their chat
 /// template there, and all of them the texts of special tokens.
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+/// The tokenizer's name in checkpoints.
+const TOKENIZER_JSON: &str = "tokenizer.json";
+/// Every file of a checkpoint that [`text_files`] reads, where it is there.
+pub const TEXT_SOURCES: [&str; 3] = [TOKENIZER_JSON, CHAT_TEMPLATE, TOKENIZER_CONFIG];
 
 /// Why a checkpoint's text files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +73,7 @@ pub fn compiled_tokenizer(checkpoint: &Path) -> Result<Option<Tokenizer>, TextFi
 }
 
 fn compiled_table(checkpoint: &Path) -> Result<Option<Vec<u8>>, TextFilesError> {
-    let Some(text) = read_optional(&checkpoint.join("tokenizer.json"))? else { return Ok(None) };
+    let Some(text) = read_optional(&checkpoint.join(TOKENIZER_JSON))? else { return Ok(None) };
     let config = read_optional(&checkpoint.join(TOKENIZER_CONFIG))?;
     tokenizer::compile(&text, config.as_deref())
         .map(Some)

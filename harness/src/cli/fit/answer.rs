@@ -186,7 +186,7 @@ pub(super) fn least(planner: &mut Planner<'_>, least: &Least, budget: Bytes) -> 
 /// The build options that were chosen: none where the engine was built before.
 fn build_of(planner: &Planner<'_>, configuration: &Configuration) -> BTreeMap<String, String> {
     match planner.source() {
-        ModelSource::Engine(_) => BTreeMap::new(),
+        ModelSource::Engine(_) | ModelSource::Locked(_) => BTreeMap::new(),
         ModelSource::Synthetic { .. } | ModelSource::Checkpoint(_) => configuration.build.to_map(),
     }
 }

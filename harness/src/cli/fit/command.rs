@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use runtime::plan::DeviceChoice;
 
+use crate::engines::CACHE;
 use crate::fit::Configuration;
 use crate::scenario::{BuildOptions, ModelSource, SettingsDraft};
 
@@ -18,6 +19,7 @@ pub(super) fn serve(source: &ModelSource, configuration: &Configuration) -> Stri
             }
         }
         ModelSource::Checkpoint(path) => words.push(format!("--checkpoint {}", quoted(path))),
+        ModelSource::Locked(name) => words.push(format!("--engine {}", quoted(&format!("{CACHE}/{name}")))),
         ModelSource::Engine(path) => words.push(format!("--engine {}", quoted(path))),
     }
     let mut usual: BTreeMap<String, String> = BuildOptions::default().to_map();

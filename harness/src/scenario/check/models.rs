@@ -20,15 +20,17 @@ pub(super) fn models_of(file: &ScenarioFile, mistakes: &mut Mistakes) -> Vec<(St
             ModelForm::Builtin(
                 ModelSource::Synthetic { architecture: text, .. }
                 | ModelSource::Checkpoint(text)
-                | ModelSource::Engine(text),
+                | ModelSource::Engine(text)
+                | ModelSource::Locked(text),
             )
             | ModelForm::Served(text) => !text.trim().is_empty(),
             ModelForm::Gguf(place) | ModelForm::TensorrtEngine(place) => !place.text().trim().is_empty(),
         };
         if forms.is_empty() || !forms.iter().all(is_named) {
             mistakes.push(
-                Diagnostic::new(format!("the model `{}` has no source", name.value), name.span.clone())
-                    .hint("add `synthetic`, `checkpoint` or `engine`, or the form that its target reads"),
+                Diagnostic::new(format!("the model `{}` has no source", name.value), name.span.clone()).hint(
+                    "add `synthetic`, `checkpoint`, `engine` or `locked`, or the form that its target reads",
+                ),
             );
         }
         let own = TargetKind::Builtin.reads();
