@@ -11,7 +11,9 @@ use super::cell::{CellVerdict, judge_cell};
 use super::levers::{LeverResult, LeverWord, judge_levers};
 use super::relative::{self, Comparison};
 use super::{ExitCode, Word};
-use crate::record::{CellId, ExcludedCell, LeverRecord, RECORDED_MACHINE, Reading, RecordedTrial, Run, Shard};
+use crate::record::{
+    CellId, ExcludedCell, LeverRecord, RECORDED_MACHINE, Reading, RecordedTrial, Run, Shard,
+};
 
 /// Version of the verdict's JSON form. It grows when a field changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 2;
