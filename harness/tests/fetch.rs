@@ -13,7 +13,7 @@ use std::time::Duration;
 use fake_hub::{COMMIT, Content, How, Hub, REPOSITORY};
 use harness::engines::Progress;
 use harness::fetch::{Endpoint, FetchError, Fetched, Patience, Pinning, Request, Token, fetch};
-use harness::lock::{ENGINES_LOCK, EngineLock, LockedEngine, Places};
+use harness::lock::{ENGINES_LOCK, EngineLock, LockedEngine, Places, State, status};
 use ledger::Bytes;
 
 const CONFIG: &[u8] = b"{}";
@@ -143,6 +143,8 @@ fn what_is_needed_arrives_and_is_pinned() {
     assert!(engine.has_pinned_source());
     assert_eq!(engine.unpinned(), ["engine_format", "sha256"]);
 
+    assert_eq!(status(&engine, &work.places).state, State::Missing, "nobody has built it yet");
+
     // From now on the lock alone says what is wanted, and what is there is not fetched again.
     let before = hub.asked().len();
     let again = work.fetch(&hub.address, Pinning::AsLocked, &StopAfter::never()).expect("all is there");
@@ -150,7 +152,8 @@ fn what_is_needed_arrives_and_is_pinned() {
     assert_eq!(hub.asked().len(), before);
 
     // What is damaged is replaced, and only that.
-    std::fs::write(work.checkpoint().join("config.json"), "[]").expect("ours");
+    std::fs::write(work.checkpoint().join("config.json"), "[ ]").expect("ours");
+    assert_eq!(status(&engine, &work.places).state, State::NotFetched);
     let repaired = work.fetch(&hub.address, Pinning::AsLocked, &StopAfter::never()).expect("it is repaired");
     assert_eq!(repaired.fetched.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["config.json"]);
     assert_eq!(std::fs::read(work.checkpoint().join("config.json")).expect("there"), CONFIG);

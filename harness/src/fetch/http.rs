@@ -117,18 +117,13 @@ pub(super) fn broken(url: &Url, error: reqwest::Error) -> Trouble {
 }
 
 /// Whether an error comes down to a certificate that is not accepted.
-fn is_distrust(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        // A transport error holds the one of TLS without calling it its cause.
-        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let is_refused = |error: &rustls::Error| matches!(error, rustls::Error::InvalidCertificate(_));
-        if held.and_then(|held| held.downcast_ref()).is_some_and(is_refused) {
-            return true;
-        }
-        cause = error.source();
+fn is_distrust(error: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref() {
+        return matches!(error, rustls::Error::InvalidCertificate(_));
     }
-    false
+    // An error of the system holds another one without calling it its cause.
+    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    held.is_some_and(|held| is_distrust(held)) || error.source().is_some_and(is_distrust)
 }
 
 /// An error with its causes: what failed stands in the last one.
@@ -187,6 +182,15 @@ mod tests {
         }
         let error = made("http://mirror.example").expect_err("everyone could read it");
         assert!(matches!(error, FetchError::TokenUnprotected { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_accepted_is_no_passing_trouble() {
+        let refused = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let wrapped = std::io::Error::other(std::io::Error::other(refused));
+        assert!(is_distrust(&wrapped));
+        assert!(!is_distrust(&std::io::Error::other(rustls::Error::HandshakeNotComplete)));
+        assert!(!is_distrust(&std::io::Error::other("reset")));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub enum State {
     Stale,
     /// It is not there; its source is.
     Missing,
-    /// Neither is there.
+    /// Neither is there, or not all of its source.
     NotFetched,
 }
 
@@ -57,20 +57,22 @@ pub struct EngineStatus {
 
 /// Holds `engine` against what is there. Files are looked at by their lengths; `sweep build NAME --locked` reads them.
 pub fn status(engine: &LockedEngine, places: &Places) -> EngineStatus {
-    let has_source = engine.source.folder(&places.checkpoints).is_none_or(|folder| folder.is_dir());
+    let is_there = engine.source.folder(&places.checkpoints).is_none_or(|folder| folder.is_dir());
+    // What could not be looked at is not known to differ.
+    let of_source = drift_of_source(engine, &places.checkpoints, Depth::Lengths).unwrap_or_default();
+    let lacks = |drift: &Drift| matches!(drift, Drift::FileMissing { .. } | Drift::FileLength { .. });
+    let is_whole = is_there && !of_source.iter().any(lacks);
     let (state, reasons) = match EngineDir::open(&places.engine(&engine.name)) {
         Ok(there) => {
             let mut drifts = drift_of_engine(engine, there.manifest());
-            if has_source {
-                // What could not be looked at is not known to differ.
-                drifts
-                    .extend(drift_of_source(engine, &places.checkpoints, Depth::Lengths).unwrap_or_default());
-            }
-            drifts.dedup();
+            // A source that is gone is not needed any more.
+            let fresh = of_source.into_iter().filter(|drift| is_there && !drifts.contains(drift));
+            let fresh: Vec<Drift> = fresh.collect();
+            drifts.extend(fresh);
             (if drifts.is_empty() { State::Built } else { State::Stale }, drifts)
         }
-        Err(EngineError::NotAnEngine { .. }) => match (has_source, &engine.source) {
-            (false, LockedSource::Hub(_)) => (State::NotFetched, Vec::new()),
+        Err(EngineError::NotAnEngine { .. }) => match &engine.source {
+            LockedSource::Hub(_) if !is_whole => (State::NotFetched, Vec::new()),
             _ => (State::Missing, Vec::new()),
         },
         Err(error) => (State::Stale, vec![Drift::Unusable { why: error.to_string() }]),
