@@ -194,6 +194,10 @@ fn the_lock_of_this_repository_has_the_engines_of_the_default_run() {
                 let source = LockedSource::Synthetic { architecture: architecture.clone(), seed: *seed };
                 lock.engines().iter().any(|engine| engine.source == source && engine.unpinned().is_empty())
             }
+            ModelForm::Builtin(ModelSource::Checkpoint(folder)) => {
+                let source = LockedSource::Path(folder.clone());
+                lock.engines().iter().any(|engine| engine.source == source && engine.unpinned().is_empty())
+            }
             _ => false,
         };
         assert!(forms.iter().any(is_locked), "{name}");

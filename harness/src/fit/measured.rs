@@ -102,6 +102,7 @@ fn telling(settings: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     let counts = |name: &str, value: &str| match name {
         // Older records do not say it.
         "device" => value != "cpu",
+        "precision" => value != "fast",
         "maxInputLen" | "maxKVCacheCapacity" => false,
         "maxVerifyTreeSize" | "draftVocab" => drafts,
         _ => true,
