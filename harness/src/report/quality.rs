@@ -26,6 +26,11 @@ pub(super) const FIGURES: [Figure; 4] = [
     share("token_match", "Token match", |quality| quality.token_match),
 ];
 
+/// The one for which the tables of a page have room; the others stand at each cell.
+pub(super) fn of_tables() -> impl Iterator<Item = &'static Figure> {
+    FIGURES.iter().filter(|figure| figure.key == "mean_kl_nats")
+}
+
 /// Those that only stand where there is room.
 pub(super) const FURTHER: [Figure; 2] = [
     figure(
@@ -102,11 +107,11 @@ impl Figure {
     pub(super) fn shown_change(&self, lever: &LeverResult, cells: &[CellVerdict]) -> [Shown; 2] {
         [lever.base_cell.as_ref(), Some(&lever.cell)].map(|id| {
             let cell = cells.iter().find(|cell| Some(&cell.cell) == id);
-            let nowhere = || Shown {
-                text: NOT_MEASURED.to_owned(),
-                why: Some("the cell is not in this run".to_owned()),
-            };
-            cell.map_or_else(nowhere, |cell| self.shown(cell))
+            match cell.map(|cell| self.value(cell)) {
+                Some(Ok(value)) => Shown::plain(grouped(value * self.scale, self.decimals)),
+                Some(Err(why)) => Shown { text: "n/a".to_owned(), why: Some(why) },
+                None => Shown { text: "n/a".to_owned(), why: Some("the cell is not in this run".to_owned()) },
+            }
         })
     }
 }

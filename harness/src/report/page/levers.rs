@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::overview::Badge;
 use crate::number::{Shown, cell as shown, grouped, signed_mib};
 use crate::record::{LeverMetric, Reading};
-use crate::report::quality::{FIGURES, is_scored};
+use crate::report::quality::{is_scored, of_tables};
 use crate::report::svg::lever::{Holds, Reach, lever};
 use crate::verdict::levers::{Change, Price};
 use crate::verdict::{LeverResult, LeverWord, RunVerdict};
@@ -78,8 +78,7 @@ fn row(result: &LeverResult, verdict: &RunVerdict, reach: Reach) -> LeverRow {
         ),
         prefill: speeds(&result.prefill_tokens_per_second, 1),
         decode: speeds(&result.decode_tokens_per_second, 2),
-        quality: FIGURES
-            .iter()
+        quality: of_tables()
             .filter(|_| is_scored(verdict))
             .map(|figure| figure.shown_change(result, &verdict.cells))
             .collect(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::number::{Shown, at_most, cell as shown, grouped, mib, peak_mib, signed_mib};
 use crate::record::{RecordedTrial, Run};
-use crate::report::quality::{FIGURES, is_scored};
+use crate::report::quality::{is_scored, of_tables};
 use crate::report::svg::gauge::gauge;
 use crate::report::svg::icon::icon;
 use crate::verdict::budget::Subject;
@@ -189,7 +189,7 @@ pub(super) fn cell_row(
         prefill: shown(&cell.prefill_tokens_per_second, |speed| grouped(*speed, 1)),
         decode: shown(&cell.decode_tokens_per_second, |speed| grouped(*speed, 2)),
         accepted: shown_too.drafts.then(|| shown(&cell.acceptance_length, |length| grouped(*length, 2))),
-        quality: FIGURES.iter().filter(|_| shown_too.quality).map(|figure| figure.shown(cell)).collect(),
+        quality: of_tables().filter(|_| shown_too.quality).map(|figure| figure.shown(cell)).collect(),
         reason: cell.reason.clone().filter(|_| needs_a_look(cell.word)),
     }
 }

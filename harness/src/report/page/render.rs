@@ -15,7 +15,7 @@ use super::overview::{Badge, BudgetRow, CellRow, Columns, axis_names, budget_row
 use super::worst::Worst;
 use super::{machine, policy};
 use crate::record::{Boards, ExcludedCell, Run, ScenarioRecord};
-use crate::report::quality::FIGURES;
+use crate::report::quality::of_tables;
 use crate::report::svg::icon::icon;
 use crate::report::svg::palette;
 use crate::report::text;
@@ -95,11 +95,7 @@ pub fn render(run: &Run, verdict: &RunVerdict) -> Result<String, minijinja::Erro
         alone: !run.record.bases.is_empty(),
         drafted: columns.drafts,
         on_device: columns.device,
-        figures: FIGURES
-            .iter()
-            .filter(|_| columns.quality)
-            .map(|figure| (figure.title, figure.unit))
-            .collect(),
+        figures: of_tables().filter(|_| columns.quality).map(|figure| (figure.title, figure.unit)).collect(),
         levers: lever_groups(verdict),
         lever_reasons: record
             .levers
