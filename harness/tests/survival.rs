@@ -294,8 +294,8 @@ fn random_kills_at_length() {
 #[test]
 fn a_disk_that_fills_up_ends_the_run_and_what_was_finished_counts() {
     let place = tempfile::tempdir().expect("a folder");
-    // No file may have more than 48 KiB: the second trial's series gets there.
-    let full = "trap '' XFSZ; ulimit -f 96; exec \"$@\"";
+    // No file may have more than 96 KiB: the second trial's series gets there.
+    let full = "trap '' XFSZ; ulimit -f 192; exec \"$@\"";
     let mut harness = command(FakeRun::Series, place.path(), Some(full)).spawn().expect("a shell");
     assert_eq!(wait_for(&mut harness).code(), Some(70), "the harness says that it failed");
     wait_until_nothing_is_left(place.path());

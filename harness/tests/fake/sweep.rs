@@ -136,7 +136,7 @@ impl Run {
                 scenario(&["good"], |text| text.replace("{engine: nowhere}", "{checkpoint: slow}"))
             }
             Run::Series => scenario(&["good.a", "hang_stream.b"], |text| {
-                text.replace("outputTokens: 6, timeout: 10 s", "outputTokens: 6, timeout: 1500 ms")
+                text.replace("outputTokens: 6, timeout: 10 s", "outputTokens: 6, timeout: 6 s")
                     .replace("trials: 1", "trials: 1\nsample: {every: 1 ms}")
             }),
             Run::Short => scenario(&["good.a", "daemon.b", "good.c"], |text| text.replace("50 ms", "20 ms")),
