@@ -91,9 +91,14 @@ impl Figure {
 
     /// For people, without the unit.
     pub(super) fn shown(&self, cell: &CellVerdict) -> Shown {
-        match self.value(cell) {
+        self.said(self.value(cell), NOT_MEASURED)
+    }
+
+    /// A value without its unit, or `instead` and why.
+    fn said(&self, value: Result<f64, String>, instead: &str) -> Shown {
+        match value {
             Ok(value) => Shown::plain(grouped(value * self.scale, self.decimals)),
-            Err(why) => Shown { text: NOT_MEASURED.to_owned(), why: Some(why) },
+            Err(why) => Shown { text: instead.to_owned(), why: Some(why) },
         }
     }
 
@@ -107,11 +112,8 @@ impl Figure {
     pub(super) fn shown_change(&self, lever: &LeverResult, cells: &[CellVerdict]) -> [Shown; 2] {
         [lever.base_cell.as_ref(), Some(&lever.cell)].map(|id| {
             let cell = cells.iter().find(|cell| Some(&cell.cell) == id);
-            match cell.map(|cell| self.value(cell)) {
-                Some(Ok(value)) => Shown::plain(grouped(value * self.scale, self.decimals)),
-                Some(Err(why)) => Shown { text: "n/a".to_owned(), why: Some(why) },
-                None => Shown { text: "n/a".to_owned(), why: Some("the cell is not in this run".to_owned()) },
-            }
+            let value = cell.map_or(Err("the cell is not in this run".to_owned()), |cell| self.value(cell));
+            self.said(value, "n/a")
         })
     }
 }

@@ -34,11 +34,12 @@ pub(in crate::report) const PLAIN_STYLE: &str = concat!(
 const UPLOT: &str = include_str!("../../../../reports/template/uplot-1.6.32/uPlot.iife.min.js");
 const UPLOT_LICENCE: &str = include_str!("../../../../reports/template/uplot-1.6.32/LICENSE");
 const SCRIPT: &str = include_str!("../../../../reports/template/page.js");
-const TEMPLATES: [(&str, &str); 5] = [
+const TEMPLATES: [(&str, &str); 6] = [
     ("report.html", include_str!("../../../../reports/template/report.html")),
     ("boards.html", include_str!("../../../../reports/template/boards.html")),
     ("cell.html", include_str!("../../../../reports/template/cell.html")),
     ("history.html", include_str!("../../../../reports/template/history.html")),
+    ("verdict.html", include_str!("../../../../reports/template/verdict.html")),
     ("macros.html", include_str!("../../../../reports/template/macros.html")),
 ];
 
