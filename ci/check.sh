@@ -12,6 +12,9 @@ cargo fmt --all --check
 step "scripts and workflows (as far as their linters are here)"
 bash ci/lint.sh
 
+step "lock of the fuzz targets"
+cargo update --quiet --workspace --locked --manifest-path fuzz/Cargo.toml
+
 step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 

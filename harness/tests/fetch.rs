@@ -80,6 +80,12 @@ impl Workplace {
         names
     }
 
+    /// What is in the folder of checkpoints: checkpoints and locks.
+    fn left(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.places.checkpoints).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+
     fn fetch(
         &self,
         endpoint: &str,
@@ -320,7 +326,20 @@ fn a_disk_that_is_too_small_is_found_out_before_anything_is_fetched() {
     let FetchError::DiskFull { needed, .. } = error else { panic!("{error:?}") };
     assert_eq!(needed, Bytes((1 << 60) + 2) + Bytes::mib(64));
     assert_eq!(hub.asked_for("config.json").len() + hub.asked_for(WEIGHTS).len(), 0);
-    assert_eq!(work.files(), [""; 0]);
+    assert_eq!(work.left(), [""; 0]);
+}
+
+#[test]
+fn what_brings_nothing_leaves_nothing() {
+    for how in [How::Cut(0), How::Status(404, None), How::Endless, How::OtherCommit] {
+        let (hub, work) = (hub(some()), Workplace::new());
+        hub.answers({
+            let how = how.clone();
+            move |asked| if asked.path.contains("/resolve/") { how.clone() } else { How::Well }
+        });
+        work.pin(&hub).expect_err("nothing comes");
+        assert_eq!(work.left(), [""; 0], "{how:?}");
+    }
 }
 
 #[test]
@@ -366,6 +385,11 @@ fn two_fetches_into_one_folder_do_the_work_once() {
         }
     });
     assert_eq!(hub.asked_for(WEIGHTS).len(), 1);
+    assert_eq!(
+        work.left(),
+        [work.checkpoint().file_name().expect("a name").to_string_lossy()],
+        "and no lock"
+    );
     assert_eq!(hash_of(&work.checkpoint().join(WEIGHTS)), some().sha256());
 }
 

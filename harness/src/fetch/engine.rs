@@ -96,11 +96,30 @@ async fn fetch_files(
     progress: &dyn Progress,
 ) -> Result<Fetched, FetchError> {
     let folder = source.folder(&request.places.checkpoints);
-    std::fs::create_dir_all(&folder).map_err(FetchError::io("create", &folder))?;
+    std::fs::create_dir_all(&request.places.checkpoints)
+        .map_err(FetchError::io("create", &request.places.checkpoints))?;
     let _exclusive = Exclusive::wait_for(&folder, progress)?;
+    std::fs::create_dir_all(&folder).map_err(FetchError::io("create", &folder))?;
+    let fetched = fetch_into(&folder, request, origin, source, commit, wanted, progress).await;
+    if fetched.is_err() {
+        // What has arrived stays; a folder that nothing has arrived in does not.
+        let _ = std::fs::remove_dir(&folder);
+    }
+    fetched
+}
+
+async fn fetch_into(
+    folder: &Path,
+    request: &Request<'_>,
+    origin: &Origin,
+    source: &HubSource,
+    commit: Commit,
+    wanted: Vec<Wanted>,
+    progress: &dyn Progress,
+) -> Result<Fetched, FetchError> {
     let (mut kept, mut missing, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
     for file in &wanted {
-        match hash_there(&folder, file)? {
+        match hash_there(folder, file)? {
             Some(sha256) => {
                 hashes.push(sha256);
                 kept.push(file.name.clone());
@@ -108,7 +127,7 @@ async fn fetch_files(
             None => missing.push(file),
         }
     }
-    check_disk(&folder, &missing)?;
+    check_disk(folder, &missing)?;
     let mut fetched = Vec::new();
     for (at, file) in wanted.iter().enumerate() {
         if !missing.contains(&file) {
@@ -116,7 +135,7 @@ async fn fetch_files(
         }
         let what = format!("fetching {} ({})", file.name, file.bytes);
         progress.begin(&what, Some(file.bytes));
-        let arrived = origin.fetch(request, source, file, &folder, progress).await;
+        let arrived = origin.fetch(request, source, file, folder, progress).await;
         progress.end();
         hashes.insert(at, arrived?);
         fetched.push(file.name.clone());
@@ -132,7 +151,7 @@ async fn fetch_files(
         };
         lock_changed = EngineLock::update(&request.places.lock, &pinned)?;
     }
-    Ok(Fetched { folder, fetched, kept, bytes, commit, lock_changed })
+    Ok(Fetched { folder: folder.to_owned(), fetched, kept, bytes, commit, lock_changed })
 }
 
 /// The hash of `file` in `folder`, where it is there and right.

@@ -6,12 +6,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ledger::Bytes;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -82,7 +83,7 @@ pub fn build(
             vocabulary: vocabulary_record(source),
             finished: Vec::new(),
         };
-        let mut unfinished = begin(&partial, directory, fresh, weights_bytes)?;
+        let (mut unfinished, _exclusive) = begin(&partial, directory, fresh, weights_bytes)?;
         let file = open_weights(&partial)?;
         file.set_len(weights_bytes.0).map_err(EngineError::io("size", &partial))?;
         let mut done = Bytes::ZERO;
@@ -119,7 +120,8 @@ pub fn build(
         publish(&partial, directory)?;
         Ok(manifest)
     })();
-    if matches!(&result, Err(error) if !matches!(error, EngineError::Interrupted)) {
+    if matches!(&result, Err(error) if !matches!(error, EngineError::Interrupted | EngineError::Busy { .. }))
+    {
         // What failed once would fail again: only an interruption leaves something worth going on with.
         let _ = std::fs::remove_dir_all(&partial);
     }
@@ -145,21 +147,47 @@ fn partial_path(directory: &Path) -> PathBuf {
     directory.with_file_name(name)
 }
 
-/// Prepares the partial directory: goes on with an earlier build of the same, else starts anew, with `fresh`.
+/// The partial directory, made where it is missing, for this build alone until the file that is returned is closed.
+fn occupy(partial: &Path, directory: &Path) -> Result<File, EngineError> {
+    loop {
+        std::fs::create_dir_all(partial).map_err(EngineError::io("create", partial))?;
+        let folder = match File::open(partial) {
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(EngineError::io("open", partial))?,
+        };
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(EngineError::Busy { path: directory.to_owned() });
+            }
+            Err(cause) => return Err(EngineError::io("lock", partial)(cause.into())),
+        }
+        // Another build may have given it its name, or removed it, between our opening and our locking it.
+        let is_there = |metadata: std::fs::Metadata| {
+            folder.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (metadata.dev(), metadata.ino()))
+        };
+        if std::fs::metadata(partial).is_ok_and(is_there) {
+            return Ok(folder);
+        }
+    }
+}
+
+/// Prepares the partial directory: goes on with an earlier build of the same, else starts anew, with `fresh`. The build has the
+/// directory for itself until the file beside the state is closed.
 fn begin(
     partial: &Path,
     directory: &Path,
     fresh: Unfinished,
     weights_bytes: Bytes,
-) -> Result<Unfinished, EngineError> {
+) -> Result<(Unfinished, File), EngineError> {
+    let exclusive = occupy(partial, directory)?;
     let earlier = std::fs::read(partial.join(PROGRESS))
         .ok()
         .and_then(|text| serde_json::from_slice::<Unfinished>(&text).ok())
         .filter(|earlier| Unfinished { finished: Vec::new(), ..earlier.clone() } == fresh);
-    if earlier.is_none() && partial.exists() {
-        std::fs::remove_dir_all(partial).map_err(EngineError::io("remove", partial))?;
+    if earlier.is_none() {
+        empty(partial).map_err(EngineError::io("empty", partial))?;
     }
-    std::fs::create_dir_all(partial).map_err(EngineError::io("create", partial))?;
     let written = std::fs::metadata(partial.join(WEIGHTS)).map_or(0, |metadata| allocated(&metadata));
     let needed = Bytes((weights_bytes.0 + DISK_MARGIN).saturating_sub(written));
     if let Ok(disk) = rustix::fs::statvfs(partial) {
@@ -168,12 +196,23 @@ fn begin(
             return Err(EngineError::DiskFull { path: directory.to_owned(), needed, free });
         }
     }
-    Ok(earlier.unwrap_or(fresh))
+    Ok((earlier.unwrap_or(fresh), exclusive))
+}
+
+/// Removes what is in `folder`, and not the folder, which is locked.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of disk behind a file that may have holes.
 fn allocated(metadata: &std::fs::Metadata) -> u64 {
-    use std::os::unix::fs::MetadataExt;
     metadata.blocks() * 512
 }
 

@@ -71,6 +71,12 @@ pub enum EngineError {
         /// Bytes that the disk has.
         free: Bytes,
     },
+    /// Another build is at work on the same engine.
+    #[error("another build is writing {path}; wait until it is done, or name another folder")]
+    Busy {
+        /// The engine directory.
+        path: PathBuf,
+    },
     /// A file operation failed.
     #[error("{action} {path}: {cause}")]
     Io {
