@@ -28,8 +28,23 @@ pub(super) struct Screen<'a> {
     interrupt: &'a Interrupt,
     terminal: bool,
     bar: RefCell<Option<ProgressBar>>,
-    cell: RefCell<String>,
+    cell: RefCell<Place>,
     pace: RefCell<Pace>,
+}
+
+/// The cell that is at work.
+#[derive(Debug, Default)]
+struct Place {
+    /// Which of how many.
+    at: String,
+    /// Its id and what it is of.
+    cell: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.at, self.cell)
+    }
 }
 
 /// How fast trials go by: those that are left take as long as those that were run, on average.
@@ -73,8 +88,9 @@ impl<'a> Screen<'a> {
     }
 
     fn show(&self, bar: ProgressBar) {
-        bar.enable_steady_tick(Duration::from_millis(120));
+        // The line of the last one goes before the next is drawn below it.
         self.clear();
+        bar.enable_steady_tick(Duration::from_millis(120));
         *self.bar.borrow_mut() = Some(bar);
     }
 
@@ -84,17 +100,21 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// A bar for `what`, that ends with what `live` sees, where there is something to see.
-    fn spin(&self, what: String, live: &LiveMemory) {
+    /// Which cell is in which phase, what `live` sees, and what is left. What the cell is of stands last: what of it does not fit is
+    /// cut, because a line that is broken could not be drawn again in its place.
+    fn spin(&self, phase: Phase, live: &LiveMemory) {
+        let (place, left) = (self.cell.borrow(), self.pace.borrow().left(Instant::now()));
         let live = live.clone();
-        let resident = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+        let state = move |_: &ProgressState, out: &mut dyn fmt::Write| {
             if let Some(bytes) = live.resident() {
                 let _ = write!(out, ", {} MiB resident", mib(bytes));
             }
+            let _ = write!(out, "{left}");
         };
-        let style = ProgressStyle::with_template("{spinner} {msg}{resident}, {elapsed}");
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("resident", resident);
-        self.show(ProgressBar::new_spinner().with_style(style).with_message(what));
+        let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed}{state}  {wide_msg}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("state", state);
+        let bar = ProgressBar::new_spinner().with_style(style);
+        self.show(bar.with_prefix(format!("{} {phase}", place.at)).with_message(place.cell.clone()));
     }
 
     fn line(&self, line: &str) {
@@ -112,9 +132,9 @@ impl Progress for Screen<'_> {
         let (bar, template) = match total {
             Some(total) => (
                 ProgressBar::new(total.0),
-                "{msg} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {eta} left",
+                "{wide_msg} [{bar:20}] {binary_bytes} of {binary_total_bytes}, {eta} left",
             ),
-            None => (ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}"),
+            None => (ProgressBar::new_spinner(), "{spinner} {elapsed}  {wide_msg}"),
         };
         let style = ProgressStyle::with_template(template);
         let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -153,16 +173,16 @@ impl Observer for Screen<'_> {
     }
 
     fn cell_begins(&self, cell: &Cell, at: usize, of: usize) {
-        *self.cell.borrow_mut() = format!("[{at}/{of}] {} {}", cell.id.0, cell.describe());
+        let place = Place { at: format!("[{at}/{of}]"), cell: format!("{} {}", cell.id.0, cell.describe()) };
         if !self.terminal {
-            self.line(&self.cell.borrow());
+            self.line(&place.to_string());
         }
+        *self.cell.borrow_mut() = place;
     }
 
     fn phase_begins(&self, phase: Phase, live: &LiveMemory) {
         if self.terminal {
-            let left = self.pace.borrow().left(Instant::now());
-            self.spin(format!("{} {phase}{left}", self.cell.borrow()), live);
+            self.spin(phase, live);
         }
     }
 
