@@ -158,3 +158,13 @@ fn the_page_is_the_same_for_the_same_runs_and_carries_its_numbers() {
         "it needs nothing beside itself"
     );
 }
+
+/// Writes the page of four weeks to the file that `SWEEP_SAMPLE_HISTORY` names, to be looked at.
+#[test]
+fn the_page_can_be_looked_at() {
+    let folder = runs(24, |day| if day > 16 { Bytes::mib(64) } else { Bytes::ZERO });
+    let scratch = folder.path().join("history.html");
+    let named = std::env::var("SWEEP_SAMPLE_HISTORY").unwrap_or_else(|_| scratch.display().to_string());
+    sweep(folder.path(), 0, &["history", "trend", &format!("--html={named}")]);
+    assert!(fs::read_to_string(named).unwrap().contains("24 runs"));
+}

@@ -45,12 +45,17 @@ impl SeriesMetric {
         }
     }
 
+    /// What one of [`Self::unit`] is, in bytes, milliseconds or tokens per second.
+    pub fn one(self) -> f64 {
+        match self.unit() {
+            "MiB" => (1 << 20) as f64,
+            _ => 1.0,
+        }
+    }
+
     /// A value, in bytes, milliseconds or tokens per second, without its unit.
     pub fn in_words(self, value: f64) -> String {
-        match self.unit() {
-            "MiB" => grouped(value / (1 << 20) as f64, 1),
-            _ => grouped(value, 1),
-        }
+        grouped(value / self.one(), 1)
     }
 }
 

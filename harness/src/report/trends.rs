@@ -14,17 +14,23 @@ pub fn render(trends: &[Trend]) -> Result<String, minijinja::Error> {
     for series in trends.chunk_by(Trend::continues) {
         let first = &series[0];
         if cells.last().is_none_or(|last| (last.scenario, last.cell) != (&first.scenario, &first.cell)) {
-            cells.push(Cell { scenario: &first.scenario, cell: &first.cell, metrics: Vec::new() });
+            cells.push(Cell {
+                scenario: &first.scenario,
+                cell: &first.cell,
+                moved: Vec::new(),
+                level: Vec::new(),
+            });
         }
         if let Some(cell) = cells.last_mut() {
-            cell.metrics.push(Metric::of(series));
+            let metric = Metric::of(series);
+            if metric.changes.is_empty() { &mut cell.level } else { &mut cell.moved }.push(metric);
         }
     }
-    let moved = |cell: &Cell<'_>| cell.metrics.iter().any(|metric| !metric.changes.is_empty());
+    cells.sort_by_key(|cell| cell.moved.is_empty());
     let page = Page {
         policy: content_security_policy(PLAIN_STYLE, ""),
         style: PLAIN_STYLE,
-        moved: cells.iter().filter(|cell| moved(cell)).count(),
+        moved: cells.iter().filter(|cell| !cell.moved.is_empty()).count(),
         cells,
     };
     page::environment()?.get_template("history.html")?.render(Value::from(Serde(&page)))
@@ -44,7 +50,10 @@ struct Page<'a> {
 struct Cell<'a> {
     scenario: &'a str,
     cell: &'a str,
-    metrics: Vec<Metric>,
+    /// Metrics that went to another level.
+    moved: Vec<Metric>,
+    /// Those that did not.
+    level: Vec<Metric>,
 }
 
 #[derive(Serialize)]

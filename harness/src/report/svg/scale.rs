@@ -26,6 +26,14 @@ impl Scale {
     }
 }
 
+/// Round values from `low` to `high`, about `wanted` of them, and none nearer to the next than `least`.
+pub fn round_ticks(low: f64, high: f64, wanted: usize, least: f64) -> Vec<f64> {
+    let step = round_step(((high - low) / wanted.max(1) as f64).max(least));
+    let (first, last) = ((low / step).ceil(), (high / step).floor());
+    let count = if last >= first { (last - first) as u32 + 1 } else { 0 };
+    (0..count).map(|index| (first + f64::from(index)) * step).collect()
+}
+
 /// The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `least`.
 fn round_step(least: f64) -> f64 {
     let power = 10_f64.powf(least.log10().floor());
@@ -43,6 +51,14 @@ mod tests {
         assert_eq!(Scale::new(2_900.0, 100.0, 6).ticks, [0.0, 500.0, 1000.0, 1500.0, 2000.0, 2500.0]);
         assert_eq!(Scale::new(0.0, 100.0, 4).ticks, [0.0, 0.25, 0.5, 0.75, 1.0]);
         assert_eq!(Scale::new(f64::NAN, 100.0, 4).end, 1.0);
+    }
+
+    #[test]
+    fn round_values_lie_between_two_that_are_not() {
+        assert_eq!(round_ticks(2_697.4, 2_767.2, 3, 0.1), [2_700.0, 2_725.0, 2_750.0]);
+        assert_eq!(round_ticks(0.0, 67.6, 3, 0.1), [0.0, 25.0, 50.0]);
+        assert_eq!(round_ticks(8.57, 8.64, 3, 0.1).len(), 1, "two that read alike say nothing");
+        assert_eq!(round_ticks(8.61, 8.64, 3, 0.1), [0.0; 0]);
     }
 
     #[test]

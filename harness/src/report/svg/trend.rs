@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::draw::{Anchor, Drawing, length, shortened};
+use super::scale::round_ticks;
 use crate::history::Trend;
 
 const WIDTH: f64 = 960.0;
@@ -12,6 +13,10 @@ const LEFT: f64 = 78.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 26.0;
+
+/// About so many values stand beside the chart, and none nearer to the next than words tell apart.
+const TICKS: usize = 3;
+const LEAST: f64 = 0.1;
 
 /// So many dates fit below the chart.
 const DATES: usize = 6;
@@ -25,17 +30,20 @@ pub fn trend(trends: &[Trend], finding: &str) -> String {
     let values = || points().flat_map(|point| [point.median, point.worst]);
     let low = values().fold(f64::INFINITY, f64::min);
     let high = values().fold(f64::NEG_INFINITY, f64::max);
-    // A flat line stands in the middle, and a step of a byte does not fill the chart.
+    // A flat line stands in the middle, a step of a byte does not fill the chart, and nothing is less than nothing.
+    let one = metric.one();
     let middle = (low + high) / 2.0;
-    let reach = ((high - low) / 2.0).max(middle.abs() * 0.005).max(f64::MIN_POSITIVE) * 1.08;
+    let reach = ((high - low) / 2.0).max(middle.abs() * 0.01).max(LEAST * one) * 1.08;
+    let top = middle + reach;
+    let bottom = if low >= 0.0 { (middle - reach).max(0.0) } else { middle - reach };
     let count = points().count();
     let x = |place: usize| {
         let part = if count > 1 { place as f64 / (count - 1) as f64 } else { 0.5 };
         LEFT + 10.0 + part * (WIDTH - LEFT - RIGHT - 20.0)
     };
-    let y = |value: f64| TOP + (HEIGHT - TOP - BOTTOM) * (0.5 - (value - middle) / reach / 2.0);
+    let y = |value: f64| TOP + (HEIGHT - TOP - BOTTOM) * (top - value) / (top - bottom);
 
-    for value in [middle - reach, middle, middle + reach] {
+    for value in round_ticks(bottom / one, top / one, TICKS, LEAST).into_iter().map(|tick| tick * one) {
         drawing.line((LEFT, y(value)), (WIDTH - RIGHT, y(value)), "grid");
         drawing.text(LEFT - 8.0, y(value) + 4.0, Anchor::End, "tick", &metric.in_words(value));
     }
