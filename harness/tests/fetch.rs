@@ -331,7 +331,7 @@ fn a_disk_that_is_too_small_is_found_out_before_anything_is_fetched() {
 
 #[test]
 fn what_brings_nothing_leaves_nothing() {
-    for how in [How::Cut(0), How::Status(404, None), How::Endless, How::OtherCommit] {
+    for how in [How::Cut(0), How::Status(404, None), How::OtherBytes, How::Endless, How::OtherCommit] {
         let (hub, work) = (hub(some()), Workplace::new());
         hub.answers({
             let how = how.clone();

@@ -205,6 +205,7 @@ impl Origin {
                 name: name.clone(),
                 bytes: pin.bytes,
                 sha256: Some(pin.sha256.clone()),
+                blob: None,
             };
             return Ok((commit, files.iter().map(wanted).collect()));
         }

@@ -129,10 +129,12 @@ pub enum FetchError {
         found: u64,
     },
     /// A file has other bytes. They are gone.
-    #[error("{file} arrived with sha256 {found}, and should have {expected}; it was deleted")]
+    #[error("{file} arrived with {hash} {found}, and should have {expected}; it was deleted")]
     WrongHash {
         /// The file.
         file: String,
+        /// Which hash, in words.
+        hash: &'static str,
         /// As pinned or listed.
         expected: String,
         /// What came.

@@ -26,6 +26,8 @@ struct Sibling {
     rfilename: String,
     size: Option<u64>,
     lfs: Option<LargeFile>,
+    #[serde(rename = "blobId")]
+    blob: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,7 +99,10 @@ fn listing(source: &HubSource, info: ModelInfo) -> Result<Listing, FetchError> {
         }
         let size = sibling.size.ok_or_else(|| unusable(format!("it does not say how long {name} is")))?;
         let sha256 = sibling.lfs.map(|large| large.sha256.parse().map_err(unusable)).transpose()?;
-        files.push(Wanted { name, bytes: Bytes(size), sha256 });
+        // Of a large file it is the name of what stands in its place.
+        let blob = sibling.blob.filter(|_| sha256.is_none());
+        let blob = blob.map(|blob| blob.parse().map_err(unusable)).transpose()?;
+        files.push(Wanted { name, bytes: Bytes(size), sha256, blob });
     }
     for needed in ["config.json", ".safetensors"] {
         if !files.iter().any(|file| file.name.as_str().ends_with(needed)) {
@@ -152,6 +157,11 @@ mod tests {
         assert!(error(&twice, "main").to_string().contains("twice"));
         let unsized_file = format!("{weights}, {}", config.replace("size", "length"));
         assert!(error(&unsized_file, "main").to_string().contains("how long"));
+        let blob = config.replace('}', r#", "blobId": "9daeafb9864cf43055ae93beb0afd6c7d144bfa4"}"#);
+        let files = read(&format!("{weights}, {blob}"), "main").unwrap().files;
+        assert!(files[0].blob.is_some() && files[1].blob.is_none());
+        let odd = config.replace('}', r#", "blobId": "9d"}"#);
+        assert!(error(&format!("{weights}, {odd}"), "main").to_string().contains("Git blob"));
         let up = format!(r#"{config}, {weights}, {{"rfilename": "../x.json", "size": 1}}"#);
         assert!(matches!(error(&up, "main"), FetchError::UnsafeName { .. }));
         let other = error(&format!("{config}, {weights}"), &"c3".repeat(20));

@@ -28,7 +28,7 @@ pub(super) fn list(folder: &Path, source: &HubSource) -> Result<Vec<Wanted>, Fet
         // Caches of the Hub's own tools hold links, so what counts is what they lead to.
         let metadata = std::fs::metadata(entry.path()).map_err(FetchError::io("look at", &entry.path()))?;
         if metadata.is_file() {
-            files.push(Wanted { name, bytes: Bytes(metadata.len()), sha256: None });
+            files.push(Wanted { name, bytes: Bytes(metadata.len()), sha256: None, blob: None });
         }
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));

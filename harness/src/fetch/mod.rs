@@ -6,6 +6,7 @@
 //! - `transfer`: one file from the Hub, taken up again where it broke off; `mirror`: one file from a folder.
 //! - `part`: the unfinished file; `patience`: when to try again, and when to stop; `exclusive`: one fetch at a time in a folder.
 
+mod blob;
 mod endpoint;
 mod engine;
 mod error;

@@ -10,6 +10,7 @@ use runtime::engine_dir::hash_file;
 use rustix::fs::OFlags;
 
 use super::FetchError;
+use super::blob::BlobName;
 use crate::lock::{FileName, Sha256Text};
 
 /// A file that is wanted.
@@ -19,6 +20,8 @@ pub(super) struct Wanted {
     pub(super) bytes: Bytes,
     /// `None` for small files at their pinning, of which the Hub has no SHA-256.
     pub(super) sha256: Option<Sha256Text>,
+    /// What the Hub has of those.
+    pub(super) blob: Option<BlobName>,
 }
 
 /// What has arrived of a file so far.
@@ -104,14 +107,19 @@ impl Part {
     pub(super) fn finish(self, folder: &Path, wanted: &Wanted) -> Result<Sha256Text, FetchError> {
         self.file.sync_data().map_err(FetchError::io("flush", &self.path))?;
         let found = sha256_of(&self.path)?;
-        if let Some(expected) = wanted.sha256.as_ref().filter(|expected| **expected != found) {
-            let error = FetchError::WrongHash {
-                file: wanted.name.to_string(),
-                expected: expected.to_string(),
-                found: found.to_string(),
-            };
+        let wrong = match (&wanted.sha256, &wanted.blob) {
+            (Some(expected), _) if *expected != found => {
+                Some(("sha256", expected.to_string(), found.to_string()))
+            }
+            (None, Some(expected)) => {
+                let found = BlobName::of(&self.path)?;
+                (*expected != found).then(|| ("Git blob", expected.to_string(), found.to_string()))
+            }
+            _ => None,
+        };
+        if let Some((hash, expected, found)) = wrong {
             self.discard()?;
-            return Err(error);
+            return Err(FetchError::WrongHash { file: wanted.name.to_string(), hash, expected, found });
         }
         let place = folder.join(wanted.name.as_str());
         std::fs::rename(&self.path, &place).map_err(FetchError::io("rename", &self.path))?;

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// The only repository, and its commit.
@@ -51,6 +52,16 @@ impl Content {
             hasher.update(self.read(offset, piece as usize));
             offset += piece;
         }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Content {
+    /// The name that Git has for it.
+    fn blob(&self) -> String {
+        let mut hasher = Sha1::new();
+        hasher.update(format!("blob {}\0", self.length()));
+        hasher.update(self.read(0, self.length() as usize));
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -170,7 +181,7 @@ fn list(files: &BTreeMap<String, Content>) -> String {
     let entry = |(name, content): (&String, &Content)| {
         let large = match name.ends_with(".safetensors") {
             true => format!(r#", "lfs": {{"sha256": "{}", "size": 1}}"#, content.sha256()),
-            false => String::new(),
+            false => format!(r#", "blobId": "{}""#, content.blob()),
         };
         format!(r#"{{"rfilename": "{name}", "size": {}{large}}}"#, content.length())
     };
