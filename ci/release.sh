@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tarball of a release, in dist/: program, kernels, scenarios, documents, licences and bill of materials, with SHA256SUMS beside
-# it. The same commit, built by the same compilers in the same folder, gives the same bytes.
+# The tarball of a release, in dist/: program, kernels, scenarios with their models, documents, licences and bill of materials, with
+# SHA256SUMS beside it. The same commit, built by the same compilers in the same folder, gives the same bytes.
 #
 #   ci/release.sh [TARGET]
 #
@@ -37,7 +37,8 @@ cargo build --release --locked --bin sweep --target "$target"
 rm -rf "$folder"
 mkdir -p "$folder" dist
 install -m 755 "${CARGO_TARGET_DIR:-target}/$target/release/sweep" "$folder/sweep"
-git archive "$commit" scenarios docs README.md CHANGELOG.md LICENSE | tar -x -C "$folder"
+# With what scenarios and the lock refer to: `sweep` runs in the folder as it does in the repository.
+git archive "$commit" scenarios engines.lock fixtures/trained docs README.md CHANGELOG.md LICENSE | tar -x -C "$folder"
 python3 ci/materials.py "$target" "$folder"
 
 runs_here=$folder/sweep

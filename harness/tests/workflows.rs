@@ -56,6 +56,30 @@ fn the_five_workflows_and_the_label_are_there() {
 }
 
 #[test]
+fn a_release_carries_what_its_scenarios_and_its_lock_refer_to() {
+    let script = fs::read_to_string(repository().join("ci/release.sh")).expect("text");
+    let line = script.lines().find(|line| line.starts_with("git archive ")).expect("what it packs");
+    let packed: Vec<&str> = line.split(' ').take_while(|word| *word != "|").skip(3).collect();
+    assert!(packed.contains(&"scenarios") && packed.contains(&"engines.lock"), "{packed:?}");
+
+    let scenarios = fs::read_dir(repository().join("scenarios")).expect("a folder").flatten();
+    let files = scenarios.map(|entry| entry.path()).chain([repository().join("engines.lock")]);
+    let mut named = 0;
+    for file in files {
+        let text = fs::read_to_string(&file).expect("text");
+        let at = text.match_indices("fixtures/").map(|(at, _)| at);
+        for path in at.map(|at| text[at..].split([' ', ',', ']', '}', '"', '\n']).next().unwrap_or_default())
+        {
+            assert!(repository().join(path).exists(), "{}: {path}", file.display());
+            let is_packed = packed.iter().any(|packed| Path::new(path).starts_with(packed));
+            assert!(is_packed, "{}: {path} is not in the tarball: {packed:?}", file.display());
+            named += 1;
+        }
+    }
+    assert!(named > 5, "scenarios name files");
+}
+
+#[test]
 fn every_step_that_runs_something_calls_a_script_that_is_here() {
     let mut called = 0;
     for workflow in workflows() {
