@@ -75,6 +75,8 @@ pub fn build(
     let mut segments = layout(source, options)?;
     let weights_bytes: Bytes = segments.iter().map(|segment| segment.bytes).sum();
     let partial = partial_path(directory);
+    // Held until what failed is removed, too.
+    let _exclusive = occupy(&partial, directory)?;
     let result = (|| {
         let fresh = Unfinished {
             format_version: FORMAT_VERSION,
@@ -83,7 +85,7 @@ pub fn build(
             vocabulary: vocabulary_record(source),
             finished: Vec::new(),
         };
-        let (mut unfinished, _exclusive) = begin(&partial, directory, fresh, weights_bytes)?;
+        let mut unfinished = begin(&partial, directory, fresh, weights_bytes)?;
         let file = open_weights(&partial)?;
         file.set_len(weights_bytes.0).map_err(EngineError::io("size", &partial))?;
         let mut done = Bytes::ZERO;
@@ -120,8 +122,7 @@ pub fn build(
         publish(&partial, directory)?;
         Ok(manifest)
     })();
-    if matches!(&result, Err(error) if !matches!(error, EngineError::Interrupted | EngineError::Busy { .. }))
-    {
+    if matches!(&result, Err(error) if !matches!(error, EngineError::Interrupted)) {
         // What failed once would fail again: only an interruption leaves something worth going on with.
         let _ = std::fs::remove_dir_all(&partial);
     }
@@ -172,15 +173,13 @@ fn occupy(partial: &Path, directory: &Path) -> Result<File, EngineError> {
     }
 }
 
-/// Prepares the partial directory: goes on with an earlier build of the same, else starts anew, with `fresh`. The build has the
-/// directory for itself until the file beside the state is closed.
+/// Prepares the partial directory: goes on with an earlier build of the same, else starts anew, with `fresh`.
 fn begin(
     partial: &Path,
     directory: &Path,
     fresh: Unfinished,
     weights_bytes: Bytes,
-) -> Result<(Unfinished, File), EngineError> {
-    let exclusive = occupy(partial, directory)?;
+) -> Result<Unfinished, EngineError> {
     let earlier = std::fs::read(partial.join(PROGRESS))
         .ok()
         .and_then(|text| serde_json::from_slice::<Unfinished>(&text).ok())
@@ -196,7 +195,7 @@ fn begin(
             return Err(EngineError::DiskFull { path: directory.to_owned(), needed, free });
         }
     }
-    Ok((earlier.unwrap_or(fresh), exclusive))
+    Ok(earlier.unwrap_or(fresh))
 }
 
 /// Removes what is in `folder`, and not the folder, which is locked.
